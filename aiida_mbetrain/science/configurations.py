@@ -1,0 +1,194 @@
+"""The one container: frames of the same atoms, with what is known about each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_masses
+from numpy.typing import NDArray
+
+from aiida_mbetrain.science.errors import InvalidStructure
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+PER_FRAME = ("positions", "cells", "energies", "forces", "stress", "features", "velocities")
+
+
+@dataclass(frozen=True, eq=False)
+class Configurations:
+    """F frames of the same N atoms; periodic in three directions where ``cells`` is given, else finite.
+
+    numbers: atomic numbers, (N,).
+    positions: (F, N, 3), Å.
+    cells: cell vectors as rows, (F, 3, 3), Å, or None.
+    energies: total potential energy, (F,), eV.
+    forces: (F, N, 3), eV/Å.
+    stress: (F, 3, 3), eV/Å³, positive under tension (ASE's sign).
+    features: invariant feature vectors per atom, (F, N, D).
+    velocities: (F, N, 3), Å/fs.
+    origin: where each frame came from; arrays of first dimension F under names such as ``md_step``,
+        ``time_fs``, ``q_index``, ``mode``, ``frame``.
+    """
+
+    numbers: IntArray
+    positions: FloatArray
+    cells: FloatArray | None = None
+    energies: FloatArray | None = None
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None
+    features: FloatArray | None = None
+    velocities: FloatArray | None = None
+    origin: Mapping[str, NDArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "numbers", np.ascontiguousarray(self.numbers, dtype=np.int64))
+        for name in PER_FRAME:
+            value = getattr(self, name)
+            if value is not None:
+                set_field(self, name, np.ascontiguousarray(value, dtype=np.float64))
+        set_field(self, "origin", {key: np.asarray(value) for key, value in self.origin.items()})
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        if self.numbers.ndim != 1 or len(self.numbers) == 0:
+            raise InvalidStructure(f"numbers has shape {self.numbers.shape}: give one number per atom, at least one.")
+        n = len(self.numbers)
+        if self.positions.ndim != 3:
+            raise InvalidStructure(f"positions has shape {self.positions.shape}, expected (frames, {n}, 3).")
+        f = len(self.positions)
+        expected = {
+            "positions": (f, n, 3), "cells": (f, 3, 3), "energies": (f,), "forces": (f, n, 3),
+            "stress": (f, 3, 3), "velocities": (f, n, 3),
+        }  # fmt: skip
+        if self.features is not None:
+            expected["features"] = (f, n, self.features.shape[-1])
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise InvalidStructure(f"{name} has shape {value.shape}, expected {shape}.")
+        for key, value in self.origin.items():
+            if len(value) != f:
+                raise InvalidStructure(f"origin {key!r} has {len(value)} entries for {f} frames.")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def n_frames(self) -> int:
+        """F."""
+        return len(self.positions)
+
+    @property
+    def n_atoms(self) -> int:
+        """N."""
+        return len(self.numbers)
+
+    @property
+    def periodic(self) -> bool:
+        """True where cells are given."""
+        return self.cells is not None
+
+    @cached_property
+    def masses(self) -> FloatArray:
+        """Standard atomic weights, (N,), amu."""
+        return np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+
+    @cached_property
+    def volumes(self) -> FloatArray:
+        """Cell volumes, (F,), Å³; raises InvalidStructure for finite configurations."""
+        if self.cells is None:
+            raise InvalidStructure("Finite configurations have no volume.")
+        return np.abs(np.linalg.det(self.cells))
+
+    def select(self, frames: Sequence[int] | NDArray | slice) -> Self:
+        """The given frames (indices, a boolean mask or a slice), with everything known about them."""
+        index = frames if isinstance(frames, slice) else np.asarray(frames)
+        values = {name: getattr(self, name) for name in PER_FRAME}
+        kept: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
+        return replace(self, **kept, origin={key: value[index] for key, value in self.origin.items()})
+
+    def with_(self, **changes: object) -> Self:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Frames of the same atoms one after another; a field is kept where every part has it.
+
+        Raises InvalidStructure when the parts have different atoms.
+        """
+        first = parts[0]
+        if any(not np.array_equal(part.numbers, first.numbers) for part in parts):
+            raise InvalidStructure("Only frames of the same atoms in the same order can be concatenated.")
+        values = {name: [getattr(part, name) for part in parts] for name in PER_FRAME}
+        joined: dict[str, Any] = {
+            name: None if any(v is None for v in value) else np.concatenate(value) for name, value in values.items()
+        }
+        keys = [key for key in first.origin if all(key in part.origin for part in parts)]
+        origin = {key: np.concatenate([part.origin[key] for part in parts]) for key in keys}
+        return cls(numbers=first.numbers, **joined, origin=origin)
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms | Sequence[Atoms]) -> Self:
+        """From ASE atoms; results of an attached calculator are not taken over.
+
+        Periodic in three directions or in none: anything between raises InvalidStructure.
+        """
+        frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
+        if not frames:
+            raise InvalidStructure("No frames were given.")
+        for frame in frames:
+            if frame.pbc.any() and not (frame.pbc.all() and frame.cell.rank == 3):
+                raise InvalidStructure(
+                    f"The structure has pbc = {frame.pbc.tolist()} and a cell of rank {frame.cell.rank}; "
+                    "give a cell of three vectors and periodicity in all directions, or none."
+                )
+        periodic = bool(frames[0].pbc.all())
+        return cls(
+            numbers=frames[0].numbers,
+            positions=np.array([frame.positions for frame in frames]),
+            cells=np.array([frame.cell.array for frame in frames]) if periodic else None,
+        )
+
+    def to_atoms(self) -> list[Atoms]:
+        """One ASE Atoms per frame, with energy, forces and stress in a SinglePointCalculator where known."""
+        return [self._frame_to_atoms(frame) for frame in range(self.n_frames)]
+
+    def _frame_to_atoms(self, frame: int) -> Atoms:
+        cell = None if self.cells is None else self.cells[frame]
+        atoms = Atoms(self.numbers, self.positions[frame], cell=cell, pbc=self.periodic)
+        results: dict[str, object] = {}
+        if self.energies is not None:
+            results["energy"] = float(self.energies[frame])
+        if self.forces is not None:
+            results["forces"] = self.forces[frame]
+        if self.stress is not None:
+            xx, yy, zz = np.diag(self.stress[frame])
+            results["stress"] = np.array(
+                [xx, yy, zz, self.stress[frame, 1, 2], self.stress[frame, 0, 2], self.stress[frame, 0, 1]]
+            )
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Flat arrays for npz files and ArrayData nodes; ``origin`` under the prefix ``origin_``."""
+        arrays: dict[str, NDArray] = {"numbers": self.numbers}
+        arrays |= {name: value for name in PER_FRAME if (value := getattr(self, name)) is not None}
+        return arrays | {f"origin_{key}": value for key, value in self.origin.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+        """The inverse of :meth:`to_arrays`; unknown names are left alone."""
+        known = {name: arrays[name] for name in ("numbers", *PER_FRAME) if name in arrays}
+        prefix = "origin_"
+        origin = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+        return cls(**known, origin=origin)

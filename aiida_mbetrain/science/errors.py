@@ -1,0 +1,152 @@
+"""Everything that can go wrong, once: a status word, an exit code, a message with field, value and remedy.
+
+The same error is one line on the command line, an ``ExitCode`` of a calcfunction and the ``status`` of a
+worker's results.  Ranges of codes: 200-249 input refused, 303-339 files missing or unreadable, 340-399 run
+unusable, 400-449 recoverable, 450-499 physics.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MbetrainError(Exception):
+    """Base of every foreseeable error.
+
+    :cvar status: word that names the error in results and reports.
+    :cvar code: exit code of the AiiDA process that meets the error.
+    """
+
+    status: ClassVar[str] = "error"
+    code: ClassVar[int] = 200
+
+    @property
+    def message(self) -> str:
+        """What happened, which value, what to do."""
+        return str(self)
+
+
+class InvalidSettings(MbetrainError):
+    """A setting is unknown, of the wrong kind, or contradicts another."""
+
+    status, code = "invalid_settings", 201
+
+
+class ElementsNotInModel(MbetrainError):
+    """The structure contains elements that the model was not trained for."""
+
+    status, code = "elements_not_in_model", 202
+
+
+class InvalidStructure(MbetrainError):
+    """No cell, overlapping atoms, not periodic, or no atoms at all."""
+
+    status, code = "invalid_structure", 203
+
+
+class InfiniteNetwork(MbetrainError):
+    """Bonds connect an atom with its own periodic image: a chain, a layer, a framework."""
+
+    status, code = "infinite_network", 204
+
+
+class UnequalMolecules(MbetrainError):
+    """assert_identical_composition is set and the molecules differ."""
+
+    status, code = "unequal_molecules", 205
+
+
+class SupercellTooLarge(MbetrainError):
+    """The supercell exceeds the limit on the number of atoms."""
+
+    status, code = "supercell_too_large", 206
+
+
+class IncommensurateMesh(MbetrainError):
+    """The q-point mesh does not fit into the supercell of the force constants."""
+
+    status, code = "incommensurate_mesh", 207
+
+
+class NoModesSelected(MbetrainError):
+    """No phonon mode passes the filter."""
+
+    status, code = "no_modes_selected", 208
+
+
+class SelectedModesOutOfRange(MbetrainError):
+    """selected_modes names a mode that the crystal does not have."""
+
+    status, code = "selected_modes_out_of_range", 209
+
+
+class NotEnoughMolecules(MbetrainError):
+    """The filter asks for something that cannot be built from this crystal."""
+
+    status, code = "not_enough_molecules", 210
+
+
+class UnknownCalculator(MbetrainError):
+    """The named calculator is not in the list of allowed ones, or its package is missing."""
+
+    status, code = "unknown_calculator", 211
+
+
+class DeviceNotAvailable(MbetrainError):
+    """The requested compute device does not exist on this machine."""
+
+    status, code = "device_not_available", 212
+
+
+class NotAModel(MbetrainError):
+    """The file is not a MACE model."""
+
+    status, code = "not_a_model", 303
+
+
+class ModelHashMismatch(MbetrainError):
+    """The model file's sha256 is not the registered one."""
+
+    status, code = "model_hash_mismatch", 304
+
+
+class UnreadableFile(MbetrainError):
+    """A structure, dataset or checkpoint file is missing, damaged or of a foreign format."""
+
+    status, code = "unreadable_file", 305
+
+
+class UnwritableOutput(MbetrainError):
+    """The output path cannot be written."""
+
+    status, code = "unwritable_output", 306
+
+
+class OutOfMemory(MbetrainError):
+    """A single configuration does not fit into the device's memory."""
+
+    status, code = "out_of_memory", 410
+
+
+class UnstableDynamics(MbetrainError):
+    """Temperature, volume or a force left its window during molecular dynamics."""
+
+    status, code = "unstable_dynamics", 450
+
+
+class RelaxationNotConverged(MbetrainError):
+    """Primary and fallback algorithm both stopped above max_force_on_atom."""
+
+    status, code = "relaxation_not_converged", 451
+
+
+class BrokenMolecules(MbetrainError):
+    """Molecules changed their bond graph and the settings refuse such frames, or no frame is left."""
+
+    status, code = "broken_molecules", 452
+
+
+class BrokenSymmetry(MbetrainError):
+    """The structure lost the symmetry that the settings ask to keep."""
+
+    status, code = "broken_symmetry", 453

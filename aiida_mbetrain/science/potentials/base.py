@@ -1,0 +1,59 @@
+"""What every stage needs from a potential, whatever is behind it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
+
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.errors import ElementsNotInModel
+from aiida_mbetrain.science.progress import Report, silent
+
+
+class Potential(ABC):
+    """Energies, forces, stress and features of batches of configurations.
+
+    elements: atomic numbers the potential knows; None: any.
+    receptive_field: distance (Å) within which atoms influence an atom's energy; None: unknown.
+    has_features: whether ``evaluate(features=True)`` gives feature vectors.
+    """
+
+    elements: frozenset[int] | None = None
+    receptive_field: float | None = None
+    has_features: bool = False
+
+    @abstractmethod
+    def evaluate(
+        self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent
+    ) -> list[Configurations]:
+        """The same sets in the same order, with energies, forces, stress where periodic, and features if asked.
+
+        One forward and backward pass per configuration, batched across all sets.  ``report`` counts atoms.
+        Raises ElementsNotInModel; OutOfMemory only when a single configuration does not fit.
+        """
+
+    @abstractmethod
+    def calculator(self) -> Calculator:
+        """An ASE calculator view with energy, forces and stress for molecular dynamics and relaxation.
+
+        Where ``has_features``, its ``results["features"]`` hold the features (N, D) of the same pass.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, str | float | int | None]:
+        """Name, versions, device, dtype: what a result records about the potential that made it."""
+
+    def require_elements(self, numbers: Iterable[int]) -> None:
+        """Raise ElementsNotInModel when the potential does not know one of the atomic numbers."""
+        if self.elements is None:
+            return
+        missing = sorted({int(number) for number in numbers} - self.elements)
+        if missing:
+            names = ", ".join(chemical_symbols[number] for number in missing)
+            known = ", ".join(chemical_symbols[number] for number in sorted(self.elements))
+            raise ElementsNotInModel(
+                f"The structure contains {names}, the model knows {known}: take a model trained for these elements."
+            )

@@ -1,0 +1,20 @@
+"""How long work tells its caller how far it is, and how the caller tells it to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Report = Callable[[int, int], None]
+"""``report(done, total)``; called often, so it must be cheap."""
+
+ShouldStop = Callable[[], bool]
+"""Asked between steps; True makes resumable work return with a checkpoint."""
+
+
+def silent(done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def never() -> bool:
+    """Never stop early."""
+    return False
