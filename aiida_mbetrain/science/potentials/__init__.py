@@ -1,0 +1,38 @@
+"""Where energies, forces, stress and features come from.
+
+PyTorch and MACE are imported by the functions that need them: importing this package takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
+from aiida_mbetrain.science.potentials.base import Potential
+from aiida_mbetrain.settings import Inference
+
+__all__ = ["AsePotential", "Potential", "inspect_mace", "load_mace", "named_calculator"]
+
+
+def load_mace(path: str | Path, inference: Inference | None = None, *, sha256: str | None = None) -> Potential:
+    """The potential in a MACE model file, ready for evaluation.
+
+    A model file is a pickle, that is, executable code: load only files you trust, and give ``sha256`` (the
+    hexadecimal digest on record) so that another file is refused before it is unpickled.
+    Raises NotAModel, ModelHashMismatch, DeviceNotAvailable, InvalidSettings (no such head).
+    """
+    from aiida_mbetrain.science.potentials.mace import MacePotential
+
+    return MacePotential.load(Path(path), inference or Inference(), sha256=sha256)
+
+
+def inspect_mace(path: str | Path) -> dict[str, Any]:
+    """What a MACE model file says about itself, as plain values.
+
+    elements (chemical symbols), r_max (Å), num_interactions, dtype, heads, and mace_version: the version of
+    the installed package, for the file does not record its own.  Unpickles the file; raises NotAModel.
+    """
+    from aiida_mbetrain.science.potentials.mace_files import inspect_model
+
+    return inspect_model(Path(path))
