@@ -64,7 +64,7 @@ class BatchSize:
         room = self.atoms
         while todo:
             chunk = todo.popleft()
-            frames = min(chunk.frames, room // chunk.n_atoms or (0 if batch else 1))
+            frames = min(chunk.frames, max(room // chunk.n_atoms, 0 if batch else 1))
             middle = chunk.start + frames
             if frames:
                 batch.append(chunk._replace(stop=middle))
