@@ -1,0 +1,142 @@
+"""What a molecular dynamics run keeps, and when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms, units
+
+from aiida_mbetrain.science.configurations import PER_FRAME, Configurations, FloatArray
+from aiida_mbetrain.settings import ClassicalMD
+
+SERIES = (
+    "time_fs", "temperature_K", "pressure_GPa", "volume_A3",
+    "potential_energy_eV", "kinetic_energy_eV", "conserved_energy_eV",
+)  # fmt: skip
+
+POINTS_PER_FRAME = 10
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of a run, counted from 0 = the start.
+
+    n_steps: in total, equilibration included.  sampling_steps: between stored frames.
+    equilibration_steps: frames are stored after these.  series_steps: between points of the series.
+    """
+
+    time_step_fs: float
+    n_steps: int
+    sampling_steps: int
+    equilibration_steps: int
+
+    @classmethod
+    def from_settings(cls, settings: ClassicalMD) -> Self:
+        """The settings' times in steps; they are whole multiples of the time step."""
+        times = (settings.time_total_fs, settings.sampling_interval_fs, settings.time_equilibration_fs)
+        return cls(settings.time_step_fs, *(round(time / settings.time_step_fs) for time in times))
+
+    @property
+    def series_steps(self) -> int:
+        """A tenth of the sampling interval, at least one step: 10^5 steps per 100 frames become 10^3 points."""
+        return max(1, self.sampling_steps // POINTS_PER_FRAME)
+
+    def stores_frame(self, step: int) -> bool:
+        """At multiples of the sampling interval, after the equilibration."""
+        return step % self.sampling_steps == 0 and step > self.equilibration_steps
+
+    def records(self, step: int) -> bool:
+        """At multiples of ``series_steps`` and of the sampling interval, from step 0."""
+        return step % self.series_steps == 0 or step % self.sampling_steps == 0
+
+
+class Recorder:
+    """Lists that grow by one entry per record; arrays are made of them only when asked for."""
+
+    def __init__(self, atoms: Atoms, schedule: Schedule, *, features: bool) -> None:
+        """atoms: the ones that move, with their momenta; features: whether frames keep feature vectors."""
+        self._atoms = atoms
+        self._schedule = schedule
+        self._features = features
+        self._series: dict[str, list[float]] = {name: [] for name in SERIES}
+        self._frames: dict[str, list[Any]] = defaultdict(list)
+
+    def temperature(self, kinetic_energy_eV: float) -> float:
+        """Temperature (K) of 3N - 3 degrees of freedom."""
+        return 2.0 * kinetic_energy_eV / ((3 * len(self._atoms) - 3) * units.kB)
+
+    def record(self, step: int, results: Mapping[str, Any], conserved_energy_eV: float) -> None:
+        """Append a point of the series and, where the schedule stores one, a frame.
+
+        results: of the evaluation of the current geometry, see :class:`.single_pass.SinglePass`.
+        """
+        kinetic = self._atoms.get_kinetic_energy()
+        volume = self._atoms.get_volume() if self._atoms.pbc.all() else np.nan
+        point = (
+            step * self._schedule.time_step_fs, self.temperature(kinetic),
+            _pressure_GPa(results.get("stress"), kinetic, volume), volume,
+            results["energy"], kinetic, conserved_energy_eV,
+        )  # fmt: skip
+        for name, value in zip(SERIES, point, strict=True):
+            self._series[name].append(float(value))
+        if self._schedule.stores_frame(step):
+            self._store_frame(step, results)
+
+    def _store_frame(self, step: int, results: Mapping[str, Any]) -> None:
+        atoms = self._atoms
+        frame: dict[str, Any] = {
+            "positions": atoms.get_positions(),
+            "velocities": atoms.get_velocities() * units.fs,
+            "energies": results["energy"],
+            "forces": results["forces"],
+            "md_step": step,
+            "time_fs": step * self._schedule.time_step_fs,
+        }
+        if atoms.pbc.all():
+            frame["cells"] = atoms.cell.array.copy()
+        if "stress" in results:
+            frame["stress"] = results["stress"][[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        if self._features:
+            frame["features"] = np.array(results["features"], dtype=np.float64)
+        for name, value in frame.items():
+            self._frames[name].append(value)
+
+    def frames(self) -> Configurations:
+        """The stored frames; none of them before the equilibration is over."""
+        n = len(self._atoms)
+        if not self._frames["positions"]:
+            empty = np.zeros((0, n, 3))
+            cells = np.zeros((0, 3, 3)) if self._atoms.pbc.all() else None
+            return Configurations(self._atoms.numbers, empty, cells, velocities=empty, origin=_origin([], []))
+        values = {name: np.array(self._frames[name]) for name in PER_FRAME if self._frames[name]}
+        origin = _origin(self._frames["md_step"], self._frames["time_fs"])
+        return Configurations(self._atoms.numbers, **values, origin=origin)
+
+    def series(self) -> dict[str, FloatArray]:
+        """The series so far, see :data:`SERIES`."""
+        return {name: np.array(values, dtype=np.float64) for name, values in self._series.items()}
+
+    def restore(self, frames: Configurations, series: Mapping[str, FloatArray]) -> None:
+        """Take over what an earlier part of the run has recorded."""
+        self._series = {name: series[name].tolist() for name in SERIES}
+        for name in PER_FRAME:
+            value = getattr(frames, name)
+            if value is not None:
+                self._frames[name] = list(value)
+        for name, values in frames.origin.items():
+            self._frames[name] = values.tolist()
+
+
+def _origin(steps: list[int], times: list[float]) -> dict[str, Any]:
+    return {"md_step": np.array(steps, dtype=np.int64), "time_fs": np.array(times, dtype=np.float64)}
+
+
+def _pressure_GPa(stress: FloatArray | None, kinetic_energy_eV: float, volume_A3: float) -> float:
+    """2K/3V less the mean of the potential's normal stress; nan without a stress."""
+    if stress is None:
+        return float("nan")
+    return (2.0 * kinetic_energy_eV / (3.0 * volume_A3) - stress[:3].sum() / 3.0) / units.GPa
