@@ -1,0 +1,325 @@
+"""Supercells: the smallest for molecular dynamics, the cheapest for finite displacements.
+
+A supercell is an integer matrix M of positive determinant whose rows are the new cell vectors: M @ cell.  It
+reaches a radius R when no atom has a periodic image nearer than R: the shortest non-zero vector of the
+supercell's lattice is at least R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count, product
+from math import ceil, inf
+from typing import Any
+
+import numpy as np
+import spglib
+from phonopy.harmonic.displacement import get_displacement, is_minus_displacement
+
+from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.errors import InvalidStructure, SupercellTooLarge
+from aiida_mbetrain.science.lattices import (
+    LENGTH_TOLERANCE,
+    aligned,
+    minimum_lengths,
+    reduced_basis,
+    short_vectors,
+    shortest_vector,
+    sublattices_avoiding,
+)
+from aiida_mbetrain.settings import ClassicalMD, FreeEnergy
+
+__all__ = [
+    "choose_supercell",
+    "choose_supercell_for_phonons",
+    "count_displacements",
+    "make_supercell",
+    "md_supercell_matrix",
+    "phonon_supercell_matrix",
+    "shortest_vector",
+]
+
+
+def choose_supercell(cell: FloatArray, radius: float, *, diagonal: bool = False, max_cells: float = inf) -> IntArray:
+    """The supercell of smallest volume that reaches the radius; among equals the one with the farthest images.
+
+    cell: (3, 3), Å, rows.  radius: Å.  diagonal: only multiples of the cell's own vectors.
+    Returns (3, 3) integers, rows are the new vectors, reduced; the lattice it spans does not depend on the
+    basis of the input (unless diagonal).  Raises SupercellTooLarge beyond max_cells cells.
+    """
+    if diagonal:
+        return _smallest_diagonal(cell, radius, max_cells)
+    basis = reduced_basis(cell)
+    index = _fewest_cells(basis, radius)
+    forms = np.zeros((0, 3, 3), dtype=np.int64)
+    # Large enough multiples reach any radius, so this ends.
+    while not len(forms):
+        if index > max_cells:
+            raise _too_large(radius, index)
+        forms = sublattices_avoiding(short_vectors(basis, radius), index)
+        index += 1
+    return _representative(_most_compact(forms, basis) @ basis, cell)
+
+
+def _fewest_cells(basis: FloatArray, radius: float) -> int:
+    """Lower bound on the number of cells: no lattice of shortest vector R has less volume than R³/√2 (fcc)."""
+    return max(1, ceil(radius**3 / np.sqrt(2) / abs(np.linalg.det(basis)) - 1e-6))
+
+
+def _too_large(radius: float, n_cells: int) -> SupercellTooLarge:
+    return SupercellTooLarge(f"supercell_radius = {radius} Å needs at least {n_cells} unit cells.")
+
+
+def _most_compact(forms: IntArray, basis: FloatArray) -> IntArray:
+    """Of sublattices of one index, the one with the longest shortest vector, then the shortest reduced basis."""
+    lengths = minimum_lengths(forms, basis)
+    best = forms[lengths > lengths.max() - LENGTH_TOLERANCE]
+    sizes = [float(np.sum(reduced_basis(form @ basis) ** 2)) for form in best]
+    return best[int(np.argmin(np.round(sizes, 4)))]
+
+
+def _representative(supercell: FloatArray, cell: FloatArray) -> IntArray:
+    matrix = np.rint(reduced_basis(supercell) @ np.linalg.inv(cell)).astype(np.int64)
+    return aligned(matrix, np.asarray(cell, dtype=float))
+
+
+def _smallest_diagonal(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
+    """Multiples between R / length (necessary) and R / height (sufficient) along each axis."""
+    return np.diag(_diagonals(cell, radius, max_cells)[0])
+
+
+def _diagonals(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
+    """All diagonals (n, 3) worth trying that reach the radius, by number of cells, then by shape."""
+    basis = np.asarray(cell, dtype=float)
+    lengths, heights = np.linalg.norm(basis, axis=1), 1 / np.linalg.norm(np.linalg.inv(basis), axis=0)
+    low, high = (np.ceil((radius - LENGTH_TOLERANCE) / size).astype(int) for size in (lengths, heights))
+    fewest = max(_fewest_cells(basis, radius), int(np.prod(low)))
+    if fewest > max_cells:
+        raise _too_large(radius, fewest)
+    candidates = np.array(list(product(*(range(max(1, a), max(1, b) + 1) for a, b in zip(low, high, strict=True)))))
+    candidates = candidates[np.argsort(candidates.prod(axis=1), kind="stable")]
+    forbidden = short_vectors(basis, radius)
+    reach = np.array([not (forbidden % diagonal == 0).all(axis=1).any() for diagonal in candidates])
+    candidates = candidates[reach]
+    if candidates[0].prod() > max_cells:
+        raise _too_large(radius, int(candidates[0].prod()))
+    return candidates[candidates.prod(axis=1) <= max_cells]
+
+
+@dataclass(frozen=True)
+class _SpaceGroup:
+    """Symmetry operations of a crystal, for counting displacements in supercells that keep only some.
+
+    rotations: (n, 3, 3) integers acting on columns of fractional coordinates.
+    images: atom that each operation puts each atom on, (n, N).
+    """
+
+    rotations: IntArray
+    images: IntArray
+    _counts: dict[bytes, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, structure: Configurations, *, symprec: float = 1e-5) -> _SpaceGroup:
+        if structure.cells is None:
+            raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
+        fractional = structure.positions[0] @ np.linalg.inv(structure.cells[0])
+        crystal: Any = (structure.cells[0], fractional, structure.numbers)
+        symmetry = spglib.get_symmetry(crystal, symprec=symprec)
+        if symmetry is None:
+            raise InvalidStructure("No symmetry operations found: do atoms overlap?")
+        rotations, translations = symmetry["rotations"], symmetry["translations"]
+        images = np.array(
+            [
+                _match(fractional @ rotation.T + shift, fractional, structure)
+                for rotation, shift in zip(rotations, translations, strict=True)
+            ]
+        )
+        return cls(rotations.astype(np.int64), images)
+
+    def kept_by(self, matrix: IntArray) -> np.ndarray:
+        """Which operations map the supercell's lattice onto itself, (n,)."""
+        return _keep(matrix[None], self.rotations)[0]
+
+    def n_displacements(self, kept: np.ndarray, matrix: IntArray) -> int:
+        """Displacements that phonopy needs in a supercell that keeps these operations.
+
+        phonopy tries directions along the supercell's own axes, so its count depends on their choice.
+        """
+        key = kept.tobytes() + np.ascontiguousarray(matrix).tobytes()
+        if key not in self._counts:
+            images, rotations = self.images[kept], self.rotations[kept]
+            inverse = np.linalg.inv(matrix)
+            turned = np.rint(inverse.T @ rotations @ matrix.T).astype(np.int64)
+            total = 0
+            for atom in np.unique(images.min(axis=0)):
+                total += _n_directions(turned[images[:, atom] == atom].tobytes())
+            self._counts[key] = total
+        return self._counts[key]
+
+
+def _match(moved: FloatArray, fractional: FloatArray, structure: Configurations) -> IntArray:
+    assert structure.cells is not None
+    away = moved[:, None] - fractional
+    distances = np.linalg.norm((away - np.rint(away)) @ structure.cells[0], axis=-1)
+    distances[structure.numbers[:, None] != structure.numbers] = np.inf
+    return distances.argmin(axis=1)
+
+
+@lru_cache(maxsize=4096)
+def _n_directions(site_rotations: bytes) -> int:
+    """phonopy's number of displacements of one atom, counting +u and -u where no operation connects them."""
+    rotations = np.frombuffer(site_rotations, dtype=np.int64).reshape(-1, 3, 3)
+    directions = get_displacement(rotations)
+    return len(directions) + sum(is_minus_displacement(direction, rotations) for direction in directions)
+
+
+def _keep(forms: IntArray, rotations: IntArray) -> np.ndarray:
+    """Whether each rotation maps each sublattice onto itself: H W^T H^-1 integer, boolean (n, operations)."""
+    determinants = np.rint(np.linalg.det(forms)).astype(np.int64)
+    adjugates = np.rint(np.linalg.inv(forms) * determinants[:, None, None]).astype(np.int64)
+    kept = np.empty((len(forms), len(rotations)), dtype=bool)
+    for i, rotation in enumerate(rotations):
+        kept[:, i] = ((forms @ rotation.T @ adjugates) % determinants[:, None, None] == 0).all(axis=(1, 2))
+    return kept
+
+
+def count_displacements(structure: Configurations, matrix: IntArray, *, symprec: float = 1e-5) -> int:
+    """Finite displacements that phonopy makes for this crystal in this supercell."""
+    group = _SpaceGroup.of(structure, symprec=symprec)
+    return group.n_displacements(group.kept_by(matrix), matrix)
+
+
+def choose_supercell_for_phonons(
+    structure: Configurations, radius: float, *, diagonal: bool = False, max_cells: float = inf
+) -> IntArray:
+    """The supercell that reaches the radius with the smallest number of displacements times number of atoms.
+
+    Small cells break the crystal's point group and need many displacements; the search goes on to larger ones
+    until even the full point group could not pay for them.
+    Returns (3, 3) integers relative to the structure's own cell; SupercellTooLarge beyond max_cells cells.
+    """
+    if structure.cells is None:
+        raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
+    cell = structure.cells[0]
+    group = _SpaceGroup.of(structure)
+    best = _Cheapest(group, cell)
+    if diagonal:
+        for numbers in _diagonals(cell, radius, max_cells):
+            best.offer(np.diag(numbers), group.kept_by(np.diag(numbers)))
+    else:
+        _search_sublattices(best, radius, max_cells)
+    assert best.matrix is not None
+    return best.matrix
+
+
+@dataclass
+class _Cheapest:
+    """The best matrix so far."""
+
+    group: _SpaceGroup
+    cell: FloatArray
+    matrix: IntArray | None = None
+    cost: float = inf
+
+    def offer(self, matrix: IntArray, kept: np.ndarray) -> None:
+        cost = self.group.n_displacements(kept, matrix) * round(float(np.linalg.det(matrix)))
+        if cost < self.cost:
+            self.cost, self.matrix = cost, matrix
+
+
+def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> None:
+    group, cell = best.group, best.cell
+    basis = reduced_basis(cell)
+    to_basis = np.rint(basis @ np.linalg.inv(cell)).astype(np.int64)
+    # The same operations, acting on coefficients of the reduced basis.
+    rotations = np.rint(np.linalg.inv(to_basis).T @ group.rotations @ to_basis.T).astype(np.int64)
+    every = np.ones(len(rotations), dtype=bool)
+    fewest = group.n_displacements(every, to_basis)
+    n_atoms = group.images.shape[1]
+    start = _fewest_cells(basis, radius)
+    if start > max_cells:
+        raise _too_large(radius, start)
+    forbidden = short_vectors(basis, radius)
+    for index in count(start):
+        if index * fewest >= best.cost or (index > max_cells and best.matrix is not None):
+            return
+        if index > max_cells:
+            raise _too_large(radius, index)
+        forms = sublattices_avoiding(forbidden, index)
+        kept = _keep(forms, rotations)
+        # Each operation turns one displacement into one more, and 3 N of them are needed.
+        hopeful = kept.sum(axis=1) * best.cost > 3 * n_atoms * index
+        forms, kept = forms[hopeful], kept[hopeful]
+        for mask in np.unique(kept, axis=0):
+            if group.n_displacements(mask, to_basis) * index < best.cost:
+                form = _most_compact(forms[(kept == mask).all(axis=1)], basis)
+                best.offer(_representative(form @ basis, cell), mask)
+
+
+def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> IntArray:
+    """The supercell of a molecular dynamics run; raises SupercellTooLarge above ``max_atoms``."""
+    return _checked(structure, settings, choose_for_phonons=False)
+
+
+def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> IntArray:
+    """The supercell of the force constants, relative to the structure's cell; SupercellTooLarge likewise.
+
+    Give the primitive cell, as :func:`force_constants.calculate_force_constants` does, unless the matrix or
+    the diagonal is meant for another one.
+    """
+    return _checked(structure, settings, choose_for_phonons=True)
+
+
+def _checked(structure: Configurations, settings: ClassicalMD | FreeEnergy, *, choose_for_phonons: bool) -> IntArray:
+    if structure.cells is None:
+        raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
+    n_atoms, limit = structure.n_atoms, settings.max_atoms
+    if settings.supercell_matrix is not None:
+        matrix = np.array(settings.supercell_matrix, dtype=np.int64)
+        total = n_atoms * round(float(np.linalg.det(matrix)))
+        if total > limit:
+            raise SupercellTooLarge(
+                f"supercell_matrix = {matrix.tolist()} makes {total} atoms, max_atoms = {limit}: "
+                "take a smaller matrix or raise max_atoms."
+            )
+        return matrix
+    options: dict[str, Any] = {"diagonal": settings.supercell_diagonal, "max_cells": limit // n_atoms}
+    try:
+        if choose_for_phonons:
+            return choose_supercell_for_phonons(structure, settings.supercell_radius, **options)
+        return choose_supercell(structure.cells[0], settings.supercell_radius, **options)
+    except SupercellTooLarge as error:
+        raise SupercellTooLarge(
+            f"{error} With {n_atoms} atoms each that is more than max_atoms = {limit}: "
+            "lower supercell_radius or raise max_atoms."
+        ) from None
+
+
+def make_supercell(structure: Configurations, matrix: IntArray) -> Configurations:
+    """The supercell M @ cell of the first frame; unit cell after unit cell, each in the structure's atom order.
+
+    Atoms keep their place relative to their unit cell, so molecules that are whole stay whole.
+    Raises InvalidStructure for finite structures.
+    """
+    if structure.cells is None:
+        raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
+    matrix = np.asarray(matrix, dtype=np.int64)
+    cell, translations = structure.cells[0], _translations(matrix)
+    positions = (translations @ cell)[:, None] + structure.positions[0]
+    return Configurations(
+        numbers=np.tile(structure.numbers, len(translations)),
+        positions=positions.reshape(1, -1, 3),
+        cells=(matrix @ cell)[None],
+    )
+
+
+def _translations(matrix: IntArray) -> IntArray:
+    """The lattice points inside the supercell, (det, 3), in exact integer arithmetic."""
+    det = round(float(np.linalg.det(matrix)))
+    adjugate = np.rint(np.linalg.inv(matrix) * det).astype(np.int64)
+    corners = np.array(list(product((0, 1), repeat=3))) @ matrix
+    axes = [np.arange(low, high + 1) for low, high in zip(corners.min(axis=0), corners.max(axis=0), strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = points @ adjugate * np.sign(det)
+    return points[((inside >= 0) & (inside < abs(det))).all(axis=1)]
