@@ -57,10 +57,15 @@ def _mesh(value: Any) -> Any:
     raise ValueError("give 'gamma', a length in Å, or three integers of at least 1")
 
 
+def _q_points(value: Any) -> Any:
+    return value if value == "commensurate" else _mesh(value)
+
+
 Floats = Annotated[tuple[float, ...], BeforeValidator(_wrap_number)]
 Integers = Annotated[tuple[int, ...], BeforeValidator(_wrap_number)]
 Vector = Annotated[tuple[int, int, int], BeforeValidator(_as_list)]
 Mesh = Annotated[Any, BeforeValidator(_mesh)]
+QPoints = Annotated[Any, BeforeValidator(_q_points)]
 Matrix = Annotated[tuple[Vector, Vector, Vector], BeforeValidator(_as_list)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -295,8 +300,10 @@ class MDSampling(Settings):
 class PhononFilter(Settings):
     """Which phonon modes are sampled."""
 
-    k_point_mesh: Mesh = Field(
-        "gamma", description="'gamma', a length (Å) for a Monkhorst-Pack grid, or three integers."
+    k_point_mesh: QPoints = Field(
+        "gamma",
+        description="'gamma', a length (Å) for a Monkhorst-Pack grid, three integers, or 'commensurate': "
+        "every q-point that fits the supercell.",
     )
     selected_modes: Integers | None = Field(
         None, description="1-based mode indices at each k-point; overrides the frequency window."
@@ -349,6 +356,10 @@ class PhononSampling(Settings):
         description="Where the dataset keeps the force constants that were used.",
     )
     root_key: str = Field("training/phonon_sampling", description="Where the dataset keeps this stage.")
+
+    def _check(self) -> None:
+        if self.amplitude_scan == "equidistant" and self.n_frames == 1:
+            raise ValueError("amplitude_scan = 'equidistant' needs n_frames of at least 2, the edges of the grid")
 
 
 def _default_volume_range() -> tuple[float, ...]:
