@@ -28,7 +28,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def select(self, chosen: NDArray) -> Images:
+    def select(self, chosen: NDArray | slice) -> Images:
         """The images of an index array, a mask or a slice, in that order."""
         return Images(self.indices[chosen], self.translations[chosen], self.distances[chosen])
 
@@ -52,18 +52,16 @@ def images_within(cell: FloatArray, points: FloatArray, center: FloatArray, radi
     return Images(index.astype(np.int64), translations[which].astype(np.int64), distances[which, index])
 
 
-def ranking(images: Images, *, first: tuple[int, tuple[int, int, int]] | None = None) -> NDArray[np.intp]:
-    """Order by distance; equal distances by index, then by translation; ``first`` names an image that leads.
+def ranking(images: Images) -> NDArray[np.intp]:
+    """Order by distance; equal distances by index, then by translation.
 
-    Distances are equal when no gap of :data:`EQUAL_DISTANCE` parts them, so unlike rounding to decimals no
-    distance lies next to a boundary where noise would flip the order.
+    Distances are equal when no gap of :data:`EQUAL_DISTANCE` parts them; rounded to decimals, a distance next to
+    a rounding boundary could still be flipped by noise.
     """
     by_distance = np.argsort(images.distances, kind="stable")
-    shell = np.empty(len(images), dtype=np.int64)
     gaps = np.diff(images.distances[by_distance], prepend=images.distances[by_distance[:1]])
+    shell = np.empty(len(images), dtype=np.int64)
     shell[by_distance] = np.cumsum(gaps > EQUAL_DISTANCE)
-    if first is not None:
-        shell[(images.indices == first[0]) & (images.translations == first[1]).all(axis=1)] = -1
     return np.lexsort((*images.translations.T[::-1], images.indices, shell))
 
 

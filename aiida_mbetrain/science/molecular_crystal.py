@@ -77,6 +77,17 @@ class MolecularCrystal:
         owner[self.index_map[rows, columns]] = rows
         return owner
 
+    @property
+    def volume_per_molecule(self) -> float:
+        """Å³."""
+        return float(abs(np.linalg.det(self.cell)) / self.n_molecules)
+
+    @cached_property
+    def radii(self) -> FloatArray:
+        """Largest distance of an atom from its molecule's centre of mass, (M,) Å."""
+        distances = np.linalg.norm(self.positions - self.centers_of_mass[self.molecule_of_atom], axis=1)
+        return np.array([distances[atoms].max() for atoms in self.molecules])
+
     @cached_property
     def reference(self) -> Configurations:
         """The whole molecules as a container of one frame."""

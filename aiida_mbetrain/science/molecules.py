@@ -13,6 +13,7 @@ from ase.data import covalent_radii
 from ase.symbols import Symbols
 from matscipy.neighbours import neighbour_list
 
+from aiida_mbetrain.science.bond_checks import intact_frames
 from aiida_mbetrain.science.bond_graph import (
     NETWORK_NAMES,
     find_bonds,
@@ -25,7 +26,7 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray, In
 from aiida_mbetrain.science.errors import InfiniteNetwork, InvalidStructure, UnequalMolecules
 from aiida_mbetrain.science.lattice_images import distances_to_molecule, nearest_images
 from aiida_mbetrain.science.molecular_crystal import MolecularCrystal, centers_of_mass
-from aiida_mbetrain.science.unwrapping import intact_frames, unwrap_molecules
+from aiida_mbetrain.science.unwrapping import unwrap_molecules
 
 __all__ = ["MolecularCrystal", "check_structure", "detect_molecules", "intact_frames", "unwrap_molecules"]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from ase.geometry import minkowski_reduce
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.bond_graph import bond_cutoffs, find_bonds, sum_to_roots
+from aiida_mbetrain.science.bond_graph import sum_to_roots
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.errors import InvalidStructure
 from aiida_mbetrain.science.molecular_crystal import MolecularCrystal, centers_of_mass
@@ -85,30 +84,3 @@ def _common_drift(moved: FloatArray, owner: IntArray, masses: FloatArray) -> Flo
     weights = np.bincount(owner, masses)[:, None]
     mean = (weights * np.exp(2j * np.pi * moved)).sum(axis=1, keepdims=True)
     return np.asarray(np.angle(mean) / (2 * np.pi), dtype=np.float64)
-
-
-def intact_frames(
-    crystal: MolecularCrystal, frames: Configurations, *, bond_tolerance: float, bond_check_tolerance: float
-) -> NDArray[np.bool_]:
-    """Frames whose bond graph is the reference's, (F,).
-
-    Every reference bond must be shorter than ``bond_check_tolerance`` times the covalent radii, and no other two
-    atoms, periodic images included, closer than ``bond_tolerance`` times theirs.  The first is wider because hot
-    molecules stretch; the second is the criterion of detection.
-    """
-    whole = unwrap_molecules(crystal, frames)
-    first, second = crystal.bonds.T
-    lengths = np.linalg.norm(whole.positions[:, second] - whole.positions[:, first], axis=-1)
-    unbroken = (lengths < bond_cutoffs(crystal.numbers, first, second, bond_check_tolerance)).all(axis=1)
-    return np.asarray(unbroken & ~_frames_with_new_bonds(crystal, whole, bond_tolerance))
-
-
-def _frames_with_new_bonds(crystal: MolecularCrystal, whole: Configurations, tolerance: float) -> NDArray[np.bool_]:
-    assert whole.cells is not None
-    known = np.unique(crystal.bonds @ [crystal.n_atoms, 1])
-    formed = np.zeros(whole.n_frames, dtype=bool)
-    # One neighbour search per frame: the search is compiled and linear in atoms, all pairs of all frames is not.
-    for frame, (positions, cell) in enumerate(zip(whole.positions, whole.cells, strict=True)):
-        bonds, offsets = find_bonds(crystal.numbers, positions, cell, tolerance)
-        formed[frame] = offsets.any() or not np.isin(bonds @ [crystal.n_atoms, 1], known, assume_unique=True).all()
-    return formed
