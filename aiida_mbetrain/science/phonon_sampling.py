@@ -153,7 +153,7 @@ def sample_phonons(
 
 
 def _times_fs(settings: PhononSampling) -> FloatArray:
-    return settings.time_step_fs * np.arange(settings.n_frames)
+    return settings.time_step_fs * np.arange(settings.n_frames, dtype=np.float64)
 
 
 def _draw_amplitudes(table: ModeTable, settings: PhononSampling) -> FloatArray:

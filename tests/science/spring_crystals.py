@@ -87,16 +87,19 @@ def as_phonopy(crystal: ForceConstants) -> Phonopy:
 
 
 def scrambled_eigh(seed: int):
-    """An eigensolver as good as LAPACK's: the same subspaces, another basis and other phases in each of them."""
+    """Another eigensolver as good as LAPACK's: rounding noise, another basis of each subspace, other phases."""
     rng = np.random.default_rng(seed)
     original = np.linalg.eigh
 
+    def random_like(matrix, shape):
+        noise = rng.normal(size=shape)
+        return noise + 1j * rng.normal(size=shape) if np.iscomplexobj(matrix) else noise
+
     def scrambled(matrix):
-        values, vectors = original(matrix)
+        noise = 1e-15 * np.abs(matrix).max() * random_like(matrix, matrix.shape)
+        values, vectors = original(matrix + noise + noise.conj().T)
         for group in np.split(np.arange(len(values)), np.flatnonzero(np.diff(values) > 1e-8) + 1):
-            mixture = rng.normal(size=(len(group), len(group)))
-            if np.iscomplexobj(vectors):
-                mixture = mixture + 1j * rng.normal(size=mixture.shape)
+            mixture = random_like(matrix, (len(group), len(group)))
             vectors[:, group] = vectors[:, group] @ np.linalg.qr(mixture)[0]
         return values, vectors
 
