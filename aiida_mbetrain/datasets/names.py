@@ -1,0 +1,210 @@
+"""Every name in a dataset file, code point for code point.
+
+The names carry unusual characters on purpose, because other programs look them up by exactly these: the
+ångström is U+212B ANGSTROM SIGN (not the letter U+00C5), and the slash inside a unit is U+2215 DIVISION SLASH,
+since a plain slash separates groups in HDF5.  They are spelled by their escapes here, so that no editor that
+normalises text (NFC turns U+212B into U+00C5) can change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ANGSTROM = "\u212b"
+PER = "\u2215"
+SQUARED = "\u00b2"
+CUBED = "\u00b3"
+RHO = "\u03c1"
+MIDDLE_DOT = "\u00b7"
+ROOT = "\u221a"
+
+# Structures and trajectories
+POSITIONS = f"positions ({ANGSTROM})"
+VELOCITIES = f"velocities ({ANGSTROM}{PER}fs)"
+FORCES = f"forces (eV{PER}{ANGSTROM})"
+STRESS = f"stress (eV{PER}{ANGSTROM}{CUBED})"
+CELL_VECTORS = f"cell_vectors ({ANGSTROM})"
+ATOMIC_NUMBERS = "atomic_numbers"
+MASSES = "masses (u)"
+FEATURE_VECTORS = "feature_vectors"
+TIME = "time (fs)"
+TEMPERATURE = "T (K)"
+PRESSURE = "p (GPa)"
+VOLUME = f"V ({ANGSTROM}{CUBED}{PER}atom)"
+E_KIN = f"E_kin (eV{PER}atom)"
+E_POT = f"E_pot (eV{PER}atom)"
+E_CONSERVED = f"E_conserved (eV{PER}atom)"
+E_TRANS_DRIFT = f"E_trans_drift (eV{PER}atom)"
+
+# Molecules and clusters
+CENTERS_OF_MASS = f"centers_of_mass ({ANGSTROM})"
+MIN_DISTANCES = f"min_distances_to_central_molecule ({ANGSTROM})"
+MAX_DISTANCES = f"max_distances_to_central_molecule ({ANGSTROM})"
+INDEX_MAP = "index_map"
+IMAGE_OFFSETS = "image_offsets"
+BONDS = "bonds"
+BOND_OFFSETS = "bond_offsets"
+MOLECULE_INDICES = "molecule_indices"
+LATTICE_TRANSLATIONS = "lattice_translations"
+
+# Phonons
+FORCE_CONSTANTS = f"force_constants (eV{PER}{ANGSTROM}{SQUARED})"
+SUPERCELL_MATRIX = "supercell_matrix"
+PATH_CONNECTIONS = "path_connections"
+LABELS = "labels"
+FREQUENCY = "frequency (THz)"
+SIGMA = f"sigma ({ANGSTROM}{MIDDLE_DOT}{ROOT}u)"
+AMPLITUDES = "amplitudes (sigma)"
+Q_POINTS = "q_points"
+MODE_INDICES = "mode_indices"
+
+# Thermodynamics
+T_COLUMN = "T (K)"
+F_VIB_CRYSTAL = f"F_vib_crystal (kJ{PER}mol{PER}unit cell)"
+E_VIB_CRYSTAL = f"E_vib_crystal (kJ{PER}mol{PER}unit cell)"
+ZPE_CRYSTAL = f"ZPE_crystal (kJ{PER}mol{PER}unit cell)"
+E_EL_CRYSTAL = f"E_el_crystal (kJ{PER}mol{PER}unit cell)"
+F_TOT_CRYSTAL = f"F_tot_crystal (kJ{PER}mol{PER}unit cell)"
+S_VIB_CRYSTAL = f"S_vib_crystal (J{PER}K{PER}mol{PER}unit cell)"
+C_V_VIB_CRYSTAL = f"C_V_vib_crystal (J{PER}K{PER}mol{PER}unit cell)"
+V_CRYSTAL = f"V_crystal ({ANGSTROM}{CUBED}{PER}unit cell)"
+RHO_CRYSTAL = f"{RHO}_crystal (g{PER}cm{CUBED})"
+N_ATOMS_UNIT_CELL = "n_atoms_unit_cell"
+SPACE_GROUP = "space_group"
+ACOUSTIC_FREQS_REAL = "acoustic_freqs_real_crystal"
+OPTICAL_FREQS_REAL = "optical_freqs_real_crystal"
+ACOUSTIC_FREQ_MIN = "acoustic_freq_min (THz)"
+OPTICAL_FREQ_MIN = "optical_freq_min (THz)"
+SYSTEM_LABEL_CRYSTAL = "system_label_crystal"
+FOURIER_INTERP_MESH = "Fourier_interp_mesh"
+V_SAMPLED = f"V_sampled ({ANGSTROM}{CUBED}{PER}unit cell)"
+F_SAMPLED = f"F_sampled (kJ{PER}mol{PER}unit cell)"
+V_INTERP = f"V_interp ({ANGSTROM}{CUBED}{PER}unit cell)"
+F_INTERP = f"F_interp (kJ{PER}mol{PER}unit cell)"
+V_MIN = f"V_min ({ANGSTROM}{CUBED}{PER}unit cell)"
+F_MIN = f"F_min (kJ{PER}mol{PER}unit cell)"
+
+# Groups
+TRAJECTORY = "trajectory"
+TIME_SERIES = "time_series"
+MOLECULAR_CRYSTAL = "molecular_crystal"
+SUPERCELL = "supercell"
+PRIMITIVE = "primitive"
+REFERENCE = "reference"
+FRAMES = "frames"
+FINITE_SUBSYSTEMS = "finite_subsystems"
+CLUSTER_OF_MOLECULES = "cluster_of_molecules"
+ORIGIN = "origin"
+MODES = "modes"
+STRUCTURES = "structures"
+PHONONS = "phonons"
+FORCE_CONSTANTS_GROUP = "force_constants"
+BRILLOUIN_ZONE_PATH = "brillouin_zone_path"
+THERMODYNAMICS_FIXED_VOLUME = "thermodynamics_fixed_volume"
+THERMODYNAMICS_EQUILIBRIUM_VOLUME = "thermodynamics_equilibrium_volume"
+EOS_SAMPLED = "eos_sampled"
+EOS_INTERPOLATED = "eos_interpolated"
+
+# Attributes
+DATACLASS = "dataclass"
+FEATURE_VECTORS_TYPE = "feature_vectors_type"
+N_FRAMES = "n_frames"
+N_ATOMS = "n_atoms"
+PERIODIC = "periodic"
+ENSEMBLE = "ensemble"
+TARGET_TEMPERATURE = "target_temperature (K)"
+TARGET_PRESSURE = "target_pressure (GPa)"
+TIME_EQUILIBRATION = "time_equilibration (fs)"
+N_REMOVED_TRANS_DOF = "n_removed_trans_dof"
+N_REMOVED_ROT_DOF = "n_removed_rot_dof"
+N_MOLECULES = "n_molecules"
+N_REPEATED_MOLECULES = "n_repeated_molecules"
+IDENTICAL_COMPOSITION = "identical_composition"
+CENTRAL_MOLECULE_INDEX = "central_molecule_index"
+N_SEGMENTS = "n_segments"
+N_BANDS = "n_bands"
+N_TEMPERATURES = "n_temperatures"
+N_VOLUMES = "n_volumes"
+N_INTERP = "n_interp"
+ACOUSTIC_SUM_RULE_VIOLATION = f"acoustic_sum_rule_violation (eV{PER}{ANGSTROM}{SQUARED})"
+PERMUTATION_ASYMMETRY = f"permutation_asymmetry (eV{PER}{ANGSTROM}{SQUARED})"
+MIN_FREQUENCY_GAMMA = "min_frequency_gamma (THz)"
+N_DISPLACEMENTS = "n_displacements"
+SUPERPOSED = "superposed"
+STATISTICS = "statistics"
+FORCE_CONSTANTS_KEY = "force_constants_key"
+SECTION = "section"
+SCHEMA_VERSION = "schema_version"
+CONTENT_SHA256 = "content_sha256"
+PROVENANCE_PREFIX = "provenance."
+"""Attributes that name nodes, processes and versions; they are no part of ``content_sha256``."""
+
+SERIES_COLUMNS: Mapping[str, tuple[str, bool]] = {
+    "time_fs": (TIME, False),
+    "temperature_K": (TEMPERATURE, False),
+    "pressure_GPa": (PRESSURE, False),
+    "volume_A3": (VOLUME, True),
+    "potential_energy_eV": (E_POT, True),
+    "kinetic_energy_eV": (E_KIN, True),
+    "conserved_energy_eV": (E_CONSERVED, True),
+}
+"""Column of a molecular dynamics series -> name in the file, and whether the file has it per atom."""
+
+ORIGIN_COLUMNS: Mapping[str, str] = {
+    "time_fs": TIME,
+    "frequency_THz": FREQUENCY,
+    "temperature_K": TEMPERATURE,
+    "amplitude": "amplitude (sigma)",
+}
+"""Entry of ``Configurations.origin`` -> name in the file; other entries keep their names."""
+
+
+def md_label(temperature_K: float, pressure_GPa: float | None) -> str:
+    """``crystal[dyn:T=298.15,p=0.00010]``; without pressure (NVT) ``crystal[dyn:T=298.15]``."""
+    pressure = "" if pressure_GPa is None else f",p={pressure_GPa:.5f}"
+    return f"crystal[dyn:T={temperature_K:.2f}{pressure}]"
+
+
+def equilibrium_label(temperature_K: float) -> str:
+    """The crystal at its equilibrium volume: ``crystal[eq:T=298.15]``."""
+    return f"crystal[eq:T={temperature_K:.2f}]"
+
+
+def scaled_volume_label(ratio: float) -> str:
+    """A point of the equation of state sampled by volume: ``crystal[eos:V=1.0200]``."""
+    return f"crystal[eos:V={ratio:.4f}]"
+
+
+def thermal_pressure_label(pressure_GPa: float) -> str:
+    """A point of the equation of state sampled by pressure: ``crystal[eos:p_thermal=-0.2000]``."""
+    return f"crystal[eos:p_thermal={pressure_GPa:.4f}]"
+
+
+def n_molecules_key(n_molecules: int) -> str:
+    """``n=3``: clusters of a given number of molecules."""
+    return f"n={n_molecules}"
+
+
+def distance_key(distance: float) -> str:
+    """``r=6.50``: clusters within a distance (Å)."""
+    return f"r={distance:.2f}"
+
+
+def force_constants_key(root_key: str, label: str) -> str:
+    """Where a quasi-harmonic section keeps the force constants of ``label``."""
+    return f"{root_key}/{PHONONS}/{label}/{FORCE_CONSTANTS_GROUP}"
+
+
+def frequencies_segment(i: int) -> str:
+    """Frequencies along the i-th segment of the band path."""
+    return f"frequencies_segment_{i} (THz)"
+
+
+def distances_segment(i: int) -> str:
+    """Path lengths along the i-th segment of the band path."""
+    return f"distances_segment_{i}"
+
+
+def kpoints_segment(i: int) -> str:
+    """Reduced q-points along the i-th segment of the band path."""
+    return f"kpoints_segment_{i}"

@@ -1,0 +1,136 @@
+"""A file as a tree of groups in memory: what the layout builds and the writer and reader of files share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiida_mbetrain.datasets import names
+from aiida_mbetrain.science.errors import InvalidSettings
+
+Attribute = str | int | float | bool | list[str]
+Provenance = Mapping[str, Attribute | None]
+
+
+@dataclass
+class Group:
+    """One group: attributes, provenance attributes, arrays and sub-groups under their names in the file.
+
+    Arrays are int64, float64, bool, or objects (strings); a group read from a file holds array-likes that
+    are loaded on the first ``array(name)``.
+    """
+
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+    datasets: dict[str, Any] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    provenance: dict[str, Attribute] = field(default_factory=dict)
+
+    def __contains__(self, path: str) -> bool:
+        return self._find(path) is not None
+
+    def __getitem__(self, path: str) -> Group:
+        found = self._find(path)
+        if found is None:
+            raise KeyError(f"no group {path!r}")
+        return found
+
+    def _find(self, path: str) -> Group | None:
+        group: Group | None = self
+        for part in filter(None, path.split("/")):
+            group = None if group is None else group.groups.get(part)
+        return group
+
+    def array(self, name: str) -> NDArray:
+        """A dataset as int64, float64, bool or an array of strings."""
+        return canonical(self.datasets[name])
+
+    def put(self, path: str, group: Group) -> None:
+        """Place a group at a path, making those between; raises InvalidSettings where the place is taken."""
+        *parents, last = _parts(path)
+        here = self
+        for part in parents:
+            here = here.groups.setdefault(part, Group())
+        taken = here.groups.get(last)
+        if taken is not None and (taken.attributes or taken.datasets or set(taken.groups) & set(group.groups)):
+            raise InvalidSettings(
+                f"Two parts of the dataset would be written to {path}: give them different root_keys."
+            )
+        if taken is not None:
+            group.groups = taken.groups | group.groups
+        here.groups[last] = group
+
+    def annotate(self, provenance: Mapping[str, Provenance]) -> None:
+        """Attach provenance to sub-groups by relative path ("" is this group); values of None are left out.
+
+        Raises InvalidSettings where there is no such group.
+        """
+        for path, values in provenance.items():
+            if path not in self:
+                raise InvalidSettings(f"Provenance is given for {path!r}, but the dataset has no such group.")
+            self[path].provenance |= {key: plain(value) for key, value in values.items() if value is not None}
+
+    def collect_provenance(self) -> dict[str, dict[str, Attribute]]:
+        """The inverse of :meth:`annotate`."""
+        return {path: dict(group.provenance) for path, group in self.walk() if group.provenance}
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Group]]:
+        """This group and all below with their paths, sorted at every level."""
+        yield path, self
+        for name in sorted(self.groups):
+            yield from self.groups[name].walk(f"{path}/{name}" if path else name)
+
+
+def _parts(path: str) -> list[str]:
+    parts = path.strip("/").split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise InvalidSettings(f"root_key = {path!r} is not a path inside the dataset: give names separated by '/'.")
+    return parts
+
+
+def plain(value: Any) -> Attribute:
+    """An attribute in Python's own types, from numpy's and HDF5's; raises TypeError for what is no attribute."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [item.decode() if isinstance(item, bytes) else str(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"An attribute is a string, a number or a list of strings, not {value!r}.")
+    return value
+
+
+def canonical(values: Any) -> NDArray:
+    """Any array as C-ordered int64, float64 or bool, or as an object array of str."""
+    array = np.asarray(values[()] if hasattr(values, "shape") else values)
+    if array.dtype.kind == "O" or array.dtype.kind in "SU":
+        decoded = [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel().tolist()]
+        strings = np.empty(array.shape, dtype=object)
+        strings.ravel()[:] = decoded
+        return strings
+    kinds: dict[str, type] = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"The dataset has no place for arrays of {array.dtype}.")
+    return np.ascontiguousarray(array, dtype=kinds[array.dtype.kind])
+
+
+def content_sha256(root: Group) -> str:
+    """Digest over all arrays and all attributes that are not provenance, with their paths.
+
+    Equal for two files with the same numbers, whatever processes made them.
+    """
+    digest = hashlib.sha256()
+    for path, group in root.walk():
+        attributes = {key: value for key, value in group.attributes.items() if key != names.CONTENT_SHA256}
+        digest.update(json.dumps([path, attributes], sort_keys=True, ensure_ascii=True).encode())
+        for name in sorted(group.datasets):
+            array = group.array(name)
+            digest.update(json.dumps([name, array.dtype.kind, array.shape], ensure_ascii=True).encode())
+            if array.dtype.kind == "O":
+                digest.update(json.dumps(array.tolist(), ensure_ascii=True).encode())
+            else:
+                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()
