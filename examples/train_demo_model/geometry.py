@@ -1,0 +1,154 @@
+"""Perturbed crystals, clusters and dimers of one rigid-looking molecule: what the training set is made of.
+
+Every function takes a numpy Generator and returns unlabelled ASE atoms; lengths in Å, angles in degrees.
+The crystal has one molecule per primitive cell, its centre on the lattice points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from ase.geometry import find_mic
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
+
+REPEATS = (2, 2, 2)
+CELLS = np.array(list(np.ndindex(REPEATS)))
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """The molecule of the relaxed crystal about its centre, with the modes of the isolated molecule.
+
+    positions: (n, 3). modes: vibrations, mass-weighted and normalised, (n_modes, n, 3).
+    frequencies: their angular frequencies in ASE units, (n_modes,).
+    """
+
+    numbers: NDArray[np.int64]
+    positions: Array
+    masses: Array
+    modes: Array
+    frequencies: Array
+
+    def vibrated(self, rng: np.random.Generator, temperature_K: float, count: int) -> Array:
+        """Geometries from the classical harmonic distribution of the isolated molecule, (count, n, 3)."""
+        sigmas = np.sqrt(units.kB * temperature_K) / self.frequencies
+        steps = rng.normal(size=(count, len(sigmas))) * sigmas
+        displacements = np.einsum("cm,mix->cix", steps, self.modes) / np.sqrt(self.masses)[:, None]
+        return self.positions + displacements
+
+
+def molecule_of(crystal: Atoms, hessian: Array) -> Molecule:
+    """The molecule around the origin of the primitive cell; ``hessian`` (3n, 3n), eV/Å², of the isolated one."""
+    positions, _ = find_mic(crystal.positions, crystal.cell, pbc=True)
+    masses = crystal.get_masses()
+    weights = np.repeat(masses, 3) ** -0.5
+    eigenvalues, vectors = np.linalg.eigh(hessian * np.outer(weights, weights))
+    vibrations = slice(6, None)
+    modes = vectors.T[vibrations].reshape(-1, len(masses), 3)
+    return Molecule(crystal.numbers, positions, masses, modes, np.sqrt(eigenvalues[vibrations]))
+
+
+def assemble(molecule: Molecule, geometries: Array, centres: Array, cell: Array | None = None, **info) -> Atoms:
+    """Molecules (M, n, 3) placed at their centres (M, 3); periodic where a cell is given."""
+    positions = (geometries + centres[:, None]).reshape(-1, 3)
+    numbers = np.tile(molecule.numbers, len(centres))
+    atoms = Atoms(numbers, positions, cell=cell, pbc=cell is not None)
+    atoms.info.update(info)
+    return atoms
+
+
+def rotated(geometries: Array, vectors: Array) -> Array:
+    """Each molecule turned about its centre by its rotation vector (M, 3), degrees."""
+    matrices = Rotation.from_rotvec(vectors, degrees=True).as_matrix()
+    return np.einsum("mxy,miy->mix", matrices, geometries)
+
+
+def random_orientations(rng: np.random.Generator, geometries: Array) -> Array:
+    """Each molecule in a uniformly random orientation."""
+    matrices = Rotation.random(len(geometries), rng=rng).as_matrix()
+    return np.einsum("mxy,miy->mix", matrices, geometries)
+
+
+def random_deformation(rng: np.random.Generator, shear: float, expansion: tuple[float, float]) -> Array:
+    """A symmetric deformation gradient: random strain of standard deviation ``shear`` and a linear expansion."""
+    strain = rng.normal(scale=shear, size=(3, 3))
+    return np.eye(3) * (1 + rng.uniform(*expansion)) + (strain + strain.T) / 2
+
+
+def perturbed_supercell(molecule: Molecule, cell: Array, rng: np.random.Generator) -> Atoms:
+    """Independently translated, rotated and vibrated molecules in a strained 2x2x2 supercell."""
+    deformation = random_deformation(rng, rng.uniform(0.0, 0.02), (-0.012, 0.028))
+    lattice = cell @ deformation
+    centres = CELLS @ lattice + rng.normal(scale=rng.uniform(0.02, 0.15), size=(len(CELLS), 3))
+    geometries = molecule.vibrated(rng, rng.uniform(50, 450), len(CELLS))
+    angles = rng.normal(scale=rng.uniform(1.0, 6.0), size=(len(CELLS), 3))
+    return assemble(molecule, rotated(geometries, angles), centres, lattice * 2, config_type="supercell")
+
+
+def concerted_libration(molecule: Molecule, cell: Array, rng: np.random.Generator, *, gamma: bool) -> Atoms:
+    """All molecules turned about one axis, in phase (Γ) or with the phases ±1 of a commensurate q-point.
+
+    Independently rotated molecules spread over all librations alike and hardly show the soft one.
+    """
+    q = np.zeros(3) if gamma else CELLS[rng.integers(1, len(CELLS))]
+    phases = np.where(CELLS @ q % 2 == 0, 1.0, -1.0)
+    axis = rng.normal(size=3)
+    vectors = np.outer(phases, axis / np.linalg.norm(axis) * rng.uniform(1.5, 11.0))
+    vectors += rng.normal(scale=rng.uniform(0.0, 1.5), size=vectors.shape)
+    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.01), (-0.008, 0.022))
+    geometries = molecule.vibrated(rng, rng.uniform(5, 300), len(CELLS))
+    return assemble(molecule, rotated(geometries, vectors), CELLS @ lattice, lattice * 2, config_type="libration")
+
+
+def thermal_supercell(
+    molecule: Molecule, cell: Array, rng: np.random.Generator, frequencies: Array, modes: Array
+) -> Atoms:
+    """The classical harmonic distribution of the reference crystal, in a slightly expanded cell.
+
+    frequencies (m,) in ASE units, modes (m, N, 3) of the 2x2x2 supercell, as prepare.py writes them.
+    """
+    sigmas = np.sqrt(units.kB * rng.uniform(30, 400)) / frequencies
+    masses = np.tile(molecule.masses, len(CELLS))
+    displacements = np.einsum("m,mix->ix", rng.normal(size=len(sigmas)) * sigmas, modes) / np.sqrt(masses)[:, None]
+    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.006), (-0.005, 0.02))
+    atoms = assemble(
+        molecule, np.tile(molecule.positions, (8, 1, 1)), CELLS @ lattice, lattice * 2, config_type="thermal"
+    )
+    atoms.positions += displacements
+    return atoms
+
+
+def crystal_cluster(molecule: Molecule, cell: Array, rng: np.random.Generator, size: int) -> Atoms:
+    """A molecule and its neighbours in a random order of distance, squeezed or pulled apart, perturbed."""
+    points = (np.array(list(np.ndindex(5, 5, 5))) - 2) @ cell
+    distances = np.linalg.norm(points, axis=1) + rng.uniform(0, 1.5, len(points)) * (np.abs(points).sum(axis=1) > 0)
+    centres = points[np.argsort(distances)[:size]] * rng.uniform(0.85, 1.8 if rng.random() < 0.3 else 1.15)
+    centres = centres + rng.normal(scale=0.12, size=centres.shape)
+    geometries = molecule.vibrated(rng, rng.uniform(50, 450), size)
+    angles = rng.normal(scale=rng.uniform(1.0, 15.0), size=(size, 3))
+    return assemble(molecule, rotated(geometries, angles), centres, config_type=f"cluster_{size}")
+
+
+def random_dimer(
+    molecule: Molecule, rng: np.random.Generator, contact: float, *, temperature_K: float | None = None
+) -> Atoms:
+    """Two molecules in random orientations whose shortest distance between atoms is ``contact``.
+
+    temperature_K: of the molecules' vibrations; None draws it.
+    """
+    temperature_K = rng.uniform(20, 350) if temperature_K is None else temperature_K
+    geometries = random_orientations(rng, molecule.vibrated(rng, temperature_K, 2))
+    direction = rng.normal(size=3)
+    direction /= np.linalg.norm(direction)
+    low, high = 0.0, 20.0
+    while high - low > 1e-6:  # bisection on the last separation at which the molecules still touch
+        middle = (low + high) / 2
+        touching = cdist(geometries[0], geometries[1] + middle * direction).min() < contact
+        low, high = (middle, high) if touching else (low, middle)
+    centres = np.array([np.zeros(3), high * direction])
+    return assemble(molecule, geometries, centres, config_type="dimer")
