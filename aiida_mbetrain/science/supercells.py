@@ -14,7 +14,6 @@ from math import ceil, inf
 from typing import Any
 
 import numpy as np
-import spglib
 from phonopy.harmonic.displacement import get_displacement, is_minus_displacement
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
@@ -28,6 +27,7 @@ from aiida_mbetrain.science.lattices import (
     shortest_vector,
     sublattices_avoiding,
 )
+from aiida_mbetrain.science.symmetry import SpaceGroup
 from aiida_mbetrain.settings import ClassicalMD, FreeEnergy
 
 __all__ = [
@@ -108,62 +108,29 @@ def _diagonals(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
 
 
 @dataclass(frozen=True)
-class _SpaceGroup:
-    """Symmetry operations of a crystal, for counting displacements in supercells that keep only some.
+class _Displacements:
+    """Counts the displacements of a crystal in supercells that keep only some of its symmetry operations."""
 
-    rotations: (n, 3, 3) integers acting on columns of fractional coordinates.
-    images: atom that each operation puts each atom on, (n, N).
-    """
-
-    rotations: IntArray
-    images: IntArray
+    group: SpaceGroup
     _counts: dict[bytes, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, structure: Configurations, *, symprec: float = 1e-5) -> _SpaceGroup:
-        if structure.cells is None:
-            raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
-        fractional = structure.positions[0] @ np.linalg.inv(structure.cells[0])
-        crystal: Any = (structure.cells[0], fractional, structure.numbers)
-        symmetry = spglib.get_symmetry(crystal, symprec=symprec)
-        if symmetry is None:
-            raise InvalidStructure("No symmetry operations found: do atoms overlap?")
-        rotations, translations = symmetry["rotations"], symmetry["translations"]
-        images = np.array(
-            [
-                _match(fractional @ rotation.T + shift, fractional, structure)
-                for rotation, shift in zip(rotations, translations, strict=True)
-            ]
-        )
-        return cls(rotations.astype(np.int64), images)
 
     def kept_by(self, matrix: IntArray) -> np.ndarray:
         """Which operations map the supercell's lattice onto itself, (n,)."""
-        return _keep(matrix[None], self.rotations)[0]
+        return _keep(matrix[None], self.group.rotations)[0]
 
-    def n_displacements(self, kept: np.ndarray, matrix: IntArray) -> int:
+    def number(self, kept: np.ndarray, matrix: IntArray) -> int:
         """Displacements that phonopy needs in a supercell that keeps these operations.
 
         phonopy tries directions along the supercell's own axes, so its count depends on their choice.
         """
         key = kept.tobytes() + np.ascontiguousarray(matrix).tobytes()
         if key not in self._counts:
-            images, rotations = self.images[kept], self.rotations[kept]
-            inverse = np.linalg.inv(matrix)
-            turned = np.rint(inverse.T @ rotations @ matrix.T).astype(np.int64)
-            total = 0
-            for atom in np.unique(images.min(axis=0)):
-                total += _n_directions(turned[images[:, atom] == atom].tobytes())
-            self._counts[key] = total
+            images, rotations = self.group.images[kept], self.group.rotations[kept]
+            turned = np.rint(np.linalg.inv(matrix).T @ rotations @ matrix.T).astype(np.int64)
+            independent = np.unique(images.min(axis=0))
+            sites = [turned[images[:, atom] == atom].tobytes() for atom in independent]
+            self._counts[key] = sum(_n_directions(site) for site in sites)
         return self._counts[key]
-
-
-def _match(moved: FloatArray, fractional: FloatArray, structure: Configurations) -> IntArray:
-    assert structure.cells is not None
-    away = moved[:, None] - fractional
-    distances = np.linalg.norm((away - np.rint(away)) @ structure.cells[0], axis=-1)
-    distances[structure.numbers[:, None] != structure.numbers] = np.inf
-    return distances.argmin(axis=1)
 
 
 @lru_cache(maxsize=4096)
@@ -186,8 +153,8 @@ def _keep(forms: IntArray, rotations: IntArray) -> np.ndarray:
 
 def count_displacements(structure: Configurations, matrix: IntArray, *, symprec: float = 1e-5) -> int:
     """Finite displacements that phonopy makes for this crystal in this supercell."""
-    group = _SpaceGroup.of(structure, symprec=symprec)
-    return group.n_displacements(group.kept_by(matrix), matrix)
+    displacements = _Displacements(SpaceGroup.of(structure, symprec=symprec))
+    return displacements.number(displacements.kept_by(matrix), matrix)
 
 
 def choose_supercell_for_phonons(
@@ -202,11 +169,11 @@ def choose_supercell_for_phonons(
     if structure.cells is None:
         raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
     cell = structure.cells[0]
-    group = _SpaceGroup.of(structure)
-    best = _Cheapest(group, cell)
+    displacements = _Displacements(SpaceGroup.of(structure))
+    best = _Cheapest(displacements, cell)
     if diagonal:
         for numbers in _diagonals(cell, radius, max_cells):
-            best.offer(np.diag(numbers), group.kept_by(np.diag(numbers)))
+            best.offer(np.diag(numbers), displacements.kept_by(np.diag(numbers)))
     else:
         _search_sublattices(best, radius, max_cells)
     assert best.matrix is not None
@@ -217,26 +184,26 @@ def choose_supercell_for_phonons(
 class _Cheapest:
     """The best matrix so far."""
 
-    group: _SpaceGroup
+    displacements: _Displacements
     cell: FloatArray
     matrix: IntArray | None = None
     cost: float = inf
 
     def offer(self, matrix: IntArray, kept: np.ndarray) -> None:
-        cost = self.group.n_displacements(kept, matrix) * round(float(np.linalg.det(matrix)))
+        cost = self.displacements.number(kept, matrix) * round(float(np.linalg.det(matrix)))
         if cost < self.cost:
             self.cost, self.matrix = cost, matrix
 
 
 def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> None:
-    group, cell = best.group, best.cell
+    displacements, cell = best.displacements, best.cell
     basis = reduced_basis(cell)
     to_basis = np.rint(basis @ np.linalg.inv(cell)).astype(np.int64)
     # The same operations, acting on coefficients of the reduced basis.
-    rotations = np.rint(np.linalg.inv(to_basis).T @ group.rotations @ to_basis.T).astype(np.int64)
+    rotations = np.rint(np.linalg.inv(to_basis).T @ displacements.group.rotations @ to_basis.T).astype(np.int64)
     every = np.ones(len(rotations), dtype=bool)
-    fewest = group.n_displacements(every, to_basis)
-    n_atoms = group.images.shape[1]
+    fewest = displacements.number(every, to_basis)
+    n_atoms = displacements.group.images.shape[1]
     start = _fewest_cells(basis, radius)
     if start > max_cells:
         raise _too_large(radius, start)
@@ -252,7 +219,7 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
         hopeful = kept.sum(axis=1) * best.cost > 3 * n_atoms * index
         forms, kept = forms[hopeful], kept[hopeful]
         for mask in np.unique(kept, axis=0):
-            if group.n_displacements(mask, to_basis) * index < best.cost:
+            if displacements.number(mask, to_basis) * index < best.cost:
                 form = _most_compact(forms[(kept == mask).all(axis=1)], basis)
                 best.offer(_representative(form @ basis, cell), mask)
 

@@ -25,7 +25,7 @@ from aiida_mbetrain.science.progress import Report, silent
 class PotentialCalculator(Calculator):
     """ASE's view of a :class:`FramePotential`."""
 
-    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, potential: FramePotential) -> None:
         super().__init__()
@@ -35,7 +35,8 @@ class PotentialCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         cell = self.atoms.cell.array if self.atoms.pbc.all() else None
         energy, forces, stress = self.potential.frame(self.atoms.numbers, self.atoms.positions, cell)
-        self.results = {"energy": energy, "forces": forces}
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        self.potential.n_evaluated += 1
         if cell is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
