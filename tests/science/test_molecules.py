@@ -92,10 +92,13 @@ def test_bonds_equal_brute_force_over_images(name):
     bonds, offsets = find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, 1.2)
     found = [tuple(map(int, row)) for row in np.column_stack([bonds, offsets])]
     assert len(found) == len(set(found))
-    oracle = {
-        bond if bond[0] < bond[1] else (bond[0], bond[1], *map(abs, bond[2:])) for bond in brute_force_bonds(atoms, 1.2)
-    }
-    assert {b if b[0] < b[1] else (b[0], b[1], *map(abs, b[2:])) for b in found} == oracle
+    assert {either_way(bond) for bond in found} == {either_way(bond) for bond in brute_force_bonds(atoms, 1.2)}
+
+
+def either_way(bond: tuple[int, ...]) -> tuple[int, ...]:
+    """A bond of an atom with its own image may be named in either direction."""
+    i, j, *offset = bond
+    return bond if i < j else (i, j, *max(tuple(offset), tuple(-o for o in offset)))
 
 
 @pytest.mark.parametrize("name", MOLECULAR)
@@ -103,9 +106,8 @@ def test_every_bond_closes_in_the_unwrapped_structure(name):
     atoms = MOLECULAR[name]()
     atoms.positions += np.random.default_rng(2).integers(-3, 4, (len(atoms), 3)) @ atoms.cell.array
     crystal = detect(atoms)
-    np.testing.assert_allclose(
-        crystal.positions, atoms.positions + crystal.image_offsets @ atoms.cell.array, atol=1e-12
-    )
+    shifts = crystal.image_offsets @ atoms.cell.array
+    np.testing.assert_allclose(crystal.positions, atoms.positions + shifts, atol=1e-12)
     i, j = crystal.bonds.T
     in_input = atoms.positions[j] + crystal.bond_offsets @ atoms.cell.array - atoms.positions[i]
     np.testing.assert_allclose(crystal.positions[j] - crystal.positions[i], in_input, atol=1e-9)
@@ -154,10 +156,8 @@ def test_same_crystal_described_otherwise_has_the_same_molecules(change):
     order = rng.permutation(len(atoms))
     rotation = Rotation.random(random_state=change["seed"]).as_matrix()
     positions = atoms.positions + rng.normal(size=3) * 5 + rng.integers(-2, 3, (len(atoms), 3)) @ atoms.cell.array
-    basis = random_basis(rng)
-    other = Atoms(
-        atoms.numbers[order], (positions @ rotation)[order], cell=basis @ atoms.cell.array @ rotation, pbc=True
-    )
+    cell = random_basis(rng) @ atoms.cell.array @ rotation
+    other = Atoms(atoms.numbers[order], (positions @ rotation)[order], cell=cell, pbc=True)
     crystal = detect(other)
     assert_same_molecules(crystal, reference)
     partition = {frozenset(order[m].tolist()) for m in crystal.molecules}
@@ -184,18 +184,18 @@ FRACTIONS = (0.0, 0.5, 0.25, 0.75, 1 / 3, 2 / 3, 1 / 6, 1 / 8)
 def test_centre_of_mass_on_a_cell_fraction_is_no_boundary_case(name, repeat):
     atoms = MOLECULAR[name]().repeat(repeat)
     reference = detect(atoms)
-    for molecule, fraction in product(range(0, reference.n_molecules, repeat[0] * repeat[1]), FRACTIONS):
-        shifted = atoms.copy()
-        shifted.positions += np.full(3, fraction) @ atoms.cell.array - reference.centers_of_mass[molecule]
+    molecules = {0, reference.n_molecules - 1} if repeat == (1, 1, 1) else {0}
+    for molecule, fraction in product(molecules, FRACTIONS):
+        shift = np.full(3, fraction) @ atoms.cell.array - reference.centers_of_mass[molecule]
         noise = np.random.default_rng(molecule).normal(size=atoms.positions.shape) * 1e-10
         found = []
-        for sign, wrapped in product((-1, 0, 1), (False, True)):
-            noisy = shifted.copy()
-            noisy.positions += sign * noise
+        for sign, wrapped in [(0, False), (1, True), (-1, True)]:
+            shifted = atoms.copy()
+            shifted.positions += shift + sign * noise
             if wrapped:
-                noisy.wrap()
-            found.append(detect(noisy))
-            assert_same_molecules(found[-1], reference)
+                shifted.wrap()
+            found.append(detect(shifted))
+        assert_same_molecules(found[-1], reference)
         for crystal in found[1:]:
             np.testing.assert_allclose(crystal.centers_of_mass, found[0].centers_of_mass, atol=1e-8)
             assert crystal.central_molecule_index == found[0].central_molecule_index
@@ -435,10 +435,8 @@ def test_new_bond_between_molecules_and_to_an_image_is_seen():
     assert intact.tolist() == [True, True, False, False]
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1), noise=st.floats(0.02, 0.5), name=st.sampled_from(["ammonia", "benzene", "argon"])
-)
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), noise=st.floats(0.02, 0.5), name=st.sampled_from(["ammonia", "urea", "argon"]))
 def test_bond_check_equals_comparing_whole_bond_graphs(seed, noise, name):
     """The short cut of one list of candidate pairs against a neighbour search in every frame."""
     crystal = detect(MOLECULAR[name]())
@@ -451,5 +449,4 @@ def test_bond_check_equals_comparing_whole_bond_graphs(seed, noise, name):
     for x, cell in zip(positions, cells, strict=True):
         atoms = Atoms(crystal.numbers, x, cell=cell, pbc=True)
         expected.append(brute_force_bonds(atoms, 1.2) <= known <= brute_force_bonds(atoms, 1.5))
-    # 1.5 is also the outer limit here: a longer bond is broken.
     assert intact_frames(crystal, frames, **TOLERANCES).tolist() == expected
