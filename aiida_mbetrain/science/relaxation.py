@@ -32,6 +32,7 @@ LABELS: dict[Mode, str] = {
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
 }
+ALGORITHMS: dict[str, Any] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
 MAX_SYMMETRY_ROUNDS = 3
 
 
@@ -135,7 +136,7 @@ class _KeepSymmetry(FixConstraint):
 class _CellFilter(FrechetCellFilter):
     """ASE's filter, with calculators that know no force-consistent energy."""
 
-    def get_potential_energy(self, **kwargs: Any) -> float:
+    def get_potential_energy(self, **kwargs: Any) -> Any:  # type: ignore[override]
         return super().get_potential_energy(force_consistent=False)
 
 

@@ -99,9 +99,10 @@ def test_relaxed_harmonic_crystal_returns_to_its_sites():
     assert np.allclose(shift, shift.mean(axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("make", "potential"), [(nitrogen, nitrogen_potential()), (carbon_dioxide, carbon_dioxide_potential())]
-)
+CRYSTALS = [(nitrogen, nitrogen_potential()), (carbon_dioxide, carbon_dioxide_potential())]
+
+
+@pytest.mark.parametrize(("make", "potential"), CRYSTALS)
 def test_symmetry_of_the_input_is_restored_and_kept(make, potential):
     start = distorted(make(), positions=1e-3, strain=5e-4)
     result = relax(start, potential, FreeEnergy())
@@ -123,10 +124,9 @@ def test_rotated_input_keeps_its_orientation():
 
 
 def test_without_symmetrisation_a_distorted_crystal_stays_in_its_lower_group():
-    result = relax(
-        distorted(nitrogen(), positions=0.05, strain=0), nitrogen_potential(), FreeEnergy(), mode="only_atoms"
-    )
-    assert result.space_group_input == "P1"
+    start = distorted(nitrogen(), positions=0.05, strain=0)
+    result = relax(start, nitrogen_potential(), free(), mode="only_atoms")
+    assert (result.space_group_input, result.space_group) == ("P1", "P1")
 
 
 def test_symmetry_reached_by_relaxing_is_imposed_and_forces_are_those_of_the_final_structure():
