@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from aiida import orm
@@ -167,7 +168,7 @@ def _phonon_sections(nodes: Nodes, *, has_force_constants: bool) -> list[Section
         root_key=settings.root_key,
         temperature_K=settings.temperature_K,
         statistics=settings.statistics,
-        modes=Modes(**{name: modes[name] for name in Modes.__dataclass_fields__ if name != "superposed"}),
+        modes=Modes(**{field.name: modes[field.name] for field in fields(Modes)}),
         frames=frames if molecules is None else None,
         molecules=molecules,
         force_constants_key=key,

@@ -1,0 +1,1 @@
+"""Calcfunctions: unwrap the nodes, call the science, wrap the result."""

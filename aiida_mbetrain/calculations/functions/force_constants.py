@@ -1,0 +1,63 @@
+"""Force constants in process, and what follows from them at no cost."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mbetrain.calculations.functions.shared import exit_codes, report_for, run_stage
+from aiida_mbetrain.data.bands import bands_from_structure
+from aiida_mbetrain.data.conversion import as_node
+from aiida_mbetrain.data.force_constants import ForceConstantsData
+from aiida_mbetrain.science.force_constants import band_structure
+from aiida_mbetrain.science.phonon_sampling import PhononFrames, sample_phonons
+from aiida_mbetrain.science.quasi_harmonic import harmonic_thermodynamics
+from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.settings import FreeEnergy, PhononSampling
+
+MODE_COLUMNS = tuple(field.name for field in fields(PhononFrames) if field.name != "frames")
+
+
+@calcfunction
+@exit_codes
+def force_constants(
+    structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict
+) -> Any:
+    """Harmonic force constants of a relaxed crystal.  Outputs: force_constants, run_info."""
+    return run_stage("force_constants", model, inference, settings.get_dict(), structure=structure)
+
+
+@calcfunction
+@exit_codes
+def phonon_bands(force_constants: ForceConstantsData) -> Any:
+    """Phonon bands along the seekpath path, as a core BandsData in THz."""
+    constants = force_constants.to_science()
+    return bands_from_structure(band_structure(constants), constants.primitive.cells[0])
+
+
+@calcfunction
+@exit_codes
+def thermodynamics(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
+    """Harmonic free energy, entropy and heat capacity at FreeEnergy.temperatures_K."""
+    wanted = FreeEnergy(**settings.get_dict())
+    result = harmonic_thermodynamics(
+        force_constants.to_science(), wanted.temperatures_K, wanted.fourier_interpolation_mesh
+    )
+    return as_node(Table(result.columns()))
+
+
+@calcfunction
+@exit_codes
+def phonon_sampling(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
+    """Frames displaced along normal modes.
+
+    Outputs: frames (TrajectoryData), modes (the sampled modes and every frame's amplitudes in them).
+    """
+    sample = sample_phonons(
+        force_constants.to_science(), PhononSampling(**settings.get_dict()), report=report_for("phonon_sampling")
+    )
+    modes = {name: value for name, value in vars(sample).items() if name in MODE_COLUMNS}
+    return {"frames": as_node(sample.frames), "modes": as_node(Table(modes))}

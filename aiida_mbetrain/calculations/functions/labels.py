@@ -1,0 +1,17 @@
+"""Energies, forces, stress and features of frames and clusters, in process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mbetrain.calculations.functions.shared import exit_codes, run_stage
+
+
+@calcfunction
+@exit_codes
+def labels(model: orm.Data, inference: orm.Dict, **sets: orm.Data) -> Any:
+    """Label TrajectoryData and ClusterSetData nodes; outputs carry the inputs' names."""
+    return run_stage("labels", model, inference, **sets)

@@ -1,0 +1,91 @@
+"""What every calcfunction shares: errors to exit codes, the potential behind a node, progress to whoever listens."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode
+
+from aiida_mbetrain import __version__
+from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.potentials import Potential, named_calculator
+from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.settings import Inference, NamedCalculator
+
+MODEL_TYPES = (MaceModelData, orm.Dict)
+"""A MACE model, or a Dict with the name and parameters of an ASE calculator."""
+
+StageReport = Callable[[str, int, int], None]
+_listener: list[StageReport] = []
+
+
+@contextmanager
+def listening(report: StageReport) -> Iterator[None]:
+    """Send the progress of in-process stages to ``report(stage, done, total)`` while the block runs."""
+    _listener.append(report)
+    try:
+        yield
+    finally:
+        _listener.remove(report)
+
+
+def report_for(stage: str) -> Report:
+    """The progress report of a stage: the innermost listener's, or silence."""
+    return functools.partial(_listener[-1], stage) if _listener else silent
+
+
+def exit_codes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except MbetrainError as error:
+            return ExitCode(error.code, error.message)
+
+    return wrapped
+
+
+def load_potential(model: MaceModelData | orm.Dict, inference: Inference) -> Potential:
+    """The live potential behind a ``model`` input."""
+    if isinstance(model, MaceModelData):
+        return model.load(inference)
+    return named_calculator(NamedCalculator(**model.get_dict()))
+
+
+def run_stage(
+    stage: str, model: orm.Data, inference: orm.Dict, settings: dict[str, Any] | None = None, **inputs: orm.Data
+) -> dict[str, orm.Data]:
+    """Run a heavy stage in this process and wrap what it gives, with a ``run_info`` node beside it."""
+    from aiida_mbetrain.science.stages import STAGES, Job
+
+    options = Inference(**inference.get_dict())
+    potential = load_potential(model, options)
+    job = Job(
+        inputs={name: as_science(node) for name, node in inputs.items()},
+        potential=potential,
+        settings=settings or {},
+        inference=options,
+        report=report_for(stage),
+    )
+    start = time.perf_counter(), time.process_time()
+    results = STAGES[stage](job)
+    info = {
+        "stage": stage,
+        "wall_time_s": time.perf_counter() - start[0],
+        "cpu_time_s": time.process_time() - start[1],
+        "hostname": platform.node(),
+        "python": platform.python_version(),
+        "aiida_mbetrain": __version__,
+        "potential": potential.describe(),
+    }
+    return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(info)}

@@ -1,0 +1,63 @@
+"""Pieces that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiida_mbetrain.science.errors import UnreadableFile
+
+
+def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Load the profile of ``-p``, or the default one, before the command; verdi has loaded its own already."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from aiida import load_profile
+        from aiida.manage import get_manager
+
+        wanted = click.get_current_context().meta.get("mbetrain_profile")
+        if wanted is not None or get_manager().get_profile() is None:
+            load_profile(wanted, allow_switch=True)
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def load(identifier: str) -> Any:
+    """The node of a pk, uuid or label."""
+    from aiida import orm
+
+    return orm.load_node(identifier)
+
+
+def read_structure(path: str) -> Any:
+    """A StructureData of anything ASE reads.  Raises UnreadableFile."""
+    import ase.io
+    from aiida import orm
+
+    if not Path(path).is_file():
+        raise UnreadableFile(f"There is no structure file {path}: check the path.")
+    try:
+        atoms = ase.io.read(path)
+    except Exception as error:  # ASE's readers raise anything from ValueError to AssertionError
+        raise UnreadableFile(f"ASE cannot read a structure from {path}: {error}") from error
+    return orm.StructureData(ase=atoms)
+
+
+def node_of_uuid(uuid: str, profile: str | None) -> Any:
+    """The node of a uuid where a profile is there and has it, else None: the file speaks for itself."""
+    from aiida import load_profile, orm
+    from aiida.common.exceptions import ConfigurationError, NotExistent
+    from aiida.manage import get_manager
+
+    try:
+        if get_manager().get_profile() is None:
+            load_profile(profile)
+        return orm.load_node(uuid=uuid)
+    except (ConfigurationError, NotExistent):
+        return None

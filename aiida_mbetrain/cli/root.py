@@ -1,0 +1,72 @@
+"""The command group and how its errors look: one line, no traceback."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from aiida_mbetrain import __version__
+from aiida_mbetrain.science.errors import MbetrainError
+
+COMMANDS = {
+    "demo": "Run the whole job on the shipped crystal and model, in a profile of its own.",
+    "run": "Make a training set of your own crystal and model.",
+    "model": "Register MACE models.",
+    "export": "Write the HDF5 dataset of a finished run.",
+    "show": "Show what a node of this plugin holds.",
+    "trace": "Follow a frame of the dataset back to where it came from.",
+    "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
+}
+
+
+def _is_foreseeable(error: Exception) -> bool:
+    """Mistakes of the user that deserve a line instead of a traceback."""
+    from aiida.common.exceptions import AiidaException
+    from aiida.common.exceptions import InternalError as AiidaInternalError
+
+    return isinstance(error, MbetrainError) or (
+        isinstance(error, AiidaException) and not isinstance(error, AiidaInternalError)
+    )
+
+
+class Commands(click.Group):
+    """Commands imported when they are called, so that ``--help`` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command's module."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"aiida_mbetrain.cli.{name}")
+        return getattr(module, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a foreseeable error ends it with one line."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if _is_foreseeable(error):
+                raise click.ClickException(" ".join(str(error).split())) from error
+            raise
+
+
+@click.group("mbetrain", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="aiida-mbetrain")
+@click.option("-p", "--profile", help="AiiDA profile; the default one where none is given.")
+@click.pass_context
+def main(ctx: click.Context, profile: str | None) -> None:
+    """Training sets for delta-learning of interatomic potentials of molecular crystals."""
+    ctx.ensure_object(dict)
+    ctx.meta["mbetrain_profile"] = profile

@@ -1,0 +1,158 @@
+"""Make a training set of one's own crystal and model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from aiida_mbetrain.cli.common import read_structure, with_profile
+from aiida_mbetrain.cli.progress import progress_bars
+from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
+
+
+@click.command("run")
+@click.option("--structure", required=True, help="Crystal: cif, xyz, POSCAR, anything ASE reads.")
+@click.option("--model", required=True, help="MACE model: a file, or the pk or uuid of a registered one.")
+@click.option("--protocol", help="fast, balanced (default), stringent or reference.")
+@click.option("--overrides", help="YAML file {section: {field: value}} on top of the protocol.")
+@click.option("--temperature-k", type=float, help="Temperature of MD and phonon sampling (K).")
+@click.option("--pressure-gpa", type=float, help="Pressure of MD (GPa).")
+@click.option("-o", "--output", default="training_set.hdf5", show_default=True, help="File to write.")
+@click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
+@with_profile
+def run(
+    structure: str,
+    model: str,
+    protocol: str | None,
+    overrides: str | None,
+    temperature_k: float | None,
+    pressure_gpa: float | None,
+    output: str,
+    dry_run: bool,
+) -> None:
+    """Make the training set of a crystal in this process, in the current profile, and write its HDF5 file."""
+    from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
+
+    require_writable(Path(output))
+    chosen = merged_overrides(overrides, temperature_k, pressure_gpa)
+    crystal, potential = read_structure(structure), read_model(model)
+    console = Console()
+    print_estimate(console, crystal, potential, protocol, chosen)
+    if not dry_run:
+        builder = TrainingSetWorkChain.get_builder_from_protocol(
+            crystal, potential, protocol=protocol, overrides=chosen
+        )
+        run_training_set(console, builder, Path(output))
+
+
+def require_writable(output: Path) -> None:
+    """Raise UnwritableOutput before an hour is spent on a file that cannot be written."""
+    import os
+
+    folder = output.resolve().parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UnwritableOutput(f"--output {output} cannot be written: give a file in an existing, writable folder.")
+
+
+def merged_overrides(path: str | None, temperature_k: float | None, pressure_gpa: float | None) -> dict[str, Any]:
+    """Overrides from a YAML file and from the options; the options win."""
+    import yaml
+
+    from aiida_mbetrain.workflows.protocols import merge
+
+    overrides: Any = {}
+    if path is not None:
+        try:
+            overrides = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise UnreadableFile(f"--overrides {path} cannot be read: {error}") from error
+        if not isinstance(overrides, dict):
+            raise InvalidSettings(f"--overrides {path}: give a mapping {{section: {{field: value}}}}.")
+    options: dict[str, Any] = {}
+    if temperature_k is not None:
+        options = {"md_sampling": {"temperature_K": temperature_k}, "phonon_sampling": {"temperature_K": temperature_k}}
+    if pressure_gpa is not None:
+        options = merge(options, {"md_sampling": {"pressure_GPa": pressure_gpa}})
+    return merge(overrides, options)
+
+
+def read_model(source: str) -> Any:
+    """The MaceModelData node of a file, registered where it is new, or of a pk or uuid."""
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_mbetrain.cli.common import load
+    from aiida_mbetrain.data.mace_model import MaceModelData
+
+    if Path(source).exists():
+        return MaceModelData.get_or_create(source)
+    try:
+        node = load(source)
+    except NotExistent:
+        node = None
+    if not isinstance(node, MaceModelData):
+        raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
+    return node
+
+
+def print_estimate(
+    console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
+) -> None:
+    """What the run would cost, with the model's speed measured on one supercell; raises what it would refuse."""
+    from aiida_mbetrain.calculations.functions.shared import load_potential
+    from aiida_mbetrain.data.structures import structure_to_configurations
+    from aiida_mbetrain.science import estimates
+    from aiida_mbetrain.science.supercells import make_supercell
+    from aiida_mbetrain.workflows.protocols import protocol_settings
+    from aiida_mbetrain.workflows.stage import check_elements
+
+    settings: Any = protocol_settings(protocol, overrides)
+    check_elements(structure, model)
+    crystal = structure_to_configurations(structure)
+    stages = [
+        estimates.estimate_md(crystal, settings["md_sampling"]),
+        estimates.estimate_force_constants(crystal, settings["quasi_harmonic"]),
+        estimates.estimate_phonons(crystal, settings["quasi_harmonic"], settings["phonon_sampling"]),
+    ]
+    potential = load_potential(model, settings["inference"])
+    supercell = make_supercell(crystal, stages[0].supercell_matrix)
+    seconds = estimates.seconds_per_atom(supercell, potential)
+    features = potential.evaluate([crystal], features=True)[0].features
+    n_features = 0 if features is None else features.shape[-1]
+    table = Table("stage", "atoms", "evaluations", "frames", "clusters", "model time", "stored", box=None)
+    for stage in stages:
+        table.add_row(
+            stage.name,
+            f"{stage.n_atoms:,}",
+            f"{stage.n_evaluations:,}",
+            f"{stage.n_frames:,}",
+            f"{stage.n_clusters:,}",
+            f"{stage.atom_evaluations * seconds / 60:,.1f} min",
+            f"{stage.bytes_stored(n_features) / 1e6:,.0f} MB",
+        )
+    console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {seconds * 1e3:.3f} ms per atom here")
+    console.print(table)
+
+
+def run_training_set(console: Console, builder: Any, output: Path) -> Any:
+    """Run in process with progress bars, write the file and the pictures, print the summary.  Gives the node.
+
+    Raises MbetrainError with the process's exit code and message where it fails.
+    """
+    from aiida.engine import run_get_node
+
+    from aiida_mbetrain.cli.summary import print_summary
+    from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+    from aiida_mbetrain.datasets.hdf5 import write_dataset
+
+    with progress_bars(console):
+        _, node = run_get_node(builder)
+    if not node.is_finished_ok:
+        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    dataset = dataset_of(stage_nodes(stages_of(node)))
+    write_dataset(output, dataset)
+    print_summary(console, node, dataset, output)
+    return node

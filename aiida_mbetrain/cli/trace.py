@@ -1,0 +1,57 @@
+"""Follow a frame of the dataset back to where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.tree import Tree
+
+from aiida_mbetrain.cli.common import node_of_uuid
+
+
+@click.command("trace")
+@click.argument("file")
+@click.argument("entry")
+@click.argument("frame", type=int)
+@click.pass_context
+def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
+    """Show where FRAME (counted from 0) of ENTRY in FILE came from.
+
+    ENTRY is a path in the file, such as training/phonon_sampling/finite_subsystems/n=3: molecules and lattice
+    translations, MD step or phonon mode, then job, model and structure.  What the file says needs no profile;
+    where the profile knows a uuid, the node's pk is shown beside it.
+    """
+    from aiida_mbetrain.datasets.reader import origin_of
+
+    origin = origin_of(file, entry, frame)
+    tree = Tree(f"[bold]{origin.entry}[/]  frame {frame}")
+    if origin.molecule_indices:
+        molecules = tree.add(f"cluster of {origin.n_molecules} molecules, {origin.n_repeated_molecules} repeated")
+        for index, translation in zip(origin.molecule_indices, origin.translations, strict=True):
+            molecules.add(f"molecule {index}, lattice translation {_vector(translation)}")
+    source = tree.add("source")
+    for name, value in origin.source.items():
+        source.add(f"{name} = {_text(value)}")
+    profile = ctx.meta.get("mbetrain_profile")
+    for path, attributes in origin.provenance.items():
+        branch = tree.add(path or "file")
+        for line in _provenance_lines(attributes, profile):
+            branch.add(line)
+    Console(soft_wrap=True).print(tree, highlight=False)
+
+
+def _provenance_lines(attributes: Mapping[str, Any], profile: str | None) -> Iterator[str]:
+    for name, value in attributes.items():
+        node = node_of_uuid(str(value), profile) if name.endswith("_uuid") else None
+        yield f"{name} = {value}" + ("" if node is None else f"   (pk {node.pk})")
+
+
+def _text(value: Any) -> str:
+    return _vector(value) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _vector(values: Any) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"

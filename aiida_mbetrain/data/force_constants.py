@@ -1,0 +1,35 @@
+"""Force constants as a node that gives back a live Phonopy."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from phonopy import Phonopy
+
+from aiida_mbetrain.data.arrays import ScienceArrayData
+from aiida_mbetrain.science.force_constants import ForceConstants
+
+
+class ForceConstantsData(ScienceArrayData):
+    """Harmonic force constants of a supercell, with the cells they belong to."""
+
+    science_class: ClassVar[type] = ForceConstants
+
+    @classmethod
+    def facts(cls, value: ForceConstants) -> dict[str, Any]:
+        """Scalars of the calculation: space group, sum-rule violation, lowest frequencies."""
+        return dict(value.attributes())
+
+    def to_science(self) -> ForceConstants:
+        """The live object."""
+        arrays = {name: self.get_array(name) for name in self.get_arraynames()}
+        return ForceConstants.from_arrays(arrays, self.base.attributes.all)
+
+    def phonopy(self) -> Phonopy:
+        """A Phonopy of the primitive cell and supercell with these force constants."""
+        return self.to_science().phonopy()
+
+    @classmethod
+    def from_phonopy(cls, phonopy: Phonopy) -> Self:
+        """Force constants of an earlier phonopy calculation."""
+        return cls.from_science(ForceConstants.from_phonopy(phonopy))

@@ -1,0 +1,61 @@
+"""A MACE model file as a node, known by its sha256."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Self
+
+from aiida import orm
+
+from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.science.potentials import Potential, inspect_mace, load_mace
+from aiida_mbetrain.settings import Inference
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal sha256 of a file, read in pieces."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class MaceModelData(orm.SinglefileData):
+    """One MACE model file.
+
+    A model file is executable code: loading it unpickles it.  Register only files you trust; every later load
+    refuses a file whose sha256 is not the registered one.
+    """
+
+    def __init__(self, file: Any = None, filename: str | None = None, **kwargs: Any) -> None:
+        super().__init__(file=file, filename=filename, **kwargs)
+        if file is not None:
+            with self.as_path() as path:
+                self.base.attributes.set_many({"sha256": sha256_of(path), **inspect_mace(path)})
+
+    @classmethod
+    def get_or_create(cls, path: str | Path) -> Self:
+        """The stored node of this file, or a new stored one; the same bytes are never stored twice.
+
+        Raises UnreadableFile when there is no such file and NotAModel when it is not a MACE model.
+        """
+        path = Path(path).expanduser()
+        if not path.is_file():
+            raise UnreadableFile(f"There is no model file {path}: check the path.")
+        query = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256_of(path)})
+        found = query.first(flat=True)
+        return found if found is not None else cls(path.resolve()).store()
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal sha256 of the file."""
+        return self.base.attributes.get("sha256")
+
+    @property
+    def elements(self) -> list[str]:
+        """Symbols of the elements the model knows."""
+        return self.base.attributes.get("elements")
+
+    def load(self, inference: Inference) -> Potential:
+        """The live potential; raises ModelHashMismatch when the stored file was changed."""
+        with self.as_path() as path:
+            return load_mace(path, inference, sha256=self.sha256)

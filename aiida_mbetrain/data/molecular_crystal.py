@@ -1,0 +1,24 @@
+"""The molecules of a crystal as a node."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from aiida_mbetrain.data.arrays import ScienceArrayData
+from aiida_mbetrain.science.molecules import MolecularCrystal
+
+
+class MolecularCrystalData(ScienceArrayData):
+    """Molecules of a periodic structure: which atoms, how they are made whole, which one is central."""
+
+    science_class: ClassVar[type] = MolecularCrystal
+
+    @classmethod
+    def facts(cls, value: MolecularCrystal) -> dict[str, Any]:
+        """Number of molecules, whether they are alike, and the central one."""
+        return {
+            "n_molecules": int(value.n_molecules),
+            "n_atoms": len(value.numbers),
+            "identical_composition": bool(value.identical_composition),
+            "central_molecule_index": int(value.central_molecule_index),
+        }

@@ -1,0 +1,126 @@
+"""What a training set would cost, before anything expensive is computed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from aiida_mbetrain.science.clusters import Cluster, select_clusters
+from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
+from aiida_mbetrain.science.potentials import Potential
+from aiida_mbetrain.science.q_points import q_points
+from aiida_mbetrain.science.supercells import (
+    count_displacements,
+    make_supercell,
+    md_supercell_matrix,
+    phonon_supercell_matrix,
+)
+from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononSampling
+
+BYTES = 8
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """Size of one stage.
+
+    n_atoms: atoms of its supercell.  n_evaluations: supercells the model evaluates.  n_frames: stored frames.
+    n_molecules: molecules of the supercell.  n_clusters, n_cluster_atoms: clusters and their atoms, all frames.
+    """
+
+    name: str
+    supercell_matrix: IntArray
+    n_atoms: int
+    n_evaluations: int
+    n_frames: int = 0
+    n_molecules: int = 0
+    n_clusters: int = 0
+    n_cluster_atoms: int = 0
+
+    @property
+    def atom_evaluations(self) -> int:
+        """Atoms that go through the model, counted with repetition: what the time is proportional to."""
+        return self.n_evaluations * self.n_atoms + self.n_cluster_atoms
+
+    def bytes_stored(self, n_features: int) -> int:
+        """Positions, forces, velocities and features of frames and clusters; n_features per atom."""
+        return BYTES * (self.n_frames * self.n_atoms * (9 + n_features) + self.n_cluster_atoms * (6 + n_features))
+
+
+def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:
+    """Size of molecular dynamics sampling.  Raises what the stage itself would refuse."""
+    dynamics = settings.md_crystal
+    matrix = md_supercell_matrix(structure, dynamics)
+    supercell = make_supercell(structure, matrix)
+    stored = dynamics.time_total_fs - dynamics.time_equilibration_fs
+    n_frames = int(stored / dynamics.sampling_interval_fs + 1e-9)
+    n_steps = round(dynamics.time_total_fs / dynamics.time_step_fs)
+    return _with_clusters(
+        "molecular dynamics", matrix, supercell, settings.finite_subsystem_filter, n_frames, n_steps + 1
+    )
+
+
+def estimate_force_constants(structure: Configurations, settings: FreeEnergy) -> StageEstimate:
+    """Size of the force constants (the relaxation before them works on the unit cell and is cheap)."""
+    matrix = phonon_supercell_matrix(structure, settings)
+    n_atoms = structure.n_atoms * round(float(np.linalg.det(matrix)))
+    return StageEstimate("force constants", matrix, n_atoms, count_displacements(structure, matrix) + 1)
+
+
+def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
+    """Largest size of phonon sampling: how many modes lie in the window is known after the force constants."""
+    matrix = phonon_supercell_matrix(structure, free_energy)
+    supercell = make_supercell(structure, matrix)
+    wanted = settings.phonon_filter
+    per_q = 3 * structure.n_atoms if wanted.selected_modes is None else len(wanted.selected_modes)
+    assert structure.cells is not None
+    n_q = len(q_points(wanted.k_point_mesh, structure.cells[0], matrix.T))
+    n_frames = settings.n_frames * (per_q * n_q if settings.modes == "each" else 1)
+    return _with_clusters(
+        "phonon sampling (at most)", matrix, supercell, settings.finite_subsystem_filter, n_frames, n_frames
+    )
+
+
+def seconds_per_atom(structure: Configurations, potential: Potential) -> float:
+    """Measured time of the model per atom of this structure, after a first call that warms it up."""
+    potential.evaluate([structure])
+    start = time.perf_counter()
+    potential.evaluate([structure])
+    return (time.perf_counter() - start) / structure.n_atoms
+
+
+def _with_clusters(
+    name: str,
+    matrix: IntArray,
+    supercell: Configurations,
+    rule: FiniteSubsystemFilter | None,
+    n_frames: int,
+    n_evaluations: int,
+) -> StageEstimate:
+    if rule is None:
+        return StageEstimate(name, matrix, supercell.n_atoms, n_evaluations, n_frames)
+    crystal = detect_molecules(
+        supercell,
+        bond_tolerance=rule.bond_tolerance,
+        assert_identical_composition=rule.assert_identical_composition,
+    )
+    clusters = select_clusters(crystal, rule)
+    atoms = sum(_n_atoms(crystal, cluster) for cluster in clusters)
+    return StageEstimate(
+        name,
+        matrix,
+        supercell.n_atoms,
+        n_evaluations,
+        n_frames,
+        crystal.n_molecules,
+        n_frames * len(clusters),
+        n_frames * atoms,
+    )
+
+
+def _n_atoms(crystal: MolecularCrystal, cluster: Cluster) -> int:
+    sizes = (crystal.index_map >= 0).sum(axis=1)
+    return int(sizes[cluster.molecule_indices].sum())

@@ -1,0 +1,29 @@
+"""Columns of numbers under field names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns; units are in the names (``time_fs``, ``temperature_K``)."""
+
+    columns: Mapping[str, NDArray]
+
+    def __getitem__(self, name: str) -> NDArray:
+        return self.columns[name]
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """The columns as arrays."""
+        return {name: np.asarray(column) for name, column in self.columns.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+        """The inverse of :meth:`to_arrays`."""
+        return cls(dict(arrays))

@@ -1,0 +1,1 @@
+"""WorkChains: the stages chained, with every step in the provenance graph."""

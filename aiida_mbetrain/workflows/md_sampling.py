@@ -1,0 +1,132 @@
+"""Molecular dynamics of a crystal and the clusters cut from it."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec
+
+from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
+from aiida_mbetrain.calculations.functions.labels import labels
+from aiida_mbetrain.calculations.functions.molecular_dynamics import md_supercell, molecular_dynamics
+from aiida_mbetrain.data.cluster_set import ClusterSetData
+from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
+from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.settings import MDSampling
+from aiida_mbetrain.workflows.protocols import ProtocolMixin
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
+
+
+class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
+    """Sample thermally accessible configurations: supercell, molecules, dynamics, clusters, labels."""
+
+    protocol_section = "md_sampling"
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Ports, outline, outputs."""
+        super().define(spec)
+        spec.input("structure", valid_type=orm.StructureData, help="The crystal.")
+        spec.input(
+            "settings",
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict(MDSampling().to_dict()),
+            validator=validator_of(MDSampling),
+            help="The settings class MDSampling.",
+        )
+        spec.outline(
+            cls.setup,
+            cls.detect_molecules,
+            cls.run_md,
+            cls.inspect_md,
+            cls.extract_clusters,
+            cls.label_clusters,
+            cls.results,
+        )
+        spec.output("supercell", valid_type=orm.StructureData)
+        spec.output("molecular_crystal", valid_type=MolecularCrystalData, required=False)
+        spec.output("trajectory", valid_type=orm.TrajectoryData)
+        spec.output("thermodynamics", valid_type=TableData)
+        spec.output_namespace("clusters", valid_type=ClusterSetData, dynamic=True, required=False)
+
+    def setup(self) -> ExitCode | None:
+        """Refuse what the model cannot do; build the supercell."""
+        self.ctx.settings = MDSampling(**self.inputs.settings.get_dict())
+        try:
+            check_elements(self.inputs.structure, self.inputs.model)
+        except MbetrainError as error:
+            return self.refuse(error)
+        node = self.call(
+            md_supercell,
+            "supercell",
+            structure=self.inputs.structure,
+            settings=orm.Dict(self.ctx.settings.md_crystal.to_dict()),
+        )
+        self.ctx.supercell = node.outputs.result if node.is_finished_ok else None
+        return self.failed(node)
+
+    def detect_molecules(self) -> ExitCode | None:
+        """Molecules of the undistorted supercell, before any expensive step."""
+        if self.ctx.settings.finite_subsystem_filter is None:
+            return None
+        self.ctx.filter = orm.Dict(self.ctx.settings.finite_subsystem_filter.to_dict())
+        node = self.call(
+            detect_molecules, "detect_molecules", structure=self.ctx.supercell, settings=self.ctx.filter
+        )
+        self.ctx.molecular_crystal = node.outputs.result if node.is_finished_ok else None
+        return self.failed(node)
+
+    def run_md(self) -> None:
+        """Molecular dynamics of the supercell."""
+        settings = self.ctx.settings.to_dict()
+        wanted = {name: settings[name] for name in ("temperature_K", "pressure_GPa", "md_crystal")}
+        self.ctx.md = self.call(
+            molecular_dynamics,
+            "molecular_dynamics",
+            supercell=self.ctx.supercell,
+            model=self.inputs.model,
+            settings=orm.Dict(wanted),
+            inference=self.inputs.inference,
+        )
+
+    def inspect_md(self) -> ExitCode | None:
+        """Stop where the dynamics failed."""
+        return self.failed(self.ctx.md)
+
+    def extract_clusters(self) -> ExitCode | None:
+        """Cut the clusters from every stored frame."""
+        if self.ctx.settings.finite_subsystem_filter is None:
+            return None
+        self.ctx.extraction = self.call(
+            extract_clusters,
+            "extract_clusters",
+            frames=self.ctx.md.outputs.trajectory,
+            molecular_crystal=self.ctx.molecular_crystal,
+            settings=self.ctx.filter,
+        )
+        return self.failed(self.ctx.extraction)
+
+    def label_clusters(self) -> ExitCode | None:
+        """Energies, forces and features of the clusters; the frames have theirs from the dynamics."""
+        if self.ctx.settings.finite_subsystem_filter is None:
+            return None
+        sets = {link.link_label: link.node for link in self.ctx.extraction.base.links.get_outgoing().all()}
+        self.ctx.labels = self.call(
+            labels, "label_clusters", model=self.inputs.model, inference=self.inputs.inference, **sets
+        )
+        return self.failed(self.ctx.labels)
+
+    def results(self) -> None:
+        """Hand out the nodes."""
+        self.out("supercell", self.ctx.supercell)
+        self.out("trajectory", self.ctx.md.outputs.trajectory)
+        self.out("thermodynamics", self.ctx.md.outputs.thermodynamics)
+        if "labels" in self.ctx:
+            self.out("molecular_crystal", self.ctx.molecular_crystal)
+            self.out("clusters", cluster_outputs(self.ctx.labels))
+
+
+def cluster_outputs(labels_node: orm.ProcessNode) -> dict[str, ClusterSetData]:
+    """The labelled cluster sets of a labels step, by link label."""
+    links = labels_node.base.links.get_outgoing(node_class=ClusterSetData).all()
+    return {link.link_label: link.node for link in links}

@@ -1,0 +1,90 @@
+"""Named sets of settings: ``fast``, ``balanced``, ``stringent``, and the reference document's own values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, ClassVar
+
+import yaml
+from aiida import orm
+
+from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
+
+SECTIONS: dict[str, type[Settings]] = {
+    "inference": Inference,
+    "md_sampling": MDSampling,
+    "quasi_harmonic": FreeEnergy,
+    "phonon_sampling": PhononSampling,
+}
+
+
+@functools.cache
+def _file() -> dict[str, Any]:
+    return yaml.safe_load(resources.files(__package__).joinpath("training_set.yaml").read_text("utf-8"))
+
+
+def protocols() -> dict[str, str]:
+    """Names and descriptions of the protocols."""
+    return {name: values["description"] for name, values in _file()["protocols"].items()}
+
+
+def default_protocol() -> str:
+    """The protocol taken where none is named."""
+    return _file()["default_protocol"]
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``overrides``; mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Settings]:
+    """The settings of every section by a protocol, with overrides ``{section: {field: value}}``.
+
+    Raises InvalidSettings for an unknown protocol or section, and for what a settings class refuses.
+    """
+    name = protocol or default_protocol()
+    if name not in protocols():
+        raise InvalidSettings(f"There is no protocol {name!r}: take one of {', '.join(protocols())}.")
+    unknown = sorted(set(overrides or {}) - set(SECTIONS))
+    if unknown:
+        raise InvalidSettings(f"overrides has no section {unknown[0]!r}: sections are {', '.join(SECTIONS)}.")
+    chosen = {key: value for key, value in _file()["protocols"][name].items() if key != "description"}
+    values = merge(chosen, overrides or {})
+    return {section: settings(**(values.get(section) or {})) for section, settings in SECTIONS.items()}
+
+
+class ProtocolMixin:
+    """``get_builder_from_protocol`` for a WorkChain of one stage."""
+
+    protocol_section: ClassVar[str]
+    source_port: ClassVar[str] = "structure"
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        source: orm.Data,
+        model: orm.Data,
+        *,
+        protocol: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A builder with a protocol's settings.
+
+        source: the structure, or for phonon sampling the force constants.
+        overrides: ``{"md_sampling": {...}, "inference": {...}}``; only fields that differ from the protocol.
+        """
+        settings = protocol_settings(protocol, overrides)
+        builder = cls.get_builder()  # type: ignore[attr-defined]
+        builder[cls.source_port] = source
+        builder.model = model
+        builder.inference = orm.Dict(settings["inference"].to_dict())
+        builder.settings = orm.Dict(settings[cls.protocol_section].to_dict())
+        return builder

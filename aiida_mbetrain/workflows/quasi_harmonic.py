@@ -1,0 +1,126 @@
+"""Relaxation, force constants and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec
+
+from aiida_mbetrain.calculations.functions.force_constants import (
+    force_constants,
+    phonon_bands,
+    thermodynamics,
+)
+from aiida_mbetrain.calculations.functions.relaxation import relaxation
+from aiida_mbetrain.data.force_constants import ForceConstantsData
+from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.supercells import phonon_supercell_matrix
+from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.workflows.protocols import ProtocolMixin
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
+
+
+def validate_settings(node: orm.Dict | None, context: Any) -> str | None:
+    """FreeEnergy, without what this version does not do."""
+    message = validator_of(FreeEnergy)(node, context)
+    if message is None and node is not None and FreeEnergy(**node.get_dict()).thermal_expansion:
+        return (
+            "FreeEnergy.thermal_expansion = True is not available in this version: "
+            "set thermal_expansion to False for harmonic force constants."
+        )
+    return message
+
+
+class QuasiHarmonicWorkChain(ProtocolMixin, StageWorkChain):
+    """Relax a crystal and compute its force constants, phonon bands and harmonic thermodynamics."""
+
+    protocol_section = "quasi_harmonic"
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Ports, outline, outputs."""
+        super().define(spec)
+        spec.input("structure", valid_type=orm.StructureData, help="The crystal, not relaxed.")
+        spec.input(
+            "settings",
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict(FreeEnergy(thermal_expansion=False).to_dict()),
+            validator=validate_settings,
+            help="The settings class FreeEnergy.",
+        )
+        spec.outline(
+            cls.setup,
+            cls.run_relaxation,
+            cls.inspect_relaxation,
+            cls.run_force_constants,
+            cls.inspect_force_constants,
+            cls.derive_harmonic_properties,
+            cls.results,
+        )
+        spec.output("structure", valid_type=orm.StructureData, help="The relaxed crystal.")
+        spec.output("relaxed", valid_type=orm.TrajectoryData, help="The same with energy, forces and stress.")
+        spec.output("relaxation", valid_type=orm.Dict, help="Steps, residual force and stress, space groups.")
+        spec.output("force_constants", valid_type=ForceConstantsData)
+        spec.output("phonon_bands", valid_type=orm.BandsData)
+        spec.output("thermodynamics", valid_type=TableData, help="Harmonic, at the relaxed volume.")
+
+    def setup(self) -> ExitCode | None:
+        """Refuse what the model or the atom limit cannot do, before the relaxation is paid for."""
+        settings = FreeEnergy(**self.inputs.settings.get_dict())
+        try:
+            check_elements(self.inputs.structure, self.inputs.model)
+            phonon_supercell_matrix(structure_to_configurations(self.inputs.structure), settings)
+        except MbetrainError as error:
+            return self.refuse(error)
+        return None
+
+    def run_relaxation(self) -> None:
+        """Relax the input structure."""
+        self.ctx.relaxation = self.call(
+            relaxation,
+            "relaxation",
+            structure=self.inputs.structure,
+            model=self.inputs.model,
+            settings=self.inputs.settings,
+            inference=self.inputs.inference,
+        )
+
+    def inspect_relaxation(self) -> ExitCode | None:
+        """Stop where the relaxation failed."""
+        return self.failed(self.ctx.relaxation)
+
+    def run_force_constants(self) -> None:
+        """Finite displacements of the relaxed crystal."""
+        self.ctx.force_constants = self.call(
+            force_constants,
+            "force_constants",
+            structure=self.ctx.relaxation.outputs.structure,
+            model=self.inputs.model,
+            settings=self.inputs.settings,
+            inference=self.inputs.inference,
+        )
+
+    def inspect_force_constants(self) -> ExitCode | None:
+        """Stop where the force constants failed; report imaginary modes."""
+        return self.failed(self.ctx.force_constants)
+
+    def derive_harmonic_properties(self) -> ExitCode | None:
+        """Bands and thermodynamics."""
+        node = self.ctx.force_constants.outputs.force_constants
+        self.ctx.bands = self.call(phonon_bands, "phonon_bands", force_constants=node)
+        self.ctx.thermodynamics = self.call(
+            thermodynamics, "thermodynamics", force_constants=node, settings=self.inputs.settings
+        )
+        return self.failed(self.ctx.bands) or self.failed(self.ctx.thermodynamics)
+
+    def results(self) -> None:
+        """Hand out the nodes."""
+        self.out("structure", self.ctx.relaxation.outputs.structure)
+        self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
+        self.out("relaxation", self.ctx.relaxation.outputs.summary)
+        self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
+        self.out("phonon_bands", self.ctx.bands.outputs.result)
+        self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)

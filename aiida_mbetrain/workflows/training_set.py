@@ -1,0 +1,118 @@
+"""The whole way: a crystal and a model in, the training set out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec
+
+from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
+from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
+from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
+from aiida_mbetrain.workflows.protocols import protocol_settings
+from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
+from aiida_mbetrain.workflows.stage import StageWorkChain
+
+COMMON = ("structure", "model", "inference")
+
+
+class TrainingSetWorkChain(StageWorkChain):
+    """Molecular dynamics, force constants, phonon sampling, and one HDF5 dataset of all."""
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Ports, outline, outputs."""
+        super().define(spec)
+        spec.expose_inputs(MDSamplingWorkChain, include=COMMON)
+        spec.expose_inputs(QuasiHarmonicWorkChain, include=COMMON)
+        spec.expose_inputs(PhononSamplingWorkChain, include=("model", "inference"))
+        spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=COMMON)
+        spec.expose_inputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic", exclude=COMMON)
+        spec.expose_inputs(
+            PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants")
+        )
+        spec.outline(
+            cls.run_md_sampling,
+            cls.inspect_md_sampling,
+            cls.run_quasi_harmonic,
+            cls.inspect_quasi_harmonic,
+            cls.run_phonon_sampling,
+            cls.inspect_phonon_sampling,
+            cls.build_dataset,
+            cls.results,
+        )
+        spec.expose_outputs(MDSamplingWorkChain, namespace="md_sampling")
+        spec.expose_outputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic")
+        spec.expose_outputs(PhononSamplingWorkChain, namespace="phonon_sampling")
+        spec.output("dataset", valid_type=orm.SinglefileData, help="The HDF5 training set.")
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        structure: orm.StructureData,
+        model: orm.Data,
+        *,
+        protocol: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A builder with a protocol's settings.
+
+        overrides: ``{"inference" | "md_sampling" | "quasi_harmonic" | "phonon_sampling": {field: value}}``.
+        """
+        settings = protocol_settings(protocol, overrides)
+        builder = cls.get_builder()
+        builder.structure = structure
+        builder.model = model
+        builder.inference = orm.Dict(settings.pop("inference").to_dict())
+        for section, values in settings.items():
+            builder[section].settings = orm.Dict(values.to_dict())
+        return builder
+
+    def run_md_sampling(self) -> Any:
+        """Molecular dynamics and its clusters."""
+        return self._start(MDSamplingWorkChain, "md_sampling")
+
+    def inspect_md_sampling(self) -> ExitCode | None:
+        """Stop where molecular dynamics sampling failed."""
+        return self.failed(self.ctx.md_sampling)
+
+    def run_quasi_harmonic(self) -> Any:
+        """Relaxation and force constants."""
+        return self._start(QuasiHarmonicWorkChain, "quasi_harmonic")
+
+    def inspect_quasi_harmonic(self) -> ExitCode | None:
+        """Stop where the force constants failed."""
+        return self.failed(self.ctx.quasi_harmonic)
+
+    def run_phonon_sampling(self) -> Any:
+        """Frames along the modes and their clusters."""
+        return self._start(
+            PhononSamplingWorkChain,
+            "phonon_sampling",
+            force_constants=self.ctx.quasi_harmonic.outputs.force_constants,
+        )
+
+    def inspect_phonon_sampling(self) -> ExitCode | None:
+        """Stop where phonon sampling failed."""
+        return self.failed(self.ctx.phonon_sampling)
+
+    def _start(self, child: type[StageWorkChain], namespace: str, **extra: orm.Data) -> Any:
+        return self.launch(child, namespace, **self.exposed_inputs(child, namespace), **extra)
+
+    def build_dataset(self) -> ExitCode | None:
+        """Store the HDF5 file."""
+        stages = [self.ctx.md_sampling, self.ctx.quasi_harmonic, self.ctx.phonon_sampling]
+        self.ctx.dataset = self.call(build_dataset, "build_dataset", **dataset_inputs(stages))
+        return self.failed(self.ctx.dataset)
+
+    def results(self) -> None:
+        """Hand out the nodes."""
+        for child, namespace in (
+            (MDSamplingWorkChain, "md_sampling"),
+            (QuasiHarmonicWorkChain, "quasi_harmonic"),
+            (PhononSamplingWorkChain, "phonon_sampling"),
+        ):
+            self.out_many(self.exposed_outputs(self.ctx[namespace], child, namespace=namespace))
+        self.out("dataset", self.ctx.dataset.outputs.result)
