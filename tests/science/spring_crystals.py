@@ -35,7 +35,7 @@ def spring_force_constants(supercell: Configurations, cutoff: float, stiffness: 
 def crystal_of_springs(numbers, scaled_positions, cell, matrix, *, cutoff: float) -> ForceConstants:
     """Force constants of a spring crystal in phonopy's supercell."""
     unit = PhonopyAtoms(numbers=numbers, scaled_positions=scaled_positions, cell=cell)
-    phonon = Phonopy(unit, supercell_matrix=matrix, primitive_matrix=np.eye(3))
+    phonon = Phonopy(unit, supercell_matrix=matrix, primitive_matrix=np.eye(3), is_symmetry=False)
     primitive, supercell = (
         Configurations(numbers=part.numbers, positions=part.positions[None], cells=part.cell[None])
         for part in (phonon.primitive, phonon.supercell)
@@ -81,7 +81,7 @@ def as_phonopy(crystal: ForceConstants) -> Phonopy:
         cell=crystal.primitive.cells[0],
         masses=crystal.primitive.masses,
     )
-    phonon = Phonopy(unit, supercell_matrix=crystal.supercell_matrix, primitive_matrix=np.eye(3))
+    phonon = Phonopy(unit, supercell_matrix=crystal.supercell_matrix, primitive_matrix=np.eye(3), is_symmetry=False)
     phonon.force_constants = crystal.force_constants
     return phonon
 

@@ -7,19 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import units
+from cheap_potentials import HarmonicCrystal, sodium_chloride
 from phonopy.phonon.random_displacements import RandomDisplacements
 from scipy import stats
 from spring_crystals import as_phonopy, monatomic_chain_crystal, rock_salt, scrambled_eigh, triclinic_crystal
 
 from aiida_mbetrain.science import normal_modes as normal_modes_module
+from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import (
     IncommensurateMesh,
     InvalidSettings,
     NoModesSelected,
     SelectedModesOutOfRange,
 )
+from aiida_mbetrain.science.force_constants import calculate_force_constants
 from aiida_mbetrain.science.phonon_sampling import PhononFrames, sample_phonons, thermal_sigma
-from aiida_mbetrain.settings import PhononSampling
+from aiida_mbetrain.settings import FreeEnergy, PhononSampling
 
 EVERYTHING = {"k_point_mesh": "commensurate", "freq_min_THz": 0.0, "freq_max_THz": None}
 
@@ -186,6 +189,16 @@ def test_mean_potential_energy_is_half_kT_per_mode(triclinic):
     n_modes = len(thermal.sigmas)
     error = 3.0 * half_kT * np.sqrt(2.0 * n_modes / 5000)
     assert energies(thermal).mean() == pytest.approx(n_modes * half_kT, abs=error)
+
+
+def test_potential_gives_frames_from_its_own_force_constants_half_kT_each():
+    potential = HarmonicCrystal(sodium_chloride(), cutoff=4.5)
+    structure = Configurations.from_atoms(sodium_chloride())
+    crystal = calculate_force_constants(structure, potential, FreeEnergy(supercell_radius=8.0))
+    scan = {"amplitude_scan": "equidistant", "n_frames": 2, "amplitude_max": 1.0}
+    sampled = sample(crystal, statistics="classical", temperature_K=300.0, **scan)
+    at_rest, displaced = potential.evaluate([crystal.supercell, sampled.frames])
+    assert displaced.energies - at_rest.energies == pytest.approx(units.kB * 300.0 / 2.0, rel=1e-6)
 
 
 def test_quantum_amplitudes_tend_to_zero_point_motion_and_to_classical_ones():
