@@ -7,6 +7,7 @@ supercell's lattice is at least R.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, product
@@ -158,7 +159,12 @@ def count_displacements(structure: Configurations, matrix: IntArray, *, symprec:
 
 
 def choose_supercell_for_phonons(
-    structure: Configurations, radius: float, *, diagonal: bool = False, max_cells: float = inf
+    structure: Configurations,
+    radius: float,
+    *,
+    diagonal: bool = False,
+    max_cells: float = inf,
+    symprec: float = 1e-5,
 ) -> IntArray:
     """The supercell that reaches the radius with the smallest number of displacements times number of atoms.
 
@@ -169,7 +175,7 @@ def choose_supercell_for_phonons(
     if structure.cells is None:
         raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
     cell = structure.cells[0]
-    displacements = _Displacements(SpaceGroup.of(structure))
+    displacements = _Displacements(SpaceGroup.of(structure, symprec=symprec))
     best = _Cheapest(displacements, cell)
     if diagonal:
         for numbers in _diagonals(cell, radius, max_cells):
@@ -226,19 +232,32 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
 
 def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> IntArray:
     """The supercell of a molecular dynamics run; raises SupercellTooLarge above ``max_atoms``."""
-    return _checked(structure, settings, choose_for_phonons=False)
+
+    def choose(**options: Any) -> IntArray:
+        assert structure.cells is not None
+        return choose_supercell(structure.cells[0], settings.supercell_radius, **options)
+
+    return _checked(structure, settings, choose)
 
 
 def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> IntArray:
     """The supercell of the force constants, relative to the structure's cell; SupercellTooLarge likewise.
 
-    Give the primitive cell, as :func:`force_constants.calculate_force_constants` does, unless the matrix or
-    the diagonal is meant for another one.
+    Give the primitive cell, as :func:`force_constants.plan_displacements` does, unless the matrix or the
+    diagonal is meant for another one: fewer cells reach the radius from it.
     """
-    return _checked(structure, settings, choose_for_phonons=True)
+
+    def choose(**options: Any) -> IntArray:
+        tolerance = settings.symmetry_tolerance_strict
+        return choose_supercell_for_phonons(structure, settings.supercell_radius, symprec=tolerance, **options)
+
+    return _checked(structure, settings, choose)
 
 
-def _checked(structure: Configurations, settings: ClassicalMD | FreeEnergy, *, choose_for_phonons: bool) -> IntArray:
+def _checked(
+    structure: Configurations, settings: ClassicalMD | FreeEnergy, choose: Callable[..., IntArray]
+) -> IntArray:
+    """The matrix that the settings give or the one chosen; SupercellTooLarge names atoms, limit and field."""
     if structure.cells is None:
         raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
     n_atoms, limit = structure.n_atoms, settings.max_atoms
@@ -251,11 +270,8 @@ def _checked(structure: Configurations, settings: ClassicalMD | FreeEnergy, *, c
                 "take a smaller matrix or raise max_atoms."
             )
         return matrix
-    options: dict[str, Any] = {"diagonal": settings.supercell_diagonal, "max_cells": limit // n_atoms}
     try:
-        if choose_for_phonons:
-            return choose_supercell_for_phonons(structure, settings.supercell_radius, **options)
-        return choose_supercell(structure.cells[0], settings.supercell_radius, **options)
+        return choose(diagonal=settings.supercell_diagonal, max_cells=limit // n_atoms)
     except SupercellTooLarge as error:
         raise SupercellTooLarge(
             f"{error} With {n_atoms} atoms each that is more than max_atoms = {limit}: "
