@@ -1,1 +1,1 @@
-"""Datasets: from science objects and their provenance to one file and back.  Nothing here imports aiida."""
+"""Datasets: from science objects and their provenance to one file and back; only ``graph`` knows AiiDA."""

@@ -15,12 +15,21 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.objects import to_cluster_set
 from aiida_mbetrain.datasets.sections import SCHEMA_VERSION, cluster_order, to_dataset
-from aiida_mbetrain.datasets.tree import Attribute, Group, content_sha256, plain
+from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, plain
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure, UnreadableFile
 
 # What h5py and the containers raise on a file whose bytes are not what they were.
 DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError, InvalidStructure)
+
+SOURCES = (
+    names.TRAJECTORY,
+    names.FRAMES,
+    names.MODES,
+    names.MOLECULAR_CRYSTAL,
+    f"{names.MOLECULAR_CRYSTAL}/{names.SUPERCELL}",
+)
+"""Groups of a section that its clusters and frames were made from."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class EntryOrigin:
 
     source: what is known about the frame: MD step and time, or q-point, mode, frequency and amplitude.
     molecule_indices, translations: the molecules of a cluster; empty for periodic frames.
-    provenance: the attributes of every group around the entry, by path, and those of the force constants of
-        phonon frames.
+    provenance: by path, the attributes of every group around the entry, of the frames and molecules it was made
+        from, and of the force constants of phonon frames.
     """
 
     entry: str
@@ -141,7 +150,7 @@ def _section_facts(section: Group) -> dict[str, Attribute]:
 
 def _provenance_around(root: Group, entry: str, section: str) -> dict[str, dict[str, Attribute]]:
     paths = ["/".join(entry.split("/")[:depth]) for depth in range(len(entry.split("/")) + 1)]
-    paths += [f"{section}/{name}" for name in (names.TRAJECTORY, names.MODES) if name in root[section].groups]
+    paths += [f"{section}/{name}" for name in SOURCES if name in root[section]]
     key = root[section].attributes.get(names.FORCE_CONSTANTS_KEY)
     paths += [] if key is None else [str(key)]
     return {path: root[path].provenance for path in dict.fromkeys(paths) if root[path].provenance}
@@ -178,7 +187,7 @@ def _summary(path: str, group: Group) -> GroupSummary:
 
 
 def _verify(path: str | Path, root: Group) -> None:
-    if content_sha256(root) != root.attributes[names.CONTENT_SHA256]:
+    if content_sha256(root, array_digests(root)) != root.attributes[names.CONTENT_SHA256]:
         raise UnreadableFile(f"{path} is damaged or was edited: its content does not give its content_sha256.")
 
 

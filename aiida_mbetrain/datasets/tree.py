@@ -117,20 +117,30 @@ def canonical(values: Any) -> NDArray:
     return np.ascontiguousarray(array, dtype=kinds[array.dtype.kind])
 
 
-def content_sha256(root: Group) -> str:
-    """Digest over all arrays and all attributes that are not provenance, with their paths.
+def array_digests(root: Group) -> dict[tuple[str, str], str]:
+    """sha256 of every array with its kind and shape, by (path of the group, name)."""
+    return {
+        (path, name): _array_sha256(group.array(name)) for path, group in root.walk() for name in sorted(group.datasets)
+    }
+
+
+def _array_sha256(array: NDArray) -> str:
+    digest = hashlib.sha256(json.dumps([array.dtype.kind, array.shape]).encode())
+    if array.dtype.kind == "O":
+        digest.update(json.dumps(array.tolist()).encode())
+    else:
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()
+
+
+def content_sha256(root: Group, arrays: Mapping[tuple[str, str], str]) -> str:
+    """Digest over all arrays (``array_digests``) and all attributes that are not provenance, with their paths.
 
     Equal for two files with the same numbers, whatever processes made them.
     """
     digest = hashlib.sha256()
     for path, group in root.walk():
         attributes = {key: value for key, value in group.attributes.items() if key != names.CONTENT_SHA256}
-        digest.update(json.dumps([path, attributes], sort_keys=True, ensure_ascii=True).encode())
-        for name in sorted(group.datasets):
-            array = group.array(name)
-            digest.update(json.dumps([name, array.dtype.kind, array.shape], ensure_ascii=True).encode())
-            if array.dtype.kind == "O":
-                digest.update(json.dumps(array.tolist(), ensure_ascii=True).encode())
-            else:
-                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+        datasets = {name: arrays[path, name] for name in group.datasets}
+        digest.update(json.dumps([path, attributes, datasets], sort_keys=True).encode())
     return digest.hexdigest()

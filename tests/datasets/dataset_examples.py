@@ -6,7 +6,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from aiida_mbetrain.science.force_constants import BandStructure, ForceConstants
 from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
@@ -20,6 +19,7 @@ from aiida_mbetrain.datasets.model import (
 )
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.force_constants import BandStructure, ForceConstants
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.tables import Table
 
@@ -212,7 +212,8 @@ def phonon_section(rng: np.random.Generator, *, molecules: bool = True) -> Phono
         force_constants_key=names.force_constants_key("training/quasi_harmonic", LABEL),
         n_below_window=3,
         n_imaginary=1,
-        provenance={"": {"process_uuid": "ee55"}},
+        provenance={"": {"process_uuid": "ee55"}}
+        | ({"molecular_crystal/supercell": {"node_uuid": "ff66"}} if molecules else {}),
     )
 
 

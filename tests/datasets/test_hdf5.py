@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from dataset_examples import LABEL, cluster_set, full_dataset, md_section, phonon_section
+from dataset_examples import cluster_set, full_dataset, md_section, phonon_section
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import write_dataset
@@ -226,13 +226,25 @@ def test_ten_thousand_clusters_are_written_fast_small_and_without_copies(tmp_pat
     assert peak < 10e6
 
 
-def test_labels_of_the_band_path_may_be_greek(tmp_path: Path) -> None:
-    section = DATASET.quasi_harmonic[0]
-    bands = replace(section.bands[LABEL], labels=["Γ", "X", "Y", "Γ"])
-    write_dataset(tmp_path / "a", Dataset((replace(section, bands={LABEL: bands}),)))
+def test_arrays_that_a_trajectory_shares_with_its_whole_molecules_are_stored_once(tmp_path: Path) -> None:
+    """Features make up most of a file; they are the same before and after the molecules are made whole."""
+    rng = np.random.default_rng(0)
+    section = md_section(rng)
+    assert section.molecules is not None
+    frames = section.molecules.frames
+    features = rng.normal(size=(4, 7, 2000))
+    trajectory = frames.with_(velocities=section.trajectory.velocities, features=features)
+    moved = frames.with_(features=features, positions=frames.positions + 1.0)
+    write_dataset(
+        tmp_path / "a",
+        Dataset((replace(section, trajectory=trajectory, molecules=replace(section.molecules, frames=moved)),)),
+    )
+    assert os.path.getsize(tmp_path / "a") < 1.2 * features.nbytes
     with h5py.File(tmp_path / "a") as file:
-        labels = file[f"{section.group}/phonons/{LABEL}/brillouin_zone_path/labels"]
-        assert labels.asstr()[0] == "Γ"
+        supercell = file[f"{section.group}/molecular_crystal/supercell"]
+        np.testing.assert_array_equal(supercell["feature_vectors"], features)
+        np.testing.assert_array_equal(supercell[names.POSITIONS], moved.positions)
+        np.testing.assert_array_equal(file[f"{section.group}/trajectory"][names.POSITIONS], frames.positions)
 
 
 def test_cluster_keys_must_differ_within_a_section() -> None:
@@ -247,7 +259,7 @@ def test_phonon_sections_have_frames_or_molecules() -> None:
         replace(section, molecules=None)
 
 
-def test_nothing_in_the_datasets_package_imports_aiida() -> None:
+def test_writing_and_reading_files_needs_no_aiida() -> None:
     code = "import sys, aiida_mbetrain.datasets.reader, aiida_mbetrain.datasets.hdf5; assert 'aiida' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert names.SCHEMA_VERSION == "schema_version"

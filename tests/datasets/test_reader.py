@@ -134,6 +134,7 @@ def test_origin_of_a_phonon_cluster_leads_back_to_the_mode_and_its_force_constan
     assert (origin.source["statistics"], origin.source["T (K)"]) == ("quantum", 298.15)
     assert (origin.n_molecules, origin.n_repeated_molecules) == (2, 1)
     assert origin.provenance[PH.force_constants_key] == {"node_uuid": "dd44"}
+    assert origin.provenance[f"{PH.group}/molecular_crystal/supercell"] == {"node_uuid": "ff66"}
 
 
 def test_origin_of_a_periodic_frame(path: Path) -> None:
