@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from aiida_mbetrain.science.force_constants import ForceConstants
 from ase.neighborlist import neighbor_list
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.force_constants import ForceConstants
 
 TRICLINIC_MATRIX = ((3, 0, 0), (1, 2, 0), (0, 0, 1))
 """Phonopy's convention; six cells, with q-points that differ from their opposites and no diagonal form."""
