@@ -211,8 +211,9 @@ def _closest(crystal: MolecularCrystal, rule: str, count: int) -> Images:
         return nearest_images(crystal.cell, crystal.centers_of_mass, center, count).select(slice(count))
     central, measure = crystal.central_molecule_index, MEASURES[rule]
     margin = _largest_contact_margin(crystal, central) if measure == "closest_contact" else 0.0
-    radius = margin + (crystal.volume_per_molecule * (count + 1)) ** (1 / 3)
-    # Grown until the members lie inside by more than the margin: then no image outside can be closer.
+    # A first guess from the density, grown until the members lie inside by more than the margin: then no image
+    # outside the sphere can be closer.
+    radius = (0.75 / np.pi * crystal.volume_per_molecule * count) ** (1 / 3)
     while True:
         images = _other_images(crystal, central, radius, measure)
         if np.count_nonzero(images.distances < radius - margin - 2 * EQUAL_DISTANCE) >= count - 1:

@@ -130,10 +130,11 @@ def test_argon_has_the_shells_of_the_face_centred_lattice():
 def test_distance_rules_are_strict():
     crystal = detect(crystals.argon())
     shell = 5.311 / np.sqrt(2)
-    for cutoff, n_molecules in [(shell - 1e-3, 1), (shell, 1), (shell + 1e-3, 13)]:
+    for cutoff, n_molecules in [(shell - 1e-3, 1), (shell, 1), (shell + 5e-7, 1), (shell + 1e-3, 13)]:
         for rule in DISTANCE_RULES:
             (cluster,) = select_clusters(crystal, rule_for(rule, distances=cutoff))
             assert cluster.n_molecules == n_molecules
+        assert len(neighbors_within(crystal, 0, cutoff, measure="closest_contact")) == n_molecules - 1
 
 
 def test_unsorted_distances_keep_their_labels():

@@ -366,16 +366,12 @@ def test_frames_keep_what_is_known_about_them():
     np.testing.assert_array_equal(whole.origin["md_step"], [5, 6])
 
 
-@pytest.mark.parametrize("angle", [60, 120, 180])
+@pytest.mark.parametrize("angle", [0, 30, 60, 90, 120, 150, 180])
 def test_molecule_turned_round_in_a_small_cell_stays_whole(angle):
-    """The shortest cell vector is 3.6 Å: the image nearest to the reference bond may be the wrong one."""
-    crystal = detect(crystals.oxalic_acid_dihydrate())
-    positions = crystal.positions.copy()
-    for molecule, atoms in enumerate(crystal.molecules):
-        if len(atoms) == 3:
-            center = crystal.centers_of_mass[molecule]
-            turn = Rotation.from_euler("xyz", [angle, 0.3 * angle, 0], degrees=True).as_matrix()
-            positions[atoms] = (positions[atoms] - center) @ turn + center
+    """N2 in a cell of 2.9 Å: turned by 180 degrees, the image nearest to the reference bond is the wrong one."""
+    crystal = detect(Atoms("N2", [(0, 0, 0), (1.1, 0, 0)], cell=[[2.9, 0, 0], [0.7, 3.5, 0], [0, 0.6, 3.6]], pbc=True))
+    turn = Rotation.from_euler("z", angle, degrees=True).as_matrix()
+    positions = (crystal.positions - crystal.centers_of_mass) @ turn
     frames = Configurations(numbers=crystal.numbers, positions=positions[None], cells=crystal.cell[None])
     whole = unwrap_molecules(crystal, scrambled(frames, 3))
     assert_equal_up_to_translation(whole.positions, frames.positions)
@@ -433,6 +429,16 @@ def test_new_bond_between_molecules_and_to_an_image_is_seen():
     cells[3, 0] *= 2.4 / np.linalg.norm(cells[3, 0])
     intact = intact_frames(crystal, frames.with_(positions=positions, cells=cells), **TOLERANCES)
     assert intact.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("scale", "intact"), [(0.95, True), (0.90, False), (0.75, False)])
+def test_compression_alone_can_form_bonds(scale, intact):
+    """Argon squeezed to contacts of 2.8 Å; bonded below 2.54 Å."""
+    squeezed = crystals.argon()
+    squeezed.set_cell(np.eye(3) * 2.8 * np.sqrt(2), scale_atoms=True)
+    crystal = detect(squeezed)
+    frame = crystal.reference.with_(positions=crystal.positions[None] * scale, cells=crystal.cell[None] * scale)
+    assert intact_frames(crystal, frame, **TOLERANCES).tolist() == [intact]
 
 
 @settings(max_examples=12, deadline=None)
