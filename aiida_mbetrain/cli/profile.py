@@ -18,7 +18,9 @@ def load_local_profile(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnwritableOutput(f"The folder {folder} cannot be written ({error.strerror}): give another one.") from error
+        raise UnwritableOutput(
+            f"The folder {folder} cannot be written ({error.strerror}): give another one."
+        ) from error
     os.environ["AIIDA_PATH"] = str(folder)
 
     from aiida import load_profile

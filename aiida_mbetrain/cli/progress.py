@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.progress import TaskID, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 STAGES = {
@@ -25,7 +34,7 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The rate, once known."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="cyan")
+        return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="cyan", no_wrap=True)
 
 
 class StageBars:

@@ -144,6 +144,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     """
     from aiida.engine import run_get_node
 
+    from aiida_mbetrain.cli.plot import draw_pictures
     from aiida_mbetrain.cli.summary import print_summary
     from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
     from aiida_mbetrain.datasets.hdf5 import write_dataset
@@ -152,7 +153,10 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
         _, node = run_get_node(builder)
     if not node.is_finished_ok:
         raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
-    dataset = dataset_of(stage_nodes(stages_of(node)))
+    stages = stage_nodes(stages_of(node))
+    dataset = dataset_of(stages)
     write_dataset(output, dataset)
+    pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
     print_summary(console, node, dataset, output)
+    console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
     return node

@@ -50,7 +50,9 @@ def _provenance_lines(attributes: Mapping[str, Any], profile: str | None) -> Ite
 
 
 def _text(value: Any) -> str:
-    return _vector(value) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        _vector(value) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    )
 
 
 def _vector(values: Any) -> str:

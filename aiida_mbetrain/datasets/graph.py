@@ -181,9 +181,8 @@ def _phonon_sections(nodes: Nodes, *, has_force_constants: bool) -> list[Section
 def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
     parts = key.strip("/").split("/")
     if len(parts) < 4 or parts[-1] != names.FORCE_CONSTANTS_GROUP or parts[-3] != names.PHONONS:
-        raise InvalidSettings(
-            f"PhononSampling.force_constants_key = {key!r}: give ROOT/{names.PHONONS}/LABEL/{names.FORCE_CONSTANTS_GROUP}."
-        )
+        form = f"ROOT/{names.PHONONS}/LABEL/{names.FORCE_CONSTANTS_GROUP}"
+        raise InvalidSettings(f"PhononSampling.force_constants_key = {key!r}: give a path of the form {form}.")
     group = "/".join(parts[-3:])
     return QuasiHarmonicSection(
         root_key="/".join(parts[:-3]),

@@ -23,9 +23,7 @@ MODE_COLUMNS = tuple(field.name for field in fields(PhononFrames) if field.name 
 
 @calcfunction
 @exit_codes
-def force_constants(
-    structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict
-) -> Any:
+def force_constants(structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict) -> Any:
     """Harmonic force constants of a relaxed crystal.  Outputs: force_constants, run_info."""
     return run_stage("force_constants", model, inference, settings.get_dict(), structure=structure)
 

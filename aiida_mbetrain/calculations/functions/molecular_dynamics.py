@@ -26,9 +26,7 @@ def md_supercell(structure: orm.StructureData, settings: orm.Dict) -> Any:
 
 @calcfunction
 @exit_codes
-def molecular_dynamics(
-    supercell: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict
-) -> Any:
+def molecular_dynamics(supercell: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict) -> Any:
     """Run molecular dynamics of a supercell.
 
     settings: an MDSampling whose temperature, pressure and md_crystal are used.

@@ -1,0 +1,72 @@
+"""Draw molecular dynamics, phonon bands and clusters as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiida_mbetrain.cli.common import load, with_profile
+
+
+@click.command("plot")
+@click.argument("process")
+@click.option("-o", "--output", "folder", default=".", show_default=True, help="Folder for the PNG files.")
+@with_profile
+def plot(process: str, folder: str) -> None:
+    """Draw what PROCESS (pk or uuid; a training set or one of its stages) computed.
+
+    Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the clusters.
+    """
+    from aiida_mbetrain.datasets.graph import stage_nodes, stages_of
+
+    for path in draw_pictures(stage_nodes(stages_of(load(process))), Path(folder)):
+        click.echo(path)
+
+
+def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
+    """Write the pictures of collected stages and give their paths."""
+    from aiida_mbetrain.pictures import save
+
+    for name, figure in _figures(stages):
+        yield save(figure, folder / f"{prefix}{name}.png")
+
+
+def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    from aiida_mbetrain import pictures
+    from aiida_mbetrain.data.conversion import as_science
+    from aiida_mbetrain.settings import MDSampling, PhononSampling
+
+    if "md_sampling" in stages:
+        nodes = stages["md_sampling"]
+        settings = MDSampling(**nodes["settings"].get_dict())
+        yield (
+            "molecular_dynamics",
+            pictures.md_picture(
+                as_science(nodes["thermodynamics"]),
+                temperature_K=settings.temperature_K,
+                pressure_GPa=settings.pressure_GPa if settings.md_crystal.ensemble == "NPT" else None,
+                time_equilibration_fs=settings.md_crystal.time_equilibration_fs,
+                n_atoms=len(nodes["trajectory"].symbols),
+            ),
+        )
+        if "clusters" in nodes:
+            yield "md_clusters", pictures.clusters_picture(_sets(nodes))
+    window: dict[str, Any] = {}
+    if "phonon_sampling" in stages:
+        nodes = stages["phonon_sampling"]
+        modes = PhononSampling(**nodes["settings"].get_dict()).phonon_filter
+        window = {"freq_min_THz": modes.freq_min_THz, "freq_max_THz": modes.freq_max_THz}
+        if modes.selected_modes is not None:
+            window = {}
+        if "clusters" in nodes:
+            yield "phonon_clusters", pictures.clusters_picture(_sets(nodes))
+    if "quasi_harmonic" in stages:
+        bands = as_science(stages["quasi_harmonic"]["phonon_bands"])
+        yield "phonon_bands", pictures.bands_picture(bands, **window)
+
+
+def _sets(nodes: Mapping[str, Any]) -> list[Any]:
+    return [node.to_science() for node in nodes["clusters"].values()]
