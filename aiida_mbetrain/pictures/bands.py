@@ -59,6 +59,10 @@ ZOOM_FROM, ZOOM_TO = 2.5, 1.4
 """Bands that reach above 2.5 times the window get a panel of their own; the main one ends at 1.4 times the window."""
 
 
+ROUNDING = 0.01
+"""Translations at Γ are zero to this many THz."""
+
+
 def _panel(
     axes: Axes,
     bands: BandStructure,
@@ -83,7 +87,7 @@ def _range(frequencies: Sequence[FloatArray]) -> tuple[float, float]:
 
 def _limits(smallest: float, top: float) -> tuple[float, float]:
     """From zero, or from low enough to show imaginary frequencies clearly where there are any."""
-    return (-max(-1.3 * smallest, 0.08 * top) if smallest < 0 else 0.0), top
+    return (-max(-1.3 * smallest, 0.08 * top) if smallest < -ROUNDING else 0.0), top
 
 
 def _draw_window(axes: Axes, window: tuple[float, float], *, named: bool) -> None:
