@@ -60,8 +60,8 @@ class AsePotential(Potential):
         self._calculator.reset()
         try:
             self._calculator.calculate(atoms, properties, all_changes)
-        except InputError as error:
-            raise UnknownCalculator(f"The calculator {self.name} refuses its parameters: {error}.") from error
+        except (InputError, ValueError) as error:
+            raise UnknownCalculator(f"The calculator {self.name} refuses its parameters or atoms: {error}.") from error
         return self._calculator.results
 
     def calculator(self) -> Calculator:

@@ -28,7 +28,7 @@ from e3nn import o3  # isort: skip
 from mace.modules.utils import extract_invariant  # isort: skip
 from aiida_mbetrain.science.potentials.graphs import Graphs, build_graphs, to_model_input  # isort: skip
 
-CPU_ATOMS = 128
+CPU_ATOMS = 256
 CUDA_ATOMS = 8192
 PROBE_ATOMS = 256  # the first batch on a CUDA device, which tells how much memory an edge takes
 EDGES_PER_ATOM = 64  # memory grows with the edges: denser configurations get smaller batches
@@ -167,7 +167,10 @@ class MacePotential(Potential):
         )
         if self._probes_memory:
             torch.cuda.reset_peak_memory_stats(self.device)
-        out = self._model(data, compute_force=True, compute_stress=graphs.periodic)
+        # TorchScript's optimizer rewrites the model after its first call: no faster here, and the first call then
+        # differs from all others in the last bits, so that a restarted run would leave the trajectory it continues
+        with torch.jit.optimized_execution(False):
+            out = self._model(data, compute_force=True, compute_stress=graphs.periodic)
         results = {"energies": _to_numpy(out["energy"]), "forces": _to_numpy(out["forces"])}
         firsts = np.cumsum([0, *graphs.sizes[:-1]])
         results["energies"] += np.add.reduceat(self._atomic_energies[graphs.numbers], firsts)

@@ -1,4 +1,4 @@
-"""Small MACE models with random weights: every code path of a real model, in a second."""
+"""Small MACE models with random weights (every code path of a real model, in a second) and distorted frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
+
+from aiida_mbetrain.science.configurations import Configurations
 
 ELEMENTS = (1, 6, 7)
 
@@ -36,7 +39,7 @@ def save_random_mace(
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 irreps = o3.Irreps(" + ".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(max_l + 1)))  # noqa: E741
-                energies = -10.0 * np.arange(1, len(elements) + 1) - np.arange(len(heads))[:, None]
+                energies = -10.123 * np.arange(1, len(elements) + 1) - np.arange(len(heads))[:, None]
                 common = {
                     "r_max": r_max,
                     "num_bessel": 4,
@@ -67,3 +70,10 @@ def save_random_mace(
         finally:
             torch.set_default_dtype(default_dtype)
     return path
+
+
+def rattled(atoms: Atoms, n_frames: int, seed: int, amplitude: float = 0.05) -> Configurations:
+    """Frames of the atoms with normally distributed displacements (Å)."""
+    frames = Configurations.from_atoms([atoms] * n_frames)
+    noise = np.random.default_rng(seed).normal(scale=amplitude, size=frames.positions.shape)
+    return frames.with_(positions=frames.positions + noise)
