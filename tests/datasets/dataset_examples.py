@@ -191,7 +191,7 @@ def phonon_section(rng: np.random.Generator, *, molecules: bool = True) -> Phono
         "mode": np.repeat([4, 5, 9], 2),
         "frequency_THz": np.repeat([1.1, 1.3, 4.0], 2),
         "amplitude": rng.normal(size=6),
-        "frame": np.tile([0, 1], 3),
+        "mode_frame": np.tile([0, 1], 3),
         "time_fs": np.tile([0.0, 100.0], 3),
     }
     frames = random_frames(rng, NUMBERS, 6, cells=np.repeat(CELL[None], 6, axis=0), features=5, origin=origin)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiida_mbetrain.science.force_constants import BandStructure
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import same_color
 from matplotlib.image import imread
@@ -21,6 +20,7 @@ from aiida_mbetrain.pictures.style import BLUE, RED
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import InvalidSettings, UnwritableOutput
+from aiida_mbetrain.science.force_constants import BandStructure
 from aiida_mbetrain.science.tables import Table
 
 WATER = np.array([[0.0, 0.0, 0.119], [0.0, 0.763, -0.477], [0.0, -0.763, -0.477]])
