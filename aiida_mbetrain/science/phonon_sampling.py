@@ -52,7 +52,7 @@ class PhononFrames:
 
     frames: F supercells, ordered by q-point, mode, frame: F = n m for ``modes="each"``, m for ``"all"``.
         Origin: ``q_index`` (row of the mesh, all q-points counted), ``q_point`` (F, 3), ``mode`` (1-based),
-        ``frequency_THz``, ``amplitude`` (Q/σ), ``frame`` (0-based, within the mode) and, for time_propagation,
+        ``frequency_THz``, ``amplitude`` (Q/σ), ``mode_frame`` (0-based, within the mode) and, for time_propagation,
         ``time_fs``.  Where all modes are superposed q_index is -1, mode 0, and the other three are NaN.
     q_points: fractional coordinates in (-1/2, 1/2] with respect to the primitive reciprocal cell, (n, 3).
     mode_indices: 1-based at each q-point, ascending in frequency, translations included, (n,).
@@ -220,7 +220,7 @@ def _origin(
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"
     times = {"time_fs": _times_fs(settings)} if settings.amplitude_scan == "time_propagation" else {}
-    per_frame = {"frame": np.arange(n_frames), **times}
+    per_frame = {"mode_frame": np.arange(n_frames), **times}
     unknown = np.full(n_frames, np.nan)
     if superposed:
         return {

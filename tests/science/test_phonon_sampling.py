@@ -268,7 +268,7 @@ def test_frames_follow_q_point_then_mode_then_time(triclinic):
     origin = sampled.frames.origin
     assert origin["q_index"].tolist() == [0] * 12 + [1] * 18 + [2] * 18
     assert origin["mode"][:12].tolist() == [4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]
-    assert origin["frame"][:4].tolist() == [0, 1, 0, 1]
+    assert origin["mode_frame"][:4].tolist() == [0, 1, 0, 1]
     assert origin["time_fs"][:4].tolist() == [0.0, 100.0, 0.0, 100.0]
     assert origin["q_point"][[0, 12, 30]] == pytest.approx(np.array([[0, 0, 0], [1 / 3, 0, 0], [-1 / 3, 0, 0]]))
     assert np.array_equal(origin["frequency_THz"][::2], sampled.frequencies_THz)

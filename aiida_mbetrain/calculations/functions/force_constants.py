@@ -42,7 +42,10 @@ def thermodynamics(force_constants: ForceConstantsData, settings: orm.Dict) -> A
     """Harmonic free energy, entropy and heat capacity at FreeEnergy.temperatures_K."""
     wanted = FreeEnergy(**settings.get_dict())
     result = harmonic_thermodynamics(
-        force_constants.to_science(), wanted.temperatures_K, wanted.fourier_interpolation_mesh
+        force_constants.to_science(),
+        wanted.temperatures_K,
+        wanted.fourier_interpolation_mesh,
+        imaginary_mode_threshold_THz=wanted.imaginary_mode_threshold,
     )
     return as_node(Table(result.columns()))
 
