@@ -36,7 +36,7 @@ def test_equals_phonopy(nitrogen_constants, mesh):
     phonon.run_thermal_properties(temperatures=temperatures, exclude_gamma_acoustic=True)
     _, free, entropy, heat = phonon.thermal_properties.thermal_properties
     # phonopy's constants are older: they differ in the sixth digit.
-    assert np.allclose(ours.free_energies, free, rtol=5e-6)
+    assert np.allclose(ours.free_energies, free, rtol=0, atol=2e-4)
     assert np.allclose(ours.entropies, entropy, rtol=5e-6)
     assert np.allclose(ours.heat_capacities, heat, rtol=5e-6)
     assert ours.mesh == tuple(phonon.mesh.mesh_numbers)
