@@ -18,7 +18,7 @@ from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.force_constants import ForceConstants
 
 EV_PER_THZ = units._hplanck * 1e12 / units._e
-"""h times 1 THz, eV; ASE's constants are newer than phonopy's, from which they differ by 2e-6."""
+"""h times 1 THz, eV; ASE's constants are newer than phonopy's, from which they differ by 1e-6."""
 KJ_PER_MOL = units.kJ / units.mol
 """eV."""
 J_PER_MOL = units.J / units.mol
