@@ -21,6 +21,7 @@ UNITS = pv.data.UnitData(
     volume_str="A^3", volume_conversion=1e-3, temperature_str="K", temperature_conversion=1.0,
     pressure_str="eV/A^3", pressure_conversion=1.0 / units.bar, time_str="fs", time_conversion=1e-3,
 )  # fmt: skip
+TEMPERATURE, PRESSURE = 800.0, 4.0  # K and GPa; hotter or denser, the springs let the crystal collapse
 WIDE = {"temperature_window": (1e-3, 1e3), "volume_window": (1e-3, 1e3)}
 
 
@@ -29,7 +30,7 @@ def trajectory():
     """trajectory(algorithm, temperature_K, pressure_GPa, time_total_fs): a run, made once."""
     made = {}
 
-    def get(algorithm, temperature_K=1500.0, pressure_GPa=0.0, time_total_fs=40000.0):
+    def get(algorithm, temperature_K=TEMPERATURE, pressure_GPa=0.0, time_total_fs=40000.0):
         key = (algorithm, temperature_K, pressure_GPa, time_total_fs)
         if key not in made:
             made[key] = _run(*key)
@@ -81,7 +82,7 @@ def _data(run, temperature_K, pressure_GPa=None):
 
 @pytest.mark.parametrize("algorithm", NVT + NPT)
 def test_kinetic_energy_has_mean_and_width_of_the_gamma_distribution(algorithm, trajectory):
-    data = _data(trajectory(algorithm), 1500.0)
+    data = _data(trajectory(algorithm), TEMPERATURE)
     mean, width = pv.kinetic_energy.distribution(data, verbosity=0, bootstrap_seed=1)
     assert mean < 3
     assert width < 3
@@ -89,43 +90,43 @@ def test_kinetic_energy_has_mean_and_width_of_the_gamma_distribution(algorithm, 
 
 @pytest.mark.parametrize("algorithm", NVT + NPT)
 def test_kinetic_energy_has_the_shape_of_the_gamma_distribution(algorithm, trajectory):
-    data = _data(trajectory(algorithm), 1500.0)
+    data = _data(trajectory(algorithm), TEMPERATURE)
     assert pv.kinetic_energy.distribution(data, strict=True, verbosity=0) > 0.003
 
 
 @pytest.mark.parametrize("algorithm", ["csvr", pytest.param("nose_hoover_chain", marks=pytest.mark.slow)])
 def test_potential_energies_at_two_temperatures_have_the_ratio_of_boltzmann_factors(algorithm, trajectory):
-    low, high = (_data(trajectory(algorithm, temperature), temperature) for temperature in (1500.0, 1900.0))
+    low, high = (_data(trajectory(algorithm, temperature), temperature) for temperature in (TEMPERATURE, 1000.0))
     (deviation,) = pv.ensemble.check(low, high, verbosity=0, bootstrap_seed=1)
     assert abs(deviation) < 3
 
 
 @pytest.mark.parametrize("algorithm", ["mtk_full", pytest.param("mtk_isotropic", marks=pytest.mark.slow)])
 def test_volumes_at_two_pressures_of_a_triclinic_cell_have_the_ratio_of_boltzmann_factors(algorithm, trajectory):
-    runs = {pressure: trajectory(algorithm, 1500.0, pressure) for pressure in (0.0, 6.0)}
-    low, high = (_data(run, 1500.0, pressure) for pressure, run in runs.items())
+    runs = {pressure: trajectory(algorithm, TEMPERATURE, pressure) for pressure in (0.0, PRESSURE)}
+    low, high = (_data(run, TEMPERATURE, pressure) for pressure, run in runs.items())
     (deviation,) = pv.ensemble.check(low, high, verbosity=0, bootstrap_seed=1)
     assert abs(deviation) < 3
 
 
 def test_flexible_triclinic_cell_carries_the_pressure_without_shear(trajectory):
     """Every component of <V (stress + kinetic)> equals -(p V - kT) on the diagonal and 0 beside it."""
-    frames = trajectory("mtk_full", 1500.0, 6.0).frames
+    frames = trajectory("mtk_full", TEMPERATURE, PRESSURE).frames
     speeds = frames.velocities / units.fs
     kinetic = np.einsum("n,fna,fnb->fab", frames.masses, speeds, speeds)
-    work = kinetic - frames.volumes[:, None, None] * (frames.stress + 6.0 * units.GPa * np.eye(3))
+    work = kinetic - frames.volumes[:, None, None] * (frames.stress + PRESSURE * units.GPa * np.eye(3))
     error = work.std(axis=0) / np.sqrt(len(frames) / 2)
-    deviation = (work.mean(axis=0) + units.kB * 1500.0 * np.eye(3)) / error
+    deviation = (work.mean(axis=0) + units.kB * TEMPERATURE * np.eye(3)) / error
     assert np.abs(deviation).max() < 3.5
     angles = frames.cells @ frames.cells.transpose(0, 2, 1)
-    assert np.ptp(angles[:, 0, 1]) > 1.0
+    assert np.ptp(angles[:, 0, 1]) > 0.5
 
 
 def test_isotropic_barostat_keeps_the_shape_of_a_triclinic_cell(trajectory):
     frames = trajectory("mtk_isotropic").frames
     shapes = frames.cells / np.cbrt(frames.volumes)[:, None, None]
     np.testing.assert_allclose(shapes, np.broadcast_to(shapes[0], shapes.shape), atol=1e-12)
-    assert np.ptp(frames.volumes) > 5.0
+    assert np.ptp(frames.volumes) > 3.0
 
 
 def test_ideal_gas_has_the_volume_and_the_fluctuations_of_theory():
@@ -149,10 +150,10 @@ def test_ideal_gas_has_the_volume_and_the_fluctuations_of_theory():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pressure", [0.0, 6.0])
+@pytest.mark.parametrize("pressure", [0.0, PRESSURE])
 @pytest.mark.parametrize("algorithm", NPT)
 def test_long_npt_runs(algorithm, pressure, trajectory):
-    data = _data(trajectory(algorithm, 1500.0, pressure, 200000.0), 1500.0, pressure)
+    data = _data(trajectory(algorithm, TEMPERATURE, pressure, 200000.0), TEMPERATURE, pressure)
     mean, width = pv.kinetic_energy.distribution(data, verbosity=0, bootstrap_seed=1)
     assert max(mean, width) < 3
     assert pv.kinetic_energy.distribution(data, strict=True, verbosity=0) > 0.003
@@ -161,7 +162,7 @@ def test_long_npt_runs(algorithm, pressure, trajectory):
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", NVT)
 def test_long_nvt_runs(algorithm, trajectory):
-    data = _data(trajectory(algorithm, 1500.0, 0.0, 200000.0), 1500.0)
+    data = _data(trajectory(algorithm, TEMPERATURE, 0.0, 200000.0), TEMPERATURE)
     mean, width = pv.kinetic_energy.distribution(data, verbosity=0, bootstrap_seed=1)
     assert max(mean, width) < 3
     assert pv.kinetic_energy.distribution(data, strict=True, verbosity=0) > 0.003

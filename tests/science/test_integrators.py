@@ -18,7 +18,7 @@ from aiida_mbetrain.settings import ClassicalMD
 
 NVT = ["csvr", "nose_hoover_chain"]
 NPT = ["mtk_isotropic", "mtk_full"]
-TEMPERATURE = 1500.0
+TEMPERATURE = 800.0
 KT = units.kB * TEMPERATURE
 
 
