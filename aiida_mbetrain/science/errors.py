@@ -122,6 +122,12 @@ class UnwritableOutput(MbetrainError):
     status, code = "unwritable_output", 306
 
 
+class StoppedEarly(MbetrainError):
+    """A job stopped before its time was over, or when it was told to; its checkpoint continues it."""
+
+    status, code = "stopped", 400
+
+
 class OutOfMemory(MbetrainError):
     """A single configuration does not fit into the device's memory."""
 
@@ -150,3 +156,15 @@ class BrokenSymmetry(MbetrainError):
     """The structure lost the symmetry that the settings ask to keep."""
 
     status, code = "broken_symmetry", 453
+
+
+class NotEnoughVolumes(MbetrainError):
+    """Too few volumes are left for an equation of state."""
+
+    status, code = "not_enough_volumes", 454
+
+
+class NoEquilibriumVolume(MbetrainError):
+    """The free energy has no minimum within the sampled volumes."""
+
+    status, code = "no_equilibrium_volume", 455
