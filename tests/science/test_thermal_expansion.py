@@ -1,0 +1,220 @@
+"""Thermal expansion against a solvable model and phonopy's QHA."""
+
+import numpy as np
+import pytest
+from ase import units
+from cheap_potentials import nitrogen, nitrogen_potential
+from phonopy import PhonopyQHA
+from scipy.optimize import brentq
+
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.equations_of_state import EquationOfState
+from aiida_mbetrain.science.errors import InvalidSettings, NoEquilibriumVolume, NotEnoughVolumes
+from aiida_mbetrain.science.force_constants import calculate_force_constants
+from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics, harmonic_thermodynamics
+from aiida_mbetrain.science.relaxation import relax
+from aiida_mbetrain.science.thermal_expansion import (
+    SampledVolume,
+    equilibrium_label,
+    pressure_label,
+    strained_structure,
+    thermal_expansion,
+    usable_volumes,
+    volume_label,
+)
+from aiida_mbetrain.settings import FreeEnergy
+
+KJ = units.kJ / units.mol
+STATIC = EquationOfState("vinet", -20.0, 140.0, 9.0 * units.GPa, 7.0)
+GRUENEISEN, QUANTUM, N_MODES = 2.5, 0.008, 12
+RATIOS = np.linspace(0.94, 1.14, 11)
+
+
+def einstein_free_energy(volumes, temperature):
+    """N quantum oscillators whose frequency falls as V^-γ, eV."""
+    quantum = QUANTUM * (volumes / 140.0) ** -GRUENEISEN
+    thermal = units.kB * temperature
+    return N_MODES * (quantum / 2 + (thermal * np.log(-np.expm1(-quantum / thermal)) if temperature else 0.0))
+
+
+def model_samples(temperatures, ratios=RATIOS, **changes):
+    return [
+        SampledVolume(
+            volume=140.0 * ratio,
+            static_energy=float(STATIC.energy(140.0 * ratio)),
+            space_group="Pa-3",
+            thermodynamics=thermodynamics_at(140.0 * ratio, temperatures, **changes),
+        )
+        for ratio in ratios
+    ]
+
+
+def thermodynamics_at(volume, temperatures, acoustic=True, optical=True):
+    free = np.array([einstein_free_energy(volume, t) for t in temperatures]) / KJ
+    zeros = np.zeros(len(temperatures))
+    return HarmonicThermodynamics(
+        np.array(temperatures, dtype=float), free, zeros, 0.0, zeros, zeros, 8, (1, 1, 1), 24, 0, 3, 0.5, 1.0,
+        acoustic, optical,
+    )  # fmt: skip
+
+
+def exact_volume(temperature, pressure=0.0):
+    h = 1e-3
+
+    def slope(v):
+        vibrational = (einstein_free_energy(v + h, temperature) - einstein_free_energy(v - h, temperature)) / (2 * h)
+        return vibrational - STATIC.pressure(v) + pressure
+
+    return brentq(slope, 120.0, 165.0)
+
+
+def settings_for(**values):
+    return FreeEnergy(**({"equation_of_state": "vinet"} | values))
+
+
+def test_equilibrium_volume_solves_the_model():
+    temperatures = [0.0, 20.0, 40.0, 60.0, 80.0]
+    result = thermal_expansion(model_samples(temperatures), settings_for(), space_group="Pa-3")
+    exact = [exact_volume(t) for t in temperatures]
+    assert np.allclose(result.volumes, exact, rtol=2e-4)
+    assert np.all(np.diff(result.volumes) > 0)
+    assert result.bracketed.all()
+    total = [STATIC.energy(v) + einstein_free_energy(v, t) for v, t in zip(exact, temperatures, strict=True)]
+    assert np.allclose(result.free_energies * KJ, total, atol=1e-5)
+
+
+def test_thermal_pressure_balances_the_static_one():
+    result = thermal_expansion(model_samples([20.0, 60.0]), settings_for(), space_group="Pa-3")
+    assert np.allclose(result.thermal_pressures_GPa, STATIC.pressure(result.volumes) / units.GPa, atol=3e-3)
+    assert (result.thermal_pressures_GPa < 0).all()
+
+
+def test_expansion_coefficient_is_the_slope_of_ln_v():
+    temperatures = np.array([39.0, 40.0, 41.0])
+    result = thermal_expansion(model_samples(temperatures), settings_for(), space_group="Pa-3")
+    slope = (np.log(exact_volume(41.0)) - np.log(exact_volume(39.0))) / 2
+    assert result.expansion_coefficients[1] == pytest.approx(slope, rel=2e-2)
+
+
+def test_pressure_compresses():
+    result = thermal_expansion(model_samples([50.0]), settings_for(), space_group="Pa-3", pressure_GPa=0.3)
+    v = exact_volume(50.0, 0.3 * units.GPa)
+    assert result.volumes[0] == pytest.approx(v, rel=2e-4)
+    assert result.free_energies[0] * KJ == pytest.approx(STATIC.energy(v) + einstein_free_energy(v, 50.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["vinet", "birch_murnaghan"])
+def test_equals_phonopy(form):
+    temperatures = np.arange(0.0, 121.0, 20.0)
+    samples = model_samples(temperatures)
+    result = thermal_expansion(samples, settings_for(equation_of_state=form), space_group="Pa-3")
+    volumes = [sample.volume for sample in samples]
+    free = np.array([sample.thermodynamics.free_energies for sample in samples]).T
+    qha = PhonopyQHA(
+        volumes=volumes,
+        electronic_energies=[sample.static_energy for sample in samples],
+        temperatures=temperatures,
+        free_energy=free,
+        cv=np.ones_like(free),
+        entropy=np.ones_like(free),
+        eos=form,
+    )
+    n = len(qha.volume_temperature)
+    assert n >= 4
+    assert np.allclose(result.volumes[:n], qha.volume_temperature, rtol=1e-5)
+    assert np.allclose(result.bulk_moduli_GPa[:n], qha.bulk_modulus_temperature, rtol=1e-3)
+    assert np.allclose(result.free_energies[:n] * KJ, qha.gibbs_temperature, atol=1e-4)
+
+
+def test_minimum_beyond_the_sampled_volumes_is_reported_and_not_extrapolated():
+    samples = model_samples([10.0, 100.0], ratios=np.linspace(0.96, 1.03, 6))
+    assert exact_volume(10.0) < 140 * 1.03 < exact_volume(100.0)
+    result = thermal_expansion(samples, settings_for(), space_group="Pa-3")
+    assert result.bracketed.tolist() == [True, False]
+    assert np.isnan(result.volumes[1])
+    assert np.isnan(result.bulk_moduli_GPa[1])
+    asked = thermal_expansion(samples, settings_for(filter_out_extrapolated_minimum=False), space_group="Pa-3")
+    assert asked.bracketed.tolist() == [True, False]
+    assert asked.volumes[1] == pytest.approx(exact_volume(100.0), rel=2e-2)
+
+
+def test_no_minimum_at_any_temperature_is_an_error():
+    with pytest.raises(NoEquilibriumVolume):
+        thermal_expansion(
+            model_samples([50.0], ratios=[0.8, 0.82, 0.84, 0.86, 0.88]), settings_for(), space_group="Pa-3"
+        )
+
+
+def test_filters_leave_out_by_name():
+    good, acoustic, optical = (
+        model_samples([50.0], ratios=[1.0], **values)[0] for values in ({}, {"acoustic": False}, {"optical": False})
+    )
+    broken = SampledVolume(good.volume, good.static_energy, "P2_13", good.thermodynamics)
+    samples = [good, acoustic, optical, broken]
+
+    def kept(**values):
+        return usable_volumes(samples, FreeEnergy(**values), space_group="Pa-3").tolist()
+
+    assert kept() == [True, True, False, False]
+    assert kept(filter_out_imaginary_acoustic=True) == [True, False, False, False]
+    assert kept(filter_out_imaginary_optical=False) == [True, True, True, False]
+    assert kept(filter_out_broken_symmetry=False) == [True, True, False, True]
+
+
+def test_filtered_volumes_do_not_enter_the_fit():
+    samples = model_samples([50.0])
+    bad = SampledVolume(140.0, 1e3, "P1", samples[0].thermodynamics)
+    result = thermal_expansion([*samples, bad], settings_for(), space_group="Pa-3")
+    assert result.used.tolist() == [True] * len(samples) + [False]
+    assert result.volumes[0] == pytest.approx(exact_volume(50.0), rel=2e-4)
+    with pytest.raises(NotEnoughVolumes):
+        thermal_expansion([*samples[:3], bad], settings_for(), space_group="Pa-3")
+
+
+def test_different_temperatures_are_refused():
+    mixed = [*model_samples([50.0])[:5], *model_samples([60.0])[5:]]
+    with pytest.raises(InvalidSettings):
+        thermal_expansion(mixed, settings_for(), space_group="Pa-3")
+
+
+def test_columns_and_curves():
+    result = thermal_expansion(model_samples([20.0, 40.0]), settings_for(), space_group="Pa-3")
+    assert {len(column) for column in result.columns().values()} == {2}
+    nearest = result.curve_volumes[result.curve_free_energies.argmin(axis=1)]
+    assert np.allclose(nearest, result.volumes, atol=0.1)
+    assert result.sampled_free_energies.shape == (2, len(RATIOS))
+
+
+def test_strained_structure_keeps_fractional_coordinates():
+    structure = Configurations.from_atoms(nitrogen())
+    strained = strained_structure(structure, 1.05)
+    assert strained.volumes[0] == pytest.approx(1.05 * structure.volumes[0])
+    fractional = [s.positions[0] @ np.linalg.inv(s.cells[0]) for s in (structure, strained)]
+    assert np.allclose(*fractional)
+    with pytest.raises(InvalidSettings):
+        strained_structure(structure, -0.1)
+
+
+def test_labels_name_volume_pressure_and_temperature():
+    assert volume_label(1.02) == "crystal[eos:V=1.0200]"
+    assert pressure_label(-0.2) == "crystal[eos:p_thermal=-0.2000]"
+    assert equilibrium_label(298.15) == "crystal[eq:T=298.15]"
+
+
+def test_alpha_nitrogen_expands_from_relaxation_to_equilibrium():
+    """The whole way on an analytic potential; the static crystal under the thermal pressure has the same volume."""
+    potential, temperatures = nitrogen_potential(), [0.0, 10.0, 20.0]
+    settings = FreeEnergy(supercell_radius=9.0, temperatures_K=temperatures)
+    reference = relax(Configurations.from_atoms(nitrogen()), potential, settings, mode="full")
+    samples = []
+    for ratio in (0.96, 1.0, 1.04, 1.08, 1.12):
+        relaxed = relax(strained_structure(reference.structure, ratio), potential, settings)
+        assert relaxed.structure.volumes[0] == pytest.approx(ratio * reference.structure.volumes[0], rel=1e-8)
+        constants = calculate_force_constants(relaxed.structure, potential, settings)
+        samples.append(SampledVolume.of(relaxed, harmonic_thermodynamics(constants, temperatures, (3, 3, 3))))
+    result = thermal_expansion(samples, settings, space_group=reference.space_group)
+    assert result.bracketed.all()
+    assert np.all(np.diff(result.volumes) > 0)
+    assert result.volumes[0] > reference.structure.volumes[0]  # zero-point motion expands
+    warm = relax(reference.structure, potential, settings, mode="full", pressure_GPa=result.thermal_pressures_GPa[1])
+    assert warm.structure.volumes[0] == pytest.approx(result.volumes[1], rel=3e-3)
