@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.science.npz import array_to_text, load_npz, save_npz, text_to_array
 from aiida_mbetrain.settings import ClassicalMD
 
 FORMAT = "mbetrain-md-checkpoint-1"
@@ -58,9 +56,9 @@ class Checkpoint:
     def to_arrays(self) -> dict[str, NDArray]:
         """Flat arrays of numbers; text as UTF-8 bytes, so that nothing needs pickle."""
         arrays = {
-            "format": _to_bytes(FORMAT),
-            "fingerprint": _to_bytes(self.fingerprint),
-            "rng_state": _to_bytes(self.rng_state),
+            "format": text_to_array(FORMAT),
+            "fingerprint": text_to_array(self.fingerprint),
+            "rng_state": text_to_array(self.rng_state),
             "step": np.array(self.step),
             "positions": self.positions,
             "momenta": self.momenta,
@@ -74,40 +72,29 @@ class Checkpoint:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
         """The inverse of :meth:`to_arrays`; raises KeyError for a missing and ValueError for a foreign array."""
-        if _to_text(arrays["format"]) != FORMAT:
-            raise ValueError(f"format {_to_text(arrays['format'])!r} instead of {FORMAT!r}")
+        if array_to_text(arrays["format"]) != FORMAT:
+            raise ValueError(f"format {array_to_text(arrays['format'])!r} instead of {FORMAT!r}")
         return cls(
-            fingerprint=_to_text(arrays["fingerprint"]),
+            fingerprint=array_to_text(arrays["fingerprint"]),
             step=int(arrays["step"]),
             positions=arrays["positions"],
             momenta=arrays["momenta"],
             cell=arrays.get("cell"),
-            rng_state=_to_text(arrays["rng_state"]),
+            rng_state=array_to_text(arrays["rng_state"]),
             frames=Configurations.from_arrays(_group(arrays, "frames")),
             **{name: _group(arrays, name) for name in MAPPINGS},
         )
 
     def save(self, path: str | Path) -> None:
-        """Write one npz under a temporary name beside ``path`` and rename it: a kill leaves the old file whole."""
-        path = Path(path)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, allow_pickle=False, **self.to_arrays())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """Write one npz, renamed into place: a kill leaves the old file whole."""
+        save_npz(path, self.to_arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; raises UnreadableFile when missing, damaged or something else."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls.from_arrays(dict(file))
-        except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
+            return cls.from_arrays(load_npz(path))
+        except (UnreadableFile, KeyError, ValueError, TypeError) as error:
             raise UnreadableFile(
                 f"{path} is not a readable molecular dynamics checkpoint ({error}): start the run anew without it."
             ) from error
@@ -148,14 +135,6 @@ def rng_state_to_json(rng: np.random.Generator) -> str:
 def restore_rng(rng: np.random.Generator, state: str) -> None:
     """The inverse of :func:`rng_state_to_json`."""
     rng.bit_generator.state = json.loads(state)
-
-
-def _to_bytes(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode(), dtype=np.uint8)
-
-
-def _to_text(array: NDArray) -> str:
-    return array.tobytes().decode()
 
 
 def _group(arrays: Mapping[str, NDArray], name: str) -> dict[str, NDArray]:

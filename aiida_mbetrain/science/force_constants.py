@@ -191,6 +191,7 @@ def calculate_force_constants(
     *,
     done: FloatArray | None = None,
     frames_per_batch: int | None = None,
+    atoms_per_batch: int | None = None,
     on_batch: Callable[[FloatArray], None] | None = None,
     report: Report = silent,
 ) -> ForceConstants:
@@ -199,6 +200,7 @@ def calculate_force_constants(
     done: forces (n, Ns, 3) of the first n frames of the plan from an interrupted run; only the rest is evaluated.
     frames_per_batch: evaluate this many supercells per call instead of all, and hand the forces of all frames
         so far to on_batch after each, to be saved.
+    atoms_per_batch: the same in atoms; one supercell at least.
     report: counts supercells, the undisplaced one included.
     Raises SupercellTooLarge, InvalidStructure, InvalidSettings, ElementsNotInModel, OutOfMemory.
     """
@@ -211,6 +213,8 @@ def calculate_force_constants(
             f"Forces of shape {forces.shape} do not continue {total} supercells of {n_atoms} atoms: "
             "the structure or the settings changed since they were computed."
         )
+    if atoms_per_batch is not None:
+        frames_per_batch = max(1, atoms_per_batch // n_atoms)
     while (first := len(forces)) < total:
         batch = plan.frames.select(slice(first, total if frames_per_batch is None else first + frames_per_batch))
         [labelled] = potential.evaluate([batch], report=lambda atoms, _: report(first + atoms // n_atoms, total))

@@ -1,25 +1,32 @@
 """The heavy stages by name: what a compute job and an in-process calcfunction both run.
 
-A stage takes science objects and settings and gives science objects back.  Adding a stage is one function and
-one entry in ``STAGES``.
+A stage takes science objects and settings and gives science objects back; every stage can be interrupted and
+continued.  Adding one is one function and one entry in ``STAGES``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from aiida_mbetrain.science.checkpoints import Checkpoint
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.force_constants import calculate_force_constants
-from aiida_mbetrain.science.labels import compute_labels
-from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
+from aiida_mbetrain.science.label_pieces import label_in_pieces
+from aiida_mbetrain.science.molecular_dynamics import MDRun, run_molecular_dynamics
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
 from aiida_mbetrain.science.relaxation import relax
+from aiida_mbetrain.science.replay import ReplayedPotential
+from aiida_mbetrain.science.savings import Interval, Savings, stopped
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
+
+ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
+"""What force constants and labels evaluate between two savings, on each device: seconds of work."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,9 @@ class Job:
     """What a stage works on.
 
     inputs: science objects by port name.  settings: the stage's own settings as plain data.
+    should_stop: where it says True, the stage saves what it has done and raises StoppedEarly.
+    checkpoint: the stage continues from this file where it exists, and saves to it when it stops and every
+        ``checkpoint_interval_s`` seconds.  A stage in pieces gives the same numbers as one in one go.
     """
 
     inputs: Mapping[str, Any]
@@ -35,11 +45,14 @@ class Job:
     inference: Inference = field(default_factory=Inference)
     report: Report = silent
     should_stop: ShouldStop = never
+    checkpoint: Path | None = None
+    checkpoint_interval_s: float = 600.0
 
 
 def relaxation(job: Job) -> dict[str, Any]:
     """structure -> relaxed (one frame with energy, forces, stress) and facts about the way there."""
-    result = relax(job.inputs["structure"], job.potential, FreeEnergy(**job.settings), report=job.report)
+    potential = ReplayedPotential(job.potential, Savings(job, "relaxation"))
+    result = relax(job.inputs["structure"], potential, FreeEnergy(**job.settings), report=job.report)
     facts = {
         "label": result.label,
         "algorithm": result.algorithm,
@@ -55,51 +68,87 @@ def relaxation(job: Job) -> dict[str, Any]:
 def molecular_dynamics(job: Job) -> dict[str, Any]:
     """supercell -> trajectory (stored frames) and thermodynamics (series from t = 0)."""
     settings = MDSampling(**job.settings)
-    run = run_molecular_dynamics(
-        job.inputs["supercell"],
-        job.potential,
-        settings.md_crystal,
-        temperature_K=settings.temperature_K,
-        pressure_GPa=settings.pressure_GPa,
-        features=job.inference.features == "all",
-        report=job.report,
-        should_stop=job.should_stop,
-    )
+
+    def piece(start: Checkpoint | None, should_stop: ShouldStop) -> MDRun:
+        return run_molecular_dynamics(
+            job.inputs["supercell"],
+            job.potential,
+            settings.md_crystal,
+            temperature_K=settings.temperature_K,
+            pressure_GPa=settings.pressure_GPa,
+            features=job.inference.features == "all",
+            checkpoint=start,
+            report=job.report,
+            should_stop=should_stop,
+        )
+
+    run = _md_in_pieces(job, piece)
     return {"trajectory": run.frames, "thermodynamics": Table(run.series)}
+
+
+def _md_in_pieces(job: Job, piece: Callable[[Checkpoint | None, ShouldStop], MDRun]) -> MDRun:
+    """Run pieces that last one checkpoint interval each, and save between them."""
+    path = job.checkpoint
+    start = Checkpoint.load(path) if path is not None and path.exists() else None
+    while True:
+        interval = Interval(job.checkpoint_interval_s)
+        run = piece(start, lambda: job.should_stop() or (path is not None and interval.over()))  # noqa: B023
+        start = run.checkpoint
+        if start is None:
+            return run
+        if path is not None:
+            start.save(path)
+        if job.should_stop():
+            raise stopped()
 
 
 def force_constants(job: Job) -> dict[str, Any]:
     """structure -> force_constants."""
-    settings = FreeEnergy(**job.settings)
-    return {
-        "force_constants": calculate_force_constants(
-            job.inputs["structure"], job.potential, settings, report=job.report
-        )
-    }
+    savings = Savings(job, "force_constants")
+
+    def on_batch(forces: FloatArray) -> None:
+        savings.offer(lambda: {"forces": forces})
+        savings.stop_if_asked()
+
+    constants = calculate_force_constants(
+        job.inputs["structure"],
+        job.potential,
+        FreeEnergy(**job.settings),
+        done=savings.found.get("forces"),
+        atoms_per_batch=_atoms_per_piece(job.potential),
+        on_batch=on_batch,
+        report=job.report,
+    )
+    return {"force_constants": constants}
 
 
 def labels(job: Job) -> dict[str, Any]:
     """Frames and cluster sets under any names -> the same, labelled."""
-    periodic = {name: value for name, value in job.inputs.items() if isinstance(value, Configurations)}
-    finite = {name: value for name, value in job.inputs.items() if isinstance(value, ClusterSet)}
-    want = job.inference.features
-    total = sum(v.n_frames * v.n_atoms for v in periodic.values())
-    total += sum(v.configurations.n_frames * v.configurations.n_atoms for v in finite.values())
-    offset = 0
-
-    def report(done: int, _: int) -> None:
-        job.report(offset + done, total)
-
-    frames = compute_labels(list(periodic.values()), job.potential, features=want == "all", report=report)
-    offset = sum(v.n_frames * v.n_atoms for v in periodic.values())
-    clusters = compute_labels(
-        [value.configurations for value in finite.values()],
+    # periodic frames first: they may get features where clusters do not, and pieces do not mix the two
+    names = sorted(job.inputs, key=lambda name: isinstance(job.inputs[name], ClusterSet))
+    values = [job.inputs[name] for name in names]
+    labelled = label_in_pieces(
+        [value.configurations if isinstance(value, ClusterSet) else value for value in values],
         job.potential,
-        features=want != "none",
-        report=report,
+        Savings(job, "labels"),
+        features=_wants_features(values, job.inference),
+        atoms_per_piece=_atoms_per_piece(job.potential),
+        report=job.report,
     )
-    labelled = [replace(value, configurations=new) for value, new in zip(finite.values(), clusters, strict=True)]
-    return dict(zip(periodic, frames, strict=True)) | dict(zip(finite, labelled, strict=True))
+    return {
+        name: replace(value, configurations=new) if isinstance(value, ClusterSet) else new
+        for name, value, new in zip(names, values, labelled, strict=True)
+    }
+
+
+def _wants_features(values: Sequence[Any], inference: Inference) -> list[bool]:
+    """Which sets get feature vectors, by ``Inference.features``."""
+    wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[inference.features]
+    return [isinstance(value, wanted) for value in values]
+
+
+def _atoms_per_piece(potential: Potential) -> int:
+    return ATOMS_PER_PIECE[str(potential.describe().get("device", "cpu"))]
 
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
