@@ -112,11 +112,9 @@ def print_estimate(
     settings: Any = protocol_settings(protocol, overrides)
     check_elements(structure, model)
     crystal = structure_to_configurations(structure)
-    stages = [
-        estimates.estimate_md(crystal, settings["md_sampling"]),
-        estimates.estimate_force_constants(crystal, settings["quasi_harmonic"]),
-        estimates.estimate_phonons(crystal, settings["quasi_harmonic"], settings["phonon_sampling"]),
-    ]
+    stages = estimates.estimate_all(
+        crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"]
+    )
     potential = load_potential(model, settings["inference"])
     supercell = make_supercell(crystal, stages[0].supercell_matrix)
     seconds = estimates.seconds_per_atom(supercell, potential)

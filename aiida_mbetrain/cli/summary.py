@@ -26,21 +26,21 @@ def _contents(dataset: Dataset) -> Table:
         "source", "clusters", "molecules", "configurations", "energy range (eV per molecule)", title="Contents"
     )
     for section in (*dataset.md, *dataset.phonons):
-        name = "molecular dynamics" if section in dataset.md else "phonons"
+        name = "MD" if section in dataset.md else "phonons"
         for clusters in () if section.molecules is None else section.molecules.clusters:
             table.add_row(name, *_row(clusters))
     return table
 
 
-def _row(clusters: ClusterSet) -> tuple[str, str, str, str]:
+def _row(clusters: ClusterSet) -> tuple[str, str, str]:
     n = clusters.cluster.n_molecules
     energies = clusters.configurations.energies
     span = "" if energies is None else f"{energies.min() / n:.3f} … {energies.max() / n:.3f}"
-    return clusters.cluster.key, str(n), str(clusters.configurations.n_frames), span
+    return clusters.cluster.key, str(clusters.configurations.n_frames), span
 
 
 def _times(process: Any) -> Table:
-    table = Table("stage", "seconds", "share", title="Where the time went")
+    table = Table("stage", "seconds", "share", title="\nWhere the time went", box=None)
     spent = list(_stage_times(process))
     whole = (process.mtime - process.ctime).total_seconds()
     rest = whole - sum(seconds for _, seconds in spent)

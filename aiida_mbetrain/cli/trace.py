@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 from rich.tree import Tree
 
 from aiida_mbetrain.cli.common import node_of_uuid
+
+LONGEST_LINE = 132
 
 
 @click.command("trace")
@@ -27,24 +30,29 @@ def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
     from aiida_mbetrain.datasets.reader import origin_of
 
     origin = origin_of(file, entry, frame)
-    tree = Tree(f"[bold]{origin.entry}[/]  frame {frame}")
+    tree = Tree(Text(f"{origin.entry}  frame {frame}", style="bold"))
     if origin.molecule_indices:
         molecules = tree.add(f"cluster of {origin.n_molecules} molecules, {origin.n_repeated_molecules} repeated")
         for index, translation in zip(origin.molecule_indices, origin.translations, strict=True):
             molecules.add(f"molecule {index}, lattice translation {_vector(translation)}")
     source = tree.add("source")
     for name, value in origin.source.items():
-        source.add(f"{name} = {_text(value)}")
+        source.add(Text(f"{name} = {_text(value)}"))
     profile = ctx.meta.get("mbetrain_profile")
+    said: set[tuple[str, str]] = set()
     for path, attributes in origin.provenance.items():
-        branch = tree.add(path or "file")
-        for line in _provenance_lines(attributes, profile):
-            branch.add(line)
-    Console(soft_wrap=True).print(tree, highlight=False)
+        branch = tree.add(Text(path or "file"))
+        for line in _provenance_lines(attributes, profile, said):
+            branch.add(Text(line))
+    Console(width=max(Console().width, LONGEST_LINE)).print(tree)
 
 
-def _provenance_lines(attributes: Mapping[str, Any], profile: str | None) -> Iterator[str]:
+def _provenance_lines(attributes: Mapping[str, Any], profile: str | None, said: set[tuple[str, str]]) -> Iterator[str]:
+    """What a group says and none above it has said."""
     for name, value in attributes.items():
+        if (name, str(value)) in said:
+            continue
+        said.add((name, str(value)))
         node = node_of_uuid(str(value), profile) if name.endswith("_uuid") else None
         yield f"{name} = {value}" + ("" if node is None else f"   (pk {node.pk})")
 

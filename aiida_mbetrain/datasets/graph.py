@@ -80,7 +80,7 @@ def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
     if "quasi_harmonic" in stages:
         sections.append(_quasi_harmonic_section(stages["quasi_harmonic"]))
     if "phonon_sampling" in stages:
-        sections += _phonon_sections(stages["phonon_sampling"], has_force_constants="quasi_harmonic" in stages)
+        sections += _phonon_sections(stages["phonon_sampling"], stages.get("quasi_harmonic"))
     first = next(iter(stages.values()))
     return Dataset(tuple(sections), provenance={"aiida_mbetrain": __version__} | _model_of(_any_job(first)))
 
@@ -148,7 +148,7 @@ def _quasi_harmonic_section(nodes: Nodes) -> QuasiHarmonicSection:
     )
 
 
-def _phonon_sections(nodes: Nodes, *, has_force_constants: bool) -> list[Section]:
+def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section]:
     """The sampling, preceded by its force constants where no quasi-harmonic section brings them."""
     settings = PhononSampling(**nodes["settings"].get_dict())
     frames = as_science(nodes["trajectory"])
@@ -161,9 +161,13 @@ def _phonon_sections(nodes: Nodes, *, has_force_constants: bool) -> list[Section
         frames_group: provenance_of(nodes["trajectory"]),
         names.MODES: provenance_of(nodes["modes"]),
     }
-    source = nodes["modes"].creator.inputs.force_constants
-    key = settings.force_constants_key
-    before = [] if has_force_constants else [_lone_force_constants(source, key)]
+    if quasi_harmonic is None:
+        key = settings.force_constants_key
+        before = [_lone_force_constants(nodes["modes"].creator.inputs.force_constants, key)]
+    else:
+        root_key = FreeEnergy(**quasi_harmonic["settings"].get_dict()).root_key
+        key = names.force_constants_key(root_key, quasi_harmonic["relaxation"].get_dict()["label"])
+        before = []
     section = PhononSection(
         root_key=settings.root_key,
         temperature_K=settings.temperature_K,
@@ -216,6 +220,6 @@ def _model_of(node: orm.Data) -> dict[str, Any]:
 
 
 def _versions(info: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: info.get(key) for key in ("aiida_mbetrain", "python")}
+    kept = {key: info.get(key) for key in ("aiida_mbetrain", "python", "hostname")}
     described = {f"potential_{key}": value for key, value in (info.get("potential") or {}).items()}
     return {key: value for key, value in (kept | described).items() if isinstance(value, str | int | float)}

@@ -5,19 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from aiida_mbetrain.science.clusters import Cluster, select_clusters
 from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.errors import SelectedModesOutOfRange
+from aiida_mbetrain.science.force_constants import DisplacementPlan, plan_displacements
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.q_points import q_points
-from aiida_mbetrain.science.supercells import (
-    count_displacements,
-    make_supercell,
-    md_supercell_matrix,
-    phonon_supercell_matrix,
-)
+from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononSampling
 
 BYTES = 8
@@ -39,6 +34,11 @@ class StageEstimate:
     n_molecules: int = 0
     n_clusters: int = 0
     n_cluster_atoms: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.n_evaluations} evaluations of {self.n_atoms} atoms"
+        clusters = f", {self.n_clusters} clusters of {self.n_cluster_atoms} atoms in all"
+        return text + (clusters if self.n_clusters else "")
 
     @property
     def atom_evaluations(self) -> int:
@@ -65,23 +65,54 @@ def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimat
 
 def estimate_force_constants(structure: Configurations, settings: FreeEnergy) -> StageEstimate:
     """Size of the force constants (the relaxation before them works on the unit cell and is cheap)."""
-    matrix = phonon_supercell_matrix(structure, settings)
-    n_atoms = structure.n_atoms * round(float(np.linalg.det(matrix)))
-    return StageEstimate("force constants", matrix, n_atoms, count_displacements(structure, matrix) + 1)
+    plan = _plan(structure, settings)
+    return StageEstimate("force constants", plan.supercell_matrix.T, plan.frames.n_atoms, plan.frames.n_frames)
 
 
 def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
-    """Largest size of phonon sampling: how many modes lie in the window is known after the force constants."""
-    matrix = phonon_supercell_matrix(structure, free_energy)
-    supercell = make_supercell(structure, matrix)
+    """Largest size of phonon sampling: how many modes lie in the window is known after the force constants.
+
+    Raises IncommensurateMesh and SelectedModesOutOfRange, which are known before.
+    """
+    plan = _plan(structure, free_energy)
     wanted = settings.phonon_filter
-    per_q = 3 * structure.n_atoms if wanted.selected_modes is None else len(wanted.selected_modes)
-    assert structure.cells is not None
-    n_q = len(q_points(wanted.k_point_mesh, structure.cells[0], matrix.T))
+    n_branches = 3 * plan.primitive.n_atoms
+    assert plan.primitive.cells is not None
+    n_q = len(q_points(wanted.k_point_mesh, plan.primitive.cells[0], plan.supercell_matrix))
+    if wanted.selected_modes is not None and max(wanted.selected_modes) > n_branches:
+        raise SelectedModesOutOfRange(
+            f"PhononFilter.selected_modes = {list(wanted.selected_modes)}: the primitive cell of "
+            f"{plan.primitive.n_atoms} atoms has modes 1 to {n_branches}."
+        )
+    per_q = n_branches if wanted.selected_modes is None else len(wanted.selected_modes)
     n_frames = settings.n_frames * (per_q * n_q if settings.modes == "each" else 1)
     return _with_clusters(
-        "phonon sampling (at most)", matrix, supercell, settings.finite_subsystem_filter, n_frames, n_frames
+        "phonon sampling (at most)",
+        plan.supercell_matrix.T,
+        plan.frames.select([0]),
+        settings.finite_subsystem_filter,
+        n_frames,
+        n_frames,
     )
+
+
+def _plan(structure: Configurations, settings: FreeEnergy) -> DisplacementPlan:
+    """The displacements of the crystal as it will be once its symmetry is restored."""
+    tolerance = (
+        settings.symmetry_tolerance_loose if settings.symmetrize_unit_cell else settings.symmetry_tolerance_strict
+    )
+    return plan_displacements(structure, settings.model_copy(update={"symmetry_tolerance_strict": tolerance}))
+
+
+def estimate_all(
+    structure: Configurations, md: MDSampling, free_energy: FreeEnergy, phonons: PhononSampling
+) -> list[StageEstimate]:
+    """Sizes of the three stages; raises whatever can be refused before anything expensive starts."""
+    return [
+        estimate_md(structure, md),
+        estimate_force_constants(structure, free_energy),
+        estimate_phonons(structure, free_energy, phonons),
+    ]
 
 
 def seconds_per_atom(structure: Configurations, potential: Potential) -> float:

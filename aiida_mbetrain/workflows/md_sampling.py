@@ -70,9 +70,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         if self.ctx.settings.finite_subsystem_filter is None:
             return None
         self.ctx.filter = orm.Dict(self.ctx.settings.finite_subsystem_filter.to_dict())
-        node = self.call(
-            detect_molecules, "detect_molecules", structure=self.ctx.supercell, settings=self.ctx.filter
-        )
+        node = self.call(detect_molecules, "detect_molecules", structure=self.ctx.supercell, settings=self.ctx.filter)
         self.ctx.molecular_crystal = node.outputs.result if node.is_finished_ok else None
         return self.failed(node)
 

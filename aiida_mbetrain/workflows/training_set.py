@@ -9,11 +9,14 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessSpec
 
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
+from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.estimates import estimate_all
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
-from aiida_mbetrain.workflows.protocols import protocol_settings
+from aiida_mbetrain.workflows.protocols import SECTIONS, protocol_settings
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
-from aiida_mbetrain.workflows.stage import StageWorkChain
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements
 
 COMMON = ("structure", "model", "inference")
 
@@ -30,10 +33,9 @@ class TrainingSetWorkChain(StageWorkChain):
         spec.expose_inputs(PhononSamplingWorkChain, include=("model", "inference"))
         spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=COMMON)
         spec.expose_inputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic", exclude=COMMON)
-        spec.expose_inputs(
-            PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants")
-        )
+        spec.expose_inputs(PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants"))
         spec.outline(
+            cls.setup,
             cls.run_md_sampling,
             cls.inspect_md_sampling,
             cls.run_quasi_harmonic,
@@ -69,6 +71,20 @@ class TrainingSetWorkChain(StageWorkChain):
         for section, values in settings.items():
             builder[section].settings = orm.Dict(values.to_dict())
         return builder
+
+    def setup(self) -> ExitCode | None:
+        """Refuse what any of the stages would refuse, before the first of them is paid for; report the sizes."""
+        settings = {
+            section: SECTIONS[section](**self.inputs[section].settings.get_dict())
+            for section in ("md_sampling", "quasi_harmonic", "phonon_sampling")
+        }
+        try:
+            check_elements(self.inputs.structure, self.inputs.model)
+            for stage in estimate_all(structure_to_configurations(self.inputs.structure), *settings.values()):
+                self.report(str(stage))
+        except MbetrainError as error:
+            return self.refuse(error)
+        return None
 
     def run_md_sampling(self) -> Any:
         """Molecular dynamics and its clusters."""
