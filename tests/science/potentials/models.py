@@ -24,6 +24,7 @@ def save_random_mace(
     num_interactions: int = 2,
     scale_shift: bool = True,
     r_max: float = 4.0,
+    atomic_energy: float = -10.123,
     seed: int = 1,
 ) -> Path:
     """Write a MACE model with random weights in float64; the atomic energies differ by element and head."""
@@ -39,7 +40,7 @@ def save_random_mace(
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 irreps = o3.Irreps(" + ".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(max_l + 1)))  # noqa: E741
-                energies = -10.123 * np.arange(1, len(elements) + 1) - np.arange(len(heads))[:, None]
+                energies = atomic_energy * np.arange(1, len(elements) + 1) - np.arange(len(heads))[:, None]
                 common = {
                     "r_max": r_max,
                     "num_bessel": 4,

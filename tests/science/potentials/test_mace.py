@@ -104,16 +104,13 @@ def test_single_precision_agrees_with_double_precision(models, small_sets):
         assert np.abs(low.forces - high.forces).max() > 0
 
 
-def test_atomic_energies_are_summed_in_double_precision(models):
-    """A float32 sum of 8,000 eV is good to 0.0005 eV; the interaction energy loses far less."""
-    molecules = []
-    for place in np.ndindex(4, 4, 5):
-        molecules.append(molecule("CH3CN"))
-        molecules[-1].translate(np.array(place) * 10.0)
-    frame = Configurations.from_atoms(sum(molecules[1:], molecules[0]))
-    [single] = load_mace(models["scalar"], Inference(device="cpu", default_dtype="float32")).evaluate([frame])
-    [double] = load_mace(models["scalar"], CPU).evaluate([frame])
-    summed_by_mace = reference(models["scalar"], frame, default_dtype="float32")
+def test_atomic_energies_are_summed_in_double_precision(tmp_path):
+    """A float32 sum of 10,000 eV is good to 0.0005 eV; the interaction energy loses far less."""
+    path = save_random_mace(tmp_path / "all_electron.model", atomic_energy=-1012.3456)
+    frame = rattled(molecule("CH3CN"), 1, 1)
+    [single] = load_mace(path, Inference(device="cpu", default_dtype="float32")).evaluate([frame])
+    [double] = load_mace(path, CPU).evaluate([frame])
+    summed_by_mace = reference(path, frame, default_dtype="float32")
     assert abs(single.energies[0] - double.energies[0]) < 2e-5
     assert abs(summed_by_mace.energies[0] - double.energies[0]) > 1e-4
 
@@ -287,6 +284,24 @@ def test_memory_does_not_grow_with_the_number_of_clusters(models, monkeypatch):
     potential.evaluate([rattled(molecule("CH3CN"), 200, 1), rattled(molecule("NH3"), 200, 1)])
     assert sum(tried) == 2000
     assert max(tried) <= mace_module.CPU_ATOMS
+
+
+def test_a_first_small_batch_on_cuda_tells_how_many_edges_fit(models, monkeypatch):
+    """With CUDA's memory counters replaced: 1 kB per edge and 1 MB free leave room for 600 edges."""
+    potential = load_mace(models["scalar"], CPU)
+    tried = shrink_memory(potential, monkeypatch, 10**6, RuntimeError())
+    cuda = mace_module.torch.cuda
+    part = rattled(molecule("CH3CN"), 100, 1)
+    edges = [mace_module.build_graphs([part.select([k])], potential.r_max).n_edges for k in range(100)]
+    n_probed = mace_module.PROBE_ATOMS // 6
+    monkeypatch.setattr(cuda, "reset_peak_memory_stats", lambda *_: None)
+    monkeypatch.setattr(cuda, "max_memory_allocated", lambda *_: 1000 * sum(edges[:n_probed]))
+    monkeypatch.setattr(cuda, "mem_get_info", lambda *_: (10**6, 10**7))
+    potential._probes_memory, potential._edge_limit = True, np.inf
+    potential.evaluate([part])
+    assert potential._edge_limit == pytest.approx(600)
+    assert tried[0] == 6 * n_probed
+    assert max(tried[1:]) <= 6 * 600 / min(edges)
 
 
 def test_elements_the_model_lacks_are_refused_by_name(models, small_sets):
