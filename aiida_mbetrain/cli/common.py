@@ -45,7 +45,10 @@ def read_structure(path: str) -> Any:
     try:
         atoms = ase.io.read(path)
     except Exception as error:  # ASE's readers raise anything from ValueError to AssertionError
-        raise UnreadableFile(f"ASE cannot read a structure from {path}: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise UnreadableFile(
+            f"ASE cannot read a structure from {path} ({reason}): give a cif, xyz or POSCAR."
+        ) from error
     return orm.StructureData(ase=atoms)
 
 

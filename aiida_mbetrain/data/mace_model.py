@@ -43,7 +43,10 @@ class MaceModelData(orm.SinglefileData):
             raise UnreadableFile(f"There is no model file {path}: check the path.")
         query = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256_of(path)})
         found = query.first(flat=True)
-        return found if found is not None else cls(path.resolve()).store()
+        if found is not None:
+            return found
+        inspect_mace(path)  # so that a refusal names the user's path, not the repository's
+        return cls(path.resolve()).store()
 
     @property
     def sha256(self) -> str:

@@ -6,17 +6,25 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import seekpath
 from numpy.typing import NDArray
 from phonopy import Phonopy
-from phonopy.structure.atoms import PhonopyAtoms
-from phonopy.structure.cells import get_primitive, guess_primitive_matrix
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure
+from aiida_mbetrain.science.phonopy_cells import (
+    build_phonopy,
+    from_phonopy_atoms,
+    full_force_constants,
+    matching_order,
+    primitive_cell,
+    relative_to,
+    to_phonopy_atoms,
+)
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.supercells import phonon_supercell_matrix
@@ -65,8 +73,10 @@ class ForceConstants:
 
         Raises InvalidStructure when phonopy would build another supercell than the stored one.
         """
-        phonon = _phonopy(self.primitive, self.supercell_matrix)
-        if not np.array_equal(_order(phonon.supercell, _atoms(self.supercell)), np.arange(self.supercell.n_atoms)):
+        phonon = build_phonopy(self.primitive, self.supercell_matrix)
+        if not np.array_equal(
+            matching_order(phonon.supercell, to_phonopy_atoms(self.supercell)), np.arange(self.supercell.n_atoms)
+        ):
             raise InvalidStructure(
                 "The stored supercell is not the one phonopy builds from the primitive cell and the supercell "
                 "matrix: its atoms are in another order, so the force constants would be misread."
@@ -74,38 +84,45 @@ class ForceConstants:
         phonon.force_constants = self.force_constants
         return phonon
 
+    @cached_property
+    def shared_phonopy(self) -> Phonopy:
+        """One :meth:`phonopy` for all that only reads from it: building it takes seconds for large supercells."""
+        return self.phonopy()
+
     @classmethod
     def from_phonopy(cls, phonon: Phonopy) -> Self:
-        """The force constants of a Phonopy, of any unit cell; they are symmetrised here.
+        """The force constants of a Phonopy of any unit cell, full or compact; they are symmetrised here.
 
-        Raises InvalidStructure when there are none or its primitive cell is not that of the supercell matrix.
+        Raises InvalidStructure when there are none or its supercell is not one of its primitive cell.
         """
         if phonon.force_constants is None:
             raise InvalidStructure("This Phonopy holds no force constants: run produce_force_constants first.")
-        primitive = _configurations(phonon.primitive)
+        primitive = from_phonopy_atoms(phonon.primitive)
         assert primitive.cells is not None
-        ratio = phonon.supercell.cell @ np.linalg.inv(primitive.cells[0])
-        matrix = np.rint(ratio).astype(np.int64).T
-        same = Phonopy(_atoms(primitive), supercell_matrix=matrix, primitive_matrix=np.eye(3)).supercell
-        order = _order(same, phonon.supercell)
-        full = _full(phonon)[np.ix_(order, order)]
-        n_displacements = 0 if phonon.dataset is None else len(phonon.displacements)
-        return cls.from_raw(primitive, matrix, full, n_displacements)
+        matrix = np.rint(phonon.supercell.cell @ np.linalg.inv(primitive.cells[0])).astype(np.int64).T
+        ours = build_phonopy(primitive, matrix)
+        order = matching_order(ours.supercell, phonon.supercell)
+        ours.force_constants = np.ascontiguousarray(full_force_constants(phonon)[np.ix_(order, order)])
+        return cls.symmetrized(ours, primitive, 0 if phonon.dataset is None else len(phonon.displacements))
 
     @classmethod
-    def from_raw(cls, primitive: Configurations, matrix: IntArray, raw: FloatArray, n_displacements: int) -> Self:
-        """Symmetrise force constants (Ns, Ns, 3, 3) as they came, and record by how much they violate the rules."""
-        phonon = _phonopy(primitive, matrix)
-        phonon.force_constants = raw.copy()
+    def symmetrized(cls, phonon: Phonopy, primitive: Configurations, n_displacements: int) -> Self:
+        """From a Phonopy whose unit cell is the primitive one, with force constants as they came.
+
+        By how much they violate sum rule and permutation symmetry is recorded; then both are imposed, in place.
+        """
+        raw: Any = phonon.force_constants
+        violation = float(max(np.abs(raw.sum(axis=axis)).max() for axis in (0, 1)))
+        asymmetry = float(np.abs(raw - raw.transpose(1, 0, 3, 2)).max())
         phonon.symmetrize_force_constants()
         return cls(
             primitive=primitive,
-            supercell=_configurations(phonon.supercell),
-            supercell_matrix=np.asarray(matrix, dtype=np.int64),
+            supercell=from_phonopy_atoms(phonon.supercell),
+            supercell_matrix=np.asarray(phonon.supercell_matrix, dtype=np.int64),
             force_constants=np.ascontiguousarray(phonon.force_constants),
             space_group=SpaceGroup.of(primitive).symbol,
-            acoustic_sum_rule_violation=float(max(np.abs(raw.sum(axis=axis)).max() for axis in (0, 1))),
-            permutation_asymmetry=float(np.abs(raw - raw.transpose(1, 0, 3, 2)).max()),
+            acoustic_sum_rule_violation=violation,
+            permutation_asymmetry=asymmetry,
             n_displacements=n_displacements,
             min_frequency_gamma_THz=_lowest_optical_at_gamma(phonon),
         )
@@ -136,52 +153,53 @@ class ForceConstants:
 class DisplacementPlan:
     """The displaced supercells of a crystal, ready to be evaluated.
 
-    frames: the undisplaced supercell and then the displaced ones, (1 + D frames, Ns atoms), Å.
-    displacements: phonopy's dataset of the first type: which atom, by what vector (Å).
+    primitive: the primitive cell, one frame.
+    phonopy: of that cell, holding the displacements.
+    frames: the undisplaced supercell and then the displaced ones, 1 + D frames of Ns atoms.
     """
 
     primitive: Configurations
-    supercell_matrix: IntArray
+    phonopy: Phonopy
     frames: Configurations
-    displacements: Any
+
+    @property
+    def supercell_matrix(self) -> IntArray:
+        """In phonopy's convention, relative to the primitive cell, (3, 3)."""
+        return np.asarray(self.phonopy.supercell_matrix, dtype=np.int64)
 
     @property
     def n_displacements(self) -> int:
         """D."""
-        return len(self.displacements["first_atoms"])
+        return self.frames.n_frames - 1
 
     def force_constants(self, forces: FloatArray) -> ForceConstants:
         """From the forces of every frame, (1 + D, Ns, 3), eV/Å; those of the undisplaced one are subtracted."""
-        phonon = _phonopy(self.primitive, self.supercell_matrix)
-        phonon.dataset = self.displacements
-        phonon.forces = forces[1:] - forces[0]
-        phonon.produce_force_constants(show_drift=False)
-        return ForceConstants.from_raw(
-            self.primitive, self.supercell_matrix, np.asarray(phonon.force_constants), self.n_displacements
-        )
+        self.phonopy.forces = forces[1:] - forces[0]
+        self.phonopy.produce_force_constants(show_drift=False)
+        return ForceConstants.symmetrized(self.phonopy, self.primitive, self.n_displacements)
 
 
 def plan_displacements(structure: Configurations, settings: FreeEnergy) -> DisplacementPlan:
     """The primitive cell, the supercell and the symmetry-reduced displacements of the first frame.
 
     ``supercell_matrix`` and ``supercell_diagonal`` refer to the cell of the structure, a radius to any.
-    Raises SupercellTooLarge, InvalidStructure, InvalidSettings.
+    Raises SupercellTooLarge, InvalidStructure.
     """
     primitive = primitive_cell(structure, symprec=settings.symmetry_tolerance_strict)
     if settings.supercell_matrix is None and not settings.supercell_diagonal:
         matrix = phonon_supercell_matrix(primitive, settings)
     else:
-        matrix = _relative_to(primitive, phonon_supercell_matrix(structure, settings), structure)
-    phonon = _phonopy(primitive, matrix.T, symprec=settings.symmetry_tolerance_strict)
+        matrix = relative_to(primitive, phonon_supercell_matrix(structure, settings), structure)
+    phonon = build_phonopy(primitive, matrix.T, symprec=settings.symmetry_tolerance_strict)
     phonon.generate_displacements(distance=settings.supercell_displacement)
+    perfect = from_phonopy_atoms(phonon.supercell)
     dataset: Any = phonon.dataset
-    perfect = _configurations(phonon.supercell)
     moves = np.zeros((1 + len(dataset["first_atoms"]), perfect.n_atoms, 3))
     for frame, entry in enumerate(dataset["first_atoms"], start=1):
         moves[frame, entry["number"]] = entry["displacement"]
     assert perfect.cells is not None
-    frames = perfect.with_(positions=perfect.positions + moves, cells=np.repeat(perfect.cells, len(moves), axis=0))
-    return DisplacementPlan(primitive, matrix.T, frames, dataset)
+    cells = np.repeat(perfect.cells, len(moves), axis=0)
+    return DisplacementPlan(primitive, phonon, perfect.with_(positions=perfect.positions + moves, cells=cells))
 
 
 def calculate_force_constants(
@@ -226,74 +244,13 @@ def calculate_force_constants(
     return plan.force_constants(forces)
 
 
-def primitive_cell(structure: Configurations, *, symprec: float = 1e-5) -> Configurations:
-    """The primitive cell of the first frame, not rotated; the structure itself where it is primitive already."""
-    if structure.cells is None:
-        raise InvalidStructure("A finite structure has no primitive cell: give a periodic crystal.")
-    unit = _atoms(structure)
-    matrix = guess_primitive_matrix(unit, symprec=symprec)
-    if np.linalg.det(matrix) > 0.99:
-        return Configurations(structure.numbers, structure.positions[:1], structure.cells[:1])
-    return _configurations(get_primitive(unit, matrix, symprec=symprec))
-
-
-def _relative_to(primitive: Configurations, matrix: IntArray, structure: Configurations) -> IntArray:
-    assert primitive.cells is not None
-    assert structure.cells is not None
-    return np.rint(matrix @ structure.cells[0] @ np.linalg.inv(primitive.cells[0])).astype(np.int64)
-
-
-def _phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = 1e-5) -> Phonopy:
-    """matrix: in phonopy's convention."""
-    with warnings.catch_warnings():
-        # Expected of supercells that keep a part of the point group.
-        warnings.filterwarnings("ignore", message=".*symmetries of supercell and primitive.*")
-        return Phonopy(_atoms(primitive), supercell_matrix=matrix, primitive_matrix=np.eye(3), symprec=symprec)
-
-
-def _atoms(structure: Configurations) -> PhonopyAtoms:
-    assert structure.cells is not None
-    cell = structure.cells[0]
-    return PhonopyAtoms(
-        numbers=structure.numbers,
-        masses=structure.masses,  # phonopy's own differ in the fifth digit
-        cell=cell,
-        scaled_positions=structure.positions[0] @ np.linalg.inv(cell),
-    )
-
-
-def _configurations(atoms: PhonopyAtoms) -> Configurations:
-    return Configurations(np.asarray(atoms.numbers), atoms.positions[None], np.asarray(atoms.cell)[None])
-
-
-def _order(wanted: PhonopyAtoms, given: PhonopyAtoms) -> IntArray:
-    """For every atom of one supercell the same atom of the other, (Ns,); InvalidStructure where one is missing."""
-    there = given.positions @ np.linalg.inv(wanted.cell)
-    away = wanted.scaled_positions[:, None] - there
-    away -= np.rint(away)
-    distances = np.linalg.norm(away @ wanted.cell, axis=-1)
-    distances[wanted.numbers[:, None] != given.numbers] = np.inf
-    order = distances.argmin(axis=1)
-    if len(wanted) != len(given) or distances.min(axis=1).max() > 1e-3 or len(set(order)) != len(order):
-        raise InvalidStructure("The supercell is not that of its primitive cell and supercell matrix.")
-    return order
-
-
-def _full(phonon: Phonopy) -> FloatArray:
-    constants = np.asarray(phonon.force_constants)
-    if constants.shape[0] == constants.shape[1]:
-        return constants
-    from phonopy.harmonic.force_constants import compact_fc_to_full_fc
-
-    return compact_fc_to_full_fc(phonon.primitive, constants)
-
-
 def _lowest_optical_at_gamma(phonon: Phonopy) -> float:
     """Lowest frequency (THz) of the dynamical matrix at Γ within the complement of the translations."""
-    matrix: Any = phonon.get_dynamical_matrix_at_q([0, 0, 0])
-    n_atoms = len(phonon.primitive)
-    if n_atoms == 1:
+    if len(phonon.primitive) == 1:
         return 0.0
+    phonon.run_qpoints([[0, 0, 0]], with_dynamical_matrices=True)
+    result: Any = phonon.qpoints
+    matrix = result.dynamical_matrices[0].real
     translations = np.kron(np.sqrt(phonon.primitive.masses)[:, None], np.eye(3))
     complement = np.linalg.svd(translations)[0][:, 3:]
     lowest = float(np.linalg.eigvalsh(complement.T @ matrix @ complement)[0])
@@ -344,7 +301,7 @@ def band_structure(force_constants: ForceConstants, *, spacing: float = 0.005) -
         segments.append(first + fraction[:, None] * (last - first))
         distances.append(start + fraction * length)
         start += length
-    phonon: Any = force_constants.phonopy()
+    phonon: Any = force_constants.shared_phonopy
     phonon.run_qpoints(np.concatenate(segments))
     cuts = np.cumsum([len(segment) for segment in segments])[:-1]
     labels, connections = _labels(path["path"])
