@@ -23,6 +23,7 @@ from aiida_mbetrain.science.phonopy_cells import (
     matching_order,
     primitive_cell,
     relative_to,
+    right_handed,
     to_phonopy_atoms,
 )
 from aiida_mbetrain.science.potentials.base import Potential
@@ -74,9 +75,8 @@ class ForceConstants:
         Raises InvalidStructure when phonopy would build another supercell than the stored one.
         """
         phonon = build_phonopy(self.primitive, self.supercell_matrix)
-        if not np.array_equal(
-            matching_order(phonon.supercell, to_phonopy_atoms(self.supercell)), np.arange(self.supercell.n_atoms)
-        ):
+        order = matching_order(phonon.supercell, to_phonopy_atoms(self.supercell))
+        if not np.array_equal(order, np.arange(self.supercell.n_atoms)):
             raise InvalidStructure(
                 "The stored supercell is not the one phonopy builds from the primitive cell and the supercell "
                 "matrix: its atoms are in another order, so the force constants would be misread."
@@ -189,7 +189,7 @@ def plan_displacements(structure: Configurations, settings: FreeEnergy) -> Displ
     if settings.supercell_matrix is None and not settings.supercell_diagonal:
         matrix = phonon_supercell_matrix(primitive, settings)
     else:
-        matrix = relative_to(primitive, phonon_supercell_matrix(structure, settings), structure)
+        matrix = relative_to(primitive, phonon_supercell_matrix(structure, settings), right_handed(structure))
     phonon = build_phonopy(primitive, matrix.T, symprec=settings.symmetry_tolerance_strict)
     phonon.generate_displacements(distance=settings.supercell_displacement)
     perfect = from_phonopy_atoms(phonon.supercell)

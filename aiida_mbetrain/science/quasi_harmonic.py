@@ -121,7 +121,7 @@ def _mesh_frequencies(
     force_constants: ForceConstants, mesh: float | Sequence[int] | str
 ) -> tuple[FloatArray, NDArray[np.int64], int, tuple[int, int, int]]:
     """Frequencies (n_q, 3 N) in THz and weights of the irreducible q-points, which of them is Γ, the divisions."""
-    phonon = force_constants.phonopy()
+    phonon = force_constants.shared_phonopy
     divisions: Any = [1, 1, 1] if mesh == "gamma" else mesh
     phonon.run_mesh(divisions, is_gamma_center=True)
     result: Any = phonon.mesh

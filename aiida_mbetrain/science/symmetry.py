@@ -15,6 +15,9 @@ from scipy.linalg import sqrtm
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.errors import InvalidStructure
 
+SPGLIB_ERROR: type[Exception] = getattr(spglib, "SpglibError", RuntimeError)
+"""Newer versions raise, older ones return None."""
+
 
 @dataclass(frozen=True, eq=False)
 class SpaceGroup:
@@ -40,9 +43,7 @@ class SpaceGroup:
         cell = structure.cells[0]
         fractional = structure.positions[0] @ np.linalg.inv(cell)
         crystal: Any = (cell, fractional, structure.numbers)
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
-        if dataset is None:
-            raise InvalidStructure("spglib finds no space group: do atoms overlap?")
+        dataset = _dataset(crystal, symprec)
         rotations = np.asarray(dataset.rotations, dtype=np.int64)
         translations = np.asarray(dataset.translations, dtype=float)
         images = _images(rotations, translations, fractional, cell, structure.numbers)
@@ -79,6 +80,16 @@ class SpaceGroup:
     def _origins(self) -> IntArray:
         """The atom that each operation brings to each atom's place, (n, N)."""
         return np.argsort(self.images, axis=1)
+
+
+def _dataset(crystal: Any, symprec: float) -> Any:
+    try:
+        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+    except SPGLIB_ERROR as error:
+        raise InvalidStructure(f"spglib finds no space group: {error}.") from None
+    if dataset is None:
+        raise InvalidStructure("spglib finds no space group: do atoms overlap?")
+    return dataset
 
 
 def _images(

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from cheap_potentials import (
     HarmonicCrystal,
@@ -31,8 +32,8 @@ from aiida_mbetrain.science.force_constants import (
     band_structure,
     calculate_force_constants,
     plan_displacements,
-    primitive_cell,
 )
+from aiida_mbetrain.science.phonopy_cells import primitive_cell
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -144,7 +145,22 @@ def test_matrix_and_diagonal_refer_to_the_cell_of_the_input(values):
     plan = plan_displacements(structure_of(conventional), FreeEnergy(supercell_radius=11.0, **values))
     multiples = np.diag([2, 1, 1]) if "supercell_matrix" in values else np.diag([2, 2, 2])
     assert np.allclose(plan.frames.cells[0], multiples @ conventional.cell.array)
-    assert np.allclose(plan.supercell_matrix.T @ plan.primitive.cells[0], plan.frames.cells[0])
+    assert np.allclose(plan.phonopy.supercell_matrix.T @ plan.primitive.cells[0], plan.frames.cells[0])
+
+
+@pytest.mark.parametrize("values", [{}, {"supercell_matrix": ((2, 0, 0), (0, 2, 0), (0, 0, 2))}])
+def test_left_handed_cell_is_treated_as_its_right_handed_mirror(values):
+    conventional = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    conventional.set_cell(conventional.cell.array * [[1], [1], [-1]])
+    plan = plan_displacements(structure_of(conventional), FreeEnergy(supercell_radius=9.0, **values))
+    assert np.linalg.det(plan.primitive.cells[0]) == pytest.approx(5.64**3 / 4)
+    assert plan.n_displacements == 2
+
+
+def test_overlapping_atoms_are_refused():
+    overlapping = Atoms("Ar2", [(0, 0, 0), (0, 0, 0)], cell=[4, 5, 6], pbc=True)
+    with pytest.raises(InvalidStructure):
+        plan_displacements(structure_of(overlapping), FreeEnergy())
 
 
 def test_conventional_and_primitive_input_give_the_same_frequencies(salt):
