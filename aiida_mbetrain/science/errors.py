@@ -122,6 +122,24 @@ class UnwritableOutput(MbetrainError):
     status, code = "unwritable_output", 306
 
 
+class NoResults(MbetrainError):
+    """A job ended without results: it was killed, its node failed, or the worker could not start."""
+
+    status, code = "no_results", 310
+
+
+class UnreadableResults(MbetrainError):
+    """The results of a job, or one of its output files, are missing, damaged or of a foreign format."""
+
+    status, code = "unreadable_results", 311
+
+
+class UnexpectedError(MbetrainError):
+    """The worker met an error that nobody foresaw; its traceback is in the job's standard error."""
+
+    status, code = "unexpected", 340
+
+
 class StoppedEarly(MbetrainError):
     """A job stopped before its time was over, or when it was told to; its checkpoint continues it."""
 
@@ -132,6 +150,12 @@ class OutOfMemory(MbetrainError):
     """A single configuration does not fit into the device's memory."""
 
     status, code = "out_of_memory", 410
+
+
+class NoProgress(MbetrainError):
+    """Several jobs in a row were interrupted without any progress."""
+
+    status, code = "no_progress", 420
 
 
 class UnstableDynamics(MbetrainError):

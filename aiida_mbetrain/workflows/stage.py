@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_mbetrain.calculations.functions.shared import MODEL_TYPES
+from aiida_mbetrain.calculations.exit_codes import define_exit_codes, foreseeable_errors
+from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.science import errors
-from aiida_mbetrain.settings import Inference, NamedCalculator, Settings
+
+__all__ = ["StageWorkChain", "check_elements", "validator_of"]
 
 CHILD_FAILED = 500
-
-
-def foreseeable_errors() -> Iterator[type[errors.MbetrainError]]:
-    """Every named error, by exit code."""
-    return iter(sorted(errors.MbetrainError.__subclasses__(), key=lambda error: error.code))
-
-
-def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], str | None]:
-    """A port validator that refuses what the settings class refuses, with its message."""
-
-    def validate(node: orm.Dict | None, _: Any) -> str | None:
-        if node is None:
-            return None
-        try:
-            settings(**node.get_dict())
-        except errors.MbetrainError as error:
-            return error.message
-        return None
-
-    return validate
-
-
-def validate_model(node: orm.Data, context: Any) -> str | None:
-    """A Dict in place of a model must name a calculator."""
-    return validator_of(NamedCalculator)(node, context) if isinstance(node, orm.Dict) else None
 
 
 class StageWorkChain(WorkChain):
@@ -50,21 +26,8 @@ class StageWorkChain(WorkChain):
         """Inputs and exit codes common to all."""
         assert isinstance(spec, WorkChainSpec)
         super().define(spec)
-        spec.input(
-            "model",
-            valid_type=MODEL_TYPES,
-            validator=validate_model,
-            help="MACE model, or a Dict {name, parameters} of an ASE calculator from the known list.",
-        )
-        spec.input(
-            "inference",
-            valid_type=orm.Dict,
-            default=lambda: orm.Dict(Inference().to_dict()),
-            validator=validator_of(Inference),
-            help="How the model is evaluated: the settings class Inference.",
-        )
-        for error in foreseeable_errors():
-            spec.exit_code(error.code, f"ERROR_{error.status.upper()}", message=str(error.__doc__))
+        define_potential_ports(spec)
+        define_exit_codes(spec)
         spec.exit_code(CHILD_FAILED, "ERROR_CHILD_FAILED", message="The step {step} failed: {reason}")
 
     def call(self, function: Any, label: str, **inputs: Any) -> orm.ProcessNode:

@@ -1,0 +1,50 @@
+"""Ports that jobs and WorkChains share, and their validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ProcessSpec
+
+from aiida_mbetrain.calculations.functions.shared import MODEL_TYPES
+from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.settings import Inference, NamedCalculator, Settings
+
+
+def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], str | None]:
+    """A port validator that refuses what the settings class refuses, with its message."""
+
+    def validate(node: orm.Dict | None, _: Any) -> str | None:
+        if node is None:
+            return None
+        try:
+            settings(**node.get_dict())
+        except MbetrainError as error:
+            return error.message
+        return None
+
+    return validate
+
+
+def validate_model(node: orm.Data, context: Any) -> str | None:
+    """A Dict in place of a model must name a calculator."""
+    return validator_of(NamedCalculator)(node, context) if isinstance(node, orm.Dict) else None
+
+
+def define_potential_ports(spec: ProcessSpec) -> None:
+    """What evaluates energies and forces, and how."""
+    spec.input(
+        "model",
+        valid_type=MODEL_TYPES,
+        validator=validate_model,
+        help="MACE model, or a Dict {name, parameters} of an ASE calculator from the known list.",
+    )
+    spec.input(
+        "inference",
+        valid_type=orm.Dict,
+        default=lambda: orm.Dict(Inference().to_dict()),
+        validator=validator_of(Inference),
+        help="How the model is evaluated: the settings class Inference.",
+    )

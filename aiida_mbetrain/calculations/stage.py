@@ -1,0 +1,114 @@
+"""The base of the jobs: a heavy stage as ``mbetrain-worker`` on the code's computer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aiida import orm
+from aiida.common import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_mbetrain.calculations.exit_codes import define_exit_codes
+from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
+from aiida_mbetrain.data.conversion import as_science
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.settings import Inference, Settings
+from aiida_mbetrain.worker import codec, job_file
+
+INPUTS, MODEL = "inputs", "model"
+DEFAULT_RESOURCES = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
+
+
+class StageCalculation(CalcJob):
+    """Writes the inputs of a stage for the worker and asks for its results.
+
+    Subclasses name the stage, the class of its settings (None: it has none) and add their ports.
+    """
+
+    CACHE_VERSION = 1
+    stage: ClassVar[str]
+    settings_class: ClassVar[type[Settings] | None] = None
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+        """Ports and exit codes common to all stages."""
+        super().define(spec)
+        define_potential_ports(spec)
+        if cls.settings_class is not None:
+            spec.input(
+                "settings",
+                valid_type=orm.Dict,
+                validator=validator_of(cls.settings_class),
+                help=f"The settings class {cls.settings_class.__name__}.",
+            )
+        spec.input("checkpoint", valid_type=orm.SinglefileData, required=False, help="Continue from here.")
+        options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
+        options["parser_name"].default = "mbetrain.stage"
+        options["withmpi"].default = False
+        options["resources"].default = lambda: dict(DEFAULT_RESOURCES)
+        spec.input(
+            "metadata.options.checkpoint_interval_seconds",
+            valid_type=(int, float),
+            default=600,
+            help="Time between two savings: what a job that is killed can lose.",
+        )
+        spec.output("run_info", valid_type=orm.Dict, required=False, help="Versions, machine, timings.")
+        spec.output("checkpoint", valid_type=orm.SinglefileData, required=False, help="Of an unfinished job.")
+        define_exit_codes(spec)
+
+    def science_inputs(self) -> Mapping[str, orm.Data]:
+        """The nodes that become the science objects of the stage, by name."""
+        raise NotImplementedError
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write job.json and the arrays; ask for results, outputs and checkpoint."""
+        root = Path(folder.abspath)
+        (root / INPUTS).mkdir()
+        entries = {
+            name: codec.save(root, f"{INPUTS}/{name}", as_science(node)) for name, node in self.science_inputs().items()
+        }
+        codec.write_json(root / job_file.JOB_FILE, self._job(entries))
+        program = CodeInfo()
+        program.code_uuid = self.inputs.code.uuid
+        program.cmdline_params = ["."]
+        info = CalcInfo()
+        info.codes_info = [program]
+        info.local_copy_list = self._files_to_copy()
+        info.provenance_exclude_list = [INPUTS]  # these arrays are in the input nodes
+        info.retrieve_list = [job_file.RESULTS_FILE, job_file.PROGRESS_FILE]
+        info.retrieve_temporary_list = [job_file.OUTPUTS, job_file.CHECKPOINT]
+        return info
+
+    def _job(self, entries: dict[str, Any]) -> dict[str, Any]:
+        """The content of job.json, checked by the class that the worker reads it with."""
+        job = {
+            "schema_version": job_file.SCHEMA,
+            "stage": self.stage,
+            "settings": self.inputs.settings.get_dict() if self.settings_class else {},
+            "inference": Inference(**self.inputs.inference.get_dict()).to_dict(),
+            "model": self._model(),
+            "inputs": entries,
+            "max_seconds": self.options.get("max_wallclock_seconds"),
+            "checkpoint": job_file.CHECKPOINT,
+            "checkpoint_interval_s": float(self.options.checkpoint_interval_seconds),
+        }
+        return job_file.JobFile(**job).to_dict()
+
+    def _model(self) -> dict[str, Any]:
+        model = self.inputs.model
+        if isinstance(model, MaceModelData):
+            return {"kind": "mace", "file": f"{MODEL}/{model.filename}", "sha256": model.sha256}
+        return {"kind": "ase", **model.get_dict()}
+
+    def _files_to_copy(self) -> list[tuple[str, str, str]]:
+        """Large files straight from AiiDA's repository: (uuid, file, path in the job's folder)."""
+        copies = []
+        if isinstance(self.inputs.model, MaceModelData):
+            model = self.inputs.model
+            copies.append((model.uuid, model.filename, f"{MODEL}/{model.filename}"))
+        if "checkpoint" in self.inputs:
+            copies.append((self.inputs.checkpoint.uuid, self.inputs.checkpoint.filename, job_file.CHECKPOINT))
+        return copies

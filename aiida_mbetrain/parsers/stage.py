@@ -1,0 +1,71 @@
+"""The base of the parsers: the worker's results become the nodes that the calcfunction of the stage gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+
+from aiida_mbetrain.calculations.exit_codes import exit_code_of, exit_code_of_status
+from aiida_mbetrain.data.conversion import as_node
+from aiida_mbetrain.science.errors import MbetrainError, NoResults, UnreadableFile, UnreadableResults
+from aiida_mbetrain.worker import codec, job_file
+
+
+class StageParser(Parser):
+    """Attaches outputs, run_info and checkpoint, and gives the exit code of the worker's status word."""
+
+    CACHE_VERSION = 1
+
+    def parse(self, **kwargs: Any) -> ExitCode | None:
+        """None keeps the scheduler's exit code where that is all that is known."""
+        folder = Path(kwargs["retrieved_temporary_folder"])
+        self._keep_checkpoint(folder / job_file.CHECKPOINT)
+        try:
+            results = self._read_results()
+            if results is None:
+                return self._without_results()
+            self.out("run_info", orm.Dict({key: value for key, value in results.items() if key != "outputs"}))
+            if results["status"] != job_file.FINISHED:
+                return exit_code_of_status(results["status"], results["message"])
+            for name, node in self.output_nodes(folder / job_file.OUTPUTS, results["outputs"]).items():
+                self.out(name, node)
+        except (KeyError, UnreadableFile) as error:
+            return exit_code_of(UnreadableResults(f"{job_file.RESULTS_FILE} or an output of the job: {error}"))
+        except MbetrainError as error:
+            return exit_code_of(error)
+        return ExitCode(0)
+
+    def output_nodes(self, folder: Path, entries: dict[str, Any]) -> dict[str, orm.Data]:
+        """The nodes of the stage's outputs."""
+        return {name: as_node(codec.load(folder, entry)) for name, entry in entries.items()}
+
+    def _read_results(self) -> dict[str, Any] | None:
+        """The worker's last words; None where there are none."""
+        try:
+            text = self.retrieved.base.repository.get_object_content(job_file.RESULTS_FILE)
+        except FileNotFoundError:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise UnreadableResults(f"{job_file.RESULTS_FILE} is damaged: {error}.") from error
+
+    def _without_results(self) -> ExitCode | None:
+        if self.node.exit_status:
+            return None
+        complaint = (self.node.get_scheduler_stderr() or "").strip().splitlines()[-1:]
+        return exit_code_of(
+            NoResults(
+                f"The job left no {job_file.RESULTS_FILE}: it was killed, its node failed, or the worker could not "
+                f"start. Last line of its standard error: {complaint[0] if complaint else 'none'}"
+            )
+        )
+
+    def _keep_checkpoint(self, path: Path) -> None:
+        if path.is_file():
+            self.out("checkpoint", orm.SinglefileData(path))

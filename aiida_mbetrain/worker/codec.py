@@ -1,0 +1,58 @@
+"""Science objects in files: arrays in npz, facts beside them in JSON, by the name of the class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aiida_mbetrain.science.clusters import ClusterSet
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.science.force_constants import ForceConstants
+from aiida_mbetrain.science.molecules import MolecularCrystal
+from aiida_mbetrain.science.npz import load_npz, save_npz
+from aiida_mbetrain.science.tables import Table
+
+CLASSES: dict[str, Any] = {
+    "Configurations": Configurations,
+    "ClusterSet": ClusterSet,
+    "ForceConstants": ForceConstants,
+    "MolecularCrystal": MolecularCrystal,
+    "Table": Table,
+    "dict": dict,
+}
+
+
+def save(folder: Path, name: str, value: Any) -> dict[str, Any]:
+    """Write one object to ``folder``; gives the entry that :func:`load` needs: type, file and attributes."""
+    entry: dict[str, Any] = {"type": type(value).__name__}
+    if isinstance(value, dict):
+        return entry | {"attributes": value}
+    entry["file"] = f"{name}.npz"
+    if hasattr(value, "attributes"):
+        entry["attributes"] = value.attributes()
+    save_npz(folder / entry["file"], value.to_arrays())
+    return entry
+
+
+def load(folder: Path, entry: dict[str, Any]) -> Any:
+    """Read an object; raises UnreadableFile for a missing or damaged file and an unknown type."""
+    kind = CLASSES.get(entry.get("type", ""))
+    if kind is None:
+        raise UnreadableFile(f"type = {entry.get('type')!r} is none of {', '.join(CLASSES)}.")
+    if kind is dict:
+        return entry["attributes"]
+    arrays = load_npz(folder / entry["file"])
+    try:
+        attributes = entry.get("attributes")
+        return kind.from_arrays(arrays) if attributes is None else kind.from_arrays(arrays, attributes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableFile(f"{entry['file']} does not hold a {entry['type']}: {error!r}.") from error
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file under a temporary name and rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
+    temporary.replace(path)

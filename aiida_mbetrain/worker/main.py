@@ -1,0 +1,137 @@
+"""``mbetrain-worker JOB_DIR``: read the job, run its stage, write the results."""
+
+from __future__ import annotations
+
+from aiida_mbetrain.worker.clock import Clock
+
+CLOCK = Clock()  # before the imports, which take seconds of the walltime
+
+import argparse  # noqa: E402
+import importlib.metadata  # noqa: E402
+import os  # noqa: E402
+import platform  # noqa: E402
+import resource  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+import traceback  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from aiida_mbetrain import __version__  # noqa: E402
+from aiida_mbetrain.science.errors import MbetrainError, StoppedEarly  # noqa: E402
+from aiida_mbetrain.science.potentials import Potential, load_mace, named_calculator  # noqa: E402
+from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
+from aiida_mbetrain.settings import NamedCalculator  # noqa: E402
+from aiida_mbetrain.worker import codec, job_file  # noqa: E402
+from aiida_mbetrain.worker.job_file import JobFile, MaceFile  # noqa: E402
+from aiida_mbetrain.worker.progress_file import ProgressFile  # noqa: E402
+
+PACKAGES = ("torch", "mace-torch", "e3nn", "phonopy", "ase", "numpy")
+EXIT_STOPPED, EXIT_FAILED, EXIT_UNEXPECTED = 0, 1, 70
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The console program; 0 when the job is finished or stopped with a checkpoint."""
+    parser = argparse.ArgumentParser(prog="mbetrain-worker", description="Run one heavy stage of aiida-mbetrain.")
+    parser.add_argument("job_dir", type=Path, help="folder with job.json; results are written there")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    folder = parser.parse_args(arguments).job_dir
+    CLOCK.listen()
+    (folder / job_file.RESULTS_FILE).unlink(missing_ok=True)
+    results, exit_code = run_and_describe(folder)
+    codec.write_json(folder / job_file.RESULTS_FILE, results)
+    return exit_code
+
+
+def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
+    """Content of results.json, whatever happens, and the exit code of the program."""
+    started = time.perf_counter(), time.process_time()
+    facts: dict[str, Any] = {}
+    try:
+        facts["outputs"] = run_job(folder, facts)
+        ending, exit_code = {"status": job_file.FINISHED, "code": 0, "message": ""}, 0
+    except MbetrainError as error:
+        ending = {"status": error.status, "code": error.code, "message": error.message}
+        exit_code = EXIT_STOPPED if isinstance(error, StoppedEarly) else EXIT_FAILED
+    except Exception as error:
+        traceback.print_exc()
+        ending = {"status": job_file.UNEXPECTED, "code": None, "message": f"{type(error).__name__}: {error}"}
+        exit_code = EXIT_UNEXPECTED
+    timings = {
+        "wall_time_s": time.perf_counter() - started[0],
+        "cpu_time_s": time.process_time() - started[1],
+        "total_time_s": CLOCK.seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    return ending | facts | timings | describe_machine(), exit_code
+
+
+def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Run the stage and write its outputs; gives their entries.  ``facts`` receives what results.json records."""
+    job = JobFile.read(folder)
+    CLOCK.limit(job.max_seconds)
+    progress = ProgressFile(folder / job_file.PROGRESS_FILE, job.stage)
+    facts["stage"] = job.stage
+    potential = load_potential(folder, job)
+    facts["potential"] = potential.describe()
+    facts["peak_device_memory_bytes"] = None
+    checkpoint = folder / job.checkpoint
+    try:
+        results = STAGES[job.stage](
+            Job(
+                inputs={name: codec.load(folder, entry.to_dict()) for name, entry in job.inputs.items()},
+                potential=potential,
+                settings=job.settings,
+                inference=job.inference,
+                report=progress.report,
+                should_stop=CLOCK.should_stop,
+                checkpoint=checkpoint,
+                checkpoint_interval_s=job.checkpoint_interval_s,
+            )
+        )
+    finally:
+        progress.write()
+        facts["peak_device_memory_bytes"] = peak_device_memory_bytes()
+    outputs = folder / job_file.OUTPUTS
+    outputs.mkdir(exist_ok=True)
+    entries = {name: codec.save(outputs, name, value) for name, value in results.items()}
+    checkpoint.unlink(missing_ok=True)
+    return entries
+
+
+def load_potential(folder: Path, job: JobFile) -> Potential:
+    """The potential that the job names."""
+    if isinstance(job.model, MaceFile):
+        return load_mace(folder / job.model.file, job.inference, sha256=job.model.sha256)
+    return named_calculator(NamedCalculator(name=job.model.name, parameters=job.model.parameters))
+
+
+def describe_machine() -> dict[str, Any]:
+    """Versions, host and threads."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "aiida_mbetrain": __version__,
+        "python": platform.python_version(),
+        "versions": versions,
+        "hostname": platform.node(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "scheduler_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def peak_device_memory_bytes() -> int | None:
+    """Largest memory taken on a CUDA device; None without one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.max_memory_allocated())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

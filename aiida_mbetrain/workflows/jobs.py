@@ -1,0 +1,152 @@
+"""A heavy stage as jobs that survive: interrupted ones are continued, the others end with their own code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec, process_handler, while_
+
+from aiida_mbetrain.calculations.exit_codes import define_exit_codes, exit_code_of
+from aiida_mbetrain.calculations.force_constants import ForceConstantsCalculation
+from aiida_mbetrain.calculations.labels import LabelsCalculation
+from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalculation
+from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
+from aiida_mbetrain.calculations.stage import StageCalculation
+from aiida_mbetrain.science.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults
+from aiida_mbetrain.settings import Inference
+
+SCHEDULER = StageCalculation.exit_codes
+OUT_OF_MEMORY = SCHEDULER.ERROR_SCHEDULER_OUT_OF_MEMORY.status
+INTERRUPTED = {
+    StoppedEarly.code,
+    NoResults.code,
+    UnreadableResults.code,
+    SCHEDULER.ERROR_NO_RETRIEVED_FOLDER.status,
+    SCHEDULER.ERROR_SCHEDULER_OUT_OF_WALLTIME.status,
+    SCHEDULER.ERROR_SCHEDULER_NODE_FAILURE.status,
+}
+"""Ends of a job that another job continues."""
+
+MAX_JOBS = 100
+MAX_JOBS_WITHOUT_PROGRESS = 3
+BATCH_ATOMS, SMALLEST_BATCH_ATOMS = 256, 16
+NOT_PASSED_ON = ("retrieved", "remote_folder", "remote_stash", "checkpoint")
+
+
+class StageJob(BaseRestartWorkChain):
+    """Base of the restart WorkChains: one stage, in as many jobs as it takes."""
+
+    _process_class: type[StageCalculation]
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Ports, outline, outputs."""
+        super().define(spec)
+        spec.expose_inputs(cls._process_class, namespace="calculation")
+        spec.inputs["max_iterations"].default = lambda: orm.Int(MAX_JOBS)
+        spec.inputs["on_unhandled_failure"].default = lambda: orm.Str("abort")
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(
+                cls.run_process,
+                cls.inspect_process,
+            ),
+            cls.results,
+        )
+        spec.expose_outputs(cls._process_class, exclude=NOT_PASSED_ON)
+        define_exit_codes(spec)
+
+    def setup(self) -> None:
+        """The inputs of the first job."""
+        super().setup()
+        self.ctx.inputs = AttributeDict(self.exposed_inputs(self._process_class, "calculation"))
+        self.ctx.jobs_without_progress = 0
+
+    def submit(self, process: Any, inputs: Any = None, **kwargs: Any) -> orm.ProcessNode:
+        """Submit in the daemon; under ``run`` run at once, for without a broker waiting for a submitted job would
+        cost one ``runner.poll.interval`` (60 s by default) for nothing.
+        """
+        if self.runner.is_daemon_runner:
+            return super().submit(process, inputs, **kwargs)
+        _, node = self.runner.run_get_node(process, inputs, **kwargs)
+        return node
+
+    @process_handler(priority=200)
+    def continue_interrupted(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Out of walltime, preempted, killed, node failed: go on from the checkpoint."""
+        return self._next_job(node) if node.exit_status in INTERRUPTED else None
+
+    @process_handler(priority=190)
+    def halve_batch(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """The scheduler killed the job for its memory: evaluate fewer atoms at once, and go on."""
+        if node.exit_status != OUT_OF_MEMORY:
+            return None
+        inference = Inference(**self.ctx.inputs.inference.get_dict())
+        atoms = (inference.batch_atoms or BATCH_ATOMS) // 2
+        if atoms < SMALLEST_BATCH_ATOMS:
+            return self._give_up(node)
+        self.ctx.inputs.inference = orm.Dict(inference.to_dict() | {"batch_atoms": atoms})
+        self.report(f"out of memory: batches of {atoms} atoms from here on")
+        return self._next_job(node)
+
+    @process_handler(priority=0)
+    def pass_on_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Refused input, physics, bugs: another job would end the same way."""
+        return self._give_up(node) if node.is_failed else None
+
+    def _next_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Continue from the job's checkpoint, unless several jobs in a row have moved nothing."""
+        if self._take_checkpoint(node):
+            self.ctx.jobs_without_progress = 0
+        else:
+            self.ctx.jobs_without_progress += 1
+        if self.ctx.jobs_without_progress == MAX_JOBS_WITHOUT_PROGRESS:
+            error = NoProgress(
+                f"{MAX_JOBS_WITHOUT_PROGRESS} jobs in a row brought no progress; the last one, <{node.pk}>, ended with "
+                f"[{node.exit_status}] {node.exit_message} Raise max_wallclock_seconds or look into its files."
+            )
+            return ProcessHandlerReport(True, exit_code_of(error))
+        return ProcessHandlerReport(True)
+
+    def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
+        """Make the job's checkpoint the input of the next; whether it differs from the one before."""
+        if "checkpoint" not in node.outputs:
+            return False
+        new, old = node.outputs.checkpoint, self.ctx.inputs.get("checkpoint")
+        self.ctx.inputs.checkpoint = new
+        return old is None or old.base.repository.hash() != new.base.repository.hash()
+
+    def _give_up(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
+
+    def results(self) -> None:
+        """Hand out the nodes of the last job."""
+        node = self.ctx.children[-1]
+        outputs = {link.link_label: link.node for link in node.base.links.get_outgoing(node_class=orm.Data).all()}
+        self.out_many({name: output for name, output in outputs.items() if name not in NOT_PASSED_ON})
+
+
+class RelaxationJob(StageJob):
+    """Relaxation of a crystal."""
+
+    _process_class = RelaxationCalculation
+
+
+class MolecularDynamicsJob(StageJob):
+    """Molecular dynamics of a supercell."""
+
+    _process_class = MolecularDynamicsCalculation
+
+
+class ForceConstantsJob(StageJob):
+    """Force constants of a relaxed crystal."""
+
+    _process_class = ForceConstantsCalculation
+
+
+class LabelsJob(StageJob):
+    """Labels of frames and clusters."""
+
+    _process_class = LabelsCalculation
