@@ -1,0 +1,30 @@
+"""Sphinx configuration.  Build with ``sphinx-build -W -b html docs docs/_build/html``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# The reference pages import the package, and with it AiiDA, which must find no profile and make none.
+os.environ["AIIDA_PATH"] = tempfile.mkdtemp(prefix="mbetrain-docs-")
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+
+from aiida_mbetrain import __version__
+
+project = "aiida-mbetrain"
+author = "the aiida-mbetrain developers"
+project_copyright = author
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.mathjax", "generated_reference"]
+myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = "aiida-mbetrain"
+html_static_path = ["static"]
+html_css_files = ["style.css"]

@@ -1,0 +1,284 @@
+"""Directives whose text is made from the code at build time, so that the reference cannot fall behind it.
+
+``{settings} ClassicalMD`` fields of a settings class | ``{protocols}`` | ``{exit-codes}`` | ``{command} model import``
+``{ports} mbetrain.training_set`` | ``{node-types}`` | ``{hdf5-names}`` names that carry unusual characters
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+from annotated_types import Ge, Gt, Lt
+from docutils import nodes
+from pydantic.fields import FieldInfo
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+GROUPS = ("aiida.data", "aiida.calculations", "aiida.workflows", "aiida.parsers")
+
+
+def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    """A Markdown table; a bar inside a cell would end it."""
+    lines = [header, ("---",) * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+# Settings
+
+
+def settings_classes() -> dict[str, type]:
+    """Every settings class by name, in the order of the module."""
+    from aiida_mbetrain.settings import Settings
+
+    return {cls.__name__: cls for cls in Settings.__subclasses__()}
+
+
+def settings_text(name: str) -> str:
+    """Docstring and table of fields of a settings class."""
+    cls: Any = settings_classes()[name]
+    rows = ((f"`{field}`", type_text(info), default_text(info), info.description) for field, info in fields_of(cls))
+    return f"{cls.__doc__}\n\n" + table(("field", "type", "default", "meaning"), rows)
+
+
+def fields_of(cls: Any) -> Iterator[tuple[str, FieldInfo]]:
+    return iter(cls.model_fields.items())
+
+
+def type_text(info: FieldInfo) -> str:
+    """The type of a field as a user would say it, with its bounds."""
+    text = annotation_text(info.annotation)
+    bounds = [bound_text(item) for item in info.metadata if isinstance(item, Gt | Ge | Lt)]
+    return " ".join([text, *bounds])
+
+
+def bound_text(bound: Gt | Ge | Lt) -> str:
+    if isinstance(bound, Gt):
+        return f"> {bound.gt}"
+    return f"≥ {bound.ge}" if isinstance(bound, Ge) else f"< {bound.lt}"
+
+
+PLAIN = {bool: "`True` or `False`", int: "integer", float: "number", str: "text", Any: "see the meaning"}
+
+
+def annotation_text(annotation: Any) -> str:
+    """Text of a type annotation."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        bounds = [m for item in arguments[1:] for m in getattr(item, "metadata", [item])]
+        shown = [bound_text(item) for item in bounds if isinstance(item, Gt | Ge | Lt)]
+        return " ".join([annotation_text(arguments[0]), *shown])
+    if origin is Literal:
+        return " or ".join(f'`"{value}"`' for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(annotation_text(item) for item in arguments)
+    if annotation is type(None):
+        return "`None`"
+    if origin is tuple:
+        return tuple_text(arguments)
+    if origin is dict:
+        return "mapping"
+    return PLAIN.get(annotation) or f"[`{annotation.__name__}`](#{annotation.__name__.lower()})"
+
+
+def tuple_text(arguments: tuple[Any, ...]) -> str:
+    if arguments[-1] is Ellipsis:
+        return f"{annotation_text(arguments[0])}s, one or more"
+    first = annotation_text(arguments[0])
+    return f"{len(arguments)} × {first}" if len(set(arguments)) == 1 else ", ".join(map(annotation_text, arguments))
+
+
+def default_text(info: FieldInfo) -> str:
+    from aiida_mbetrain.settings import Settings
+
+    if info.is_required():
+        return "required"
+    value = info.default
+    if not isinstance(value, Settings):
+        return f"`{value!r}`"
+    given = {name: getattr(value, name) for name in sorted(value.model_fields_set)}
+    inside = ", ".join(f"{name}={item!r}" for name, item in given.items())
+    return f"`{type(value).__name__}({inside})`"
+
+
+def protocols_text() -> str:
+    """What each protocol sets; an empty cell is the default of the settings class."""
+    from aiida_mbetrain.workflows import protocols
+
+    names = list(protocols.protocols())
+    flat = {name: dict(flatten(protocols._file()["protocols"][name])) for name in names}
+    keys = dict.fromkeys(key for name in names for key in flat[name] if key != "description")
+    rows = ((f"`{key}`", *(f"`{flat[name][key]}`" if key in flat[name] else "" for name in names)) for key in keys)
+    default = protocols.default_protocol()
+    described = "".join(
+        f"`{name}`{' (the default)' if name == default else ''}\n: {text}\n\n"
+        for name, text in protocols.protocols().items()
+    )
+    return described + table(("setting", *names), rows)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+# Exit codes
+
+
+def exit_codes_text() -> str:
+    """Every named error, and the failure of a child."""
+    from aiida_mbetrain.workflows.stage import CHILD_FAILED, foreseeable_errors
+
+    rows = [(str(e.code), f"`{e.status}`", " ".join(str(e.__doc__).split())) for e in foreseeable_errors()]
+    rows.append((str(CHILD_FAILED), "`child_failed`", "A step ended in a way that has no name of its own."))
+    return table(("code", "status", "meaning"), iter(rows))
+
+
+# Command line
+
+
+def command_text(path: str) -> str:
+    """Usage, help and options of a command."""
+    command, context = find_command(path.split())
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    text = "\n\n".join(" ".join(part.split()) for part in str(command.help).split("\n\n"))
+    rows = [
+        (", ".join(f"`{name}`" for name in option.opts) + value_of(option, context), option.help or "")
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+    options = table(("option", "meaning"), iter(rows)) if rows else ""
+    return f"```text\n{usage}\n```\n\n{text}\n\n{options}"
+
+
+def value_of(option: click.Option, context: click.Context) -> str:
+    if option.is_flag:
+        return ""
+    default = f", default `{option.default}`" if isinstance(option.default, str | int | float) else ""
+    return f" {option.make_metavar(context)}{default}{' (required)' if option.required else ''}"
+
+
+def find_command(path: list[str]) -> tuple[click.Command, click.Context]:
+    """The command of a path of names, with the context that its usage line needs."""
+    from aiida_mbetrain.cli import main
+
+    command: click.Command = main
+    context = click.Context(main, info_name="aiida-mbetrain")
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, name)
+        assert found is not None, f"there is no command {name}"
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    return command, context
+
+
+# AiiDA
+
+
+def ports_text(entry_point: str) -> str:
+    """Inputs and outputs of a process."""
+    from aiida.plugins import WorkflowFactory
+
+    process: Any = WorkflowFactory(entry_point)
+    spec = process.spec()
+    header = ("port", "type", "required", "meaning")
+    return (
+        f"`{process.__name__}`: {' '.join(str(process.__doc__).split())}\n\n"
+        f"**Inputs**\n\n{table(header, ports(spec.inputs))}\n**Outputs**\n\n{table(header, ports(spec.outputs))}"
+    )
+
+
+def ports(namespace: Any, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """One row per port, namespaces flattened; AiiDA's own metadata ports are in its documentation."""
+    from aiida.engine.processes.ports import PortNamespace
+
+    for name, port in sorted(namespace.items()):
+        if name in ("metadata", "monitors"):
+            continue
+        if isinstance(port, PortNamespace) and (port or not port.dynamic):
+            yield from ports(port, f"{prefix}{name}.")
+        else:
+            star = ".*" if isinstance(port, PortNamespace) else ""
+            kinds = port.valid_type if isinstance(port.valid_type, tuple) else (port.valid_type,)
+            shown = ", ".join(f"`{kind.__name__}`" for kind in kinds if kind not in (None, type(None)))
+            meaning = " ".join(str(port.help or "").split())
+            yield f"`{prefix}{name}{star}`", shown, "yes" if port.required else "no", meaning
+
+
+def node_types_text() -> str:
+    """The data plugins."""
+    rows = (
+        (f"`{point.name}`", f"`{cls.__name__}`", f"`{cls.__mro__[1].__name__}`", " ".join(str(cls.__doc__).split()))
+        for point, cls in loaded("aiida.data")
+    )
+    return table(("entry point", "class", "base", "holds"), rows)
+
+
+def steps_text() -> str:
+    """The calculation plugins: calcfunctions and jobs."""
+    rows = ((f"`{point.name}`", first_sentence(step.__doc__)) for point, step in loaded("aiida.calculations"))
+    return table(("entry point", "does"), rows)
+
+
+def first_sentence(text: str | None) -> str:
+    first = " ".join(str(text).strip().split("\n\n")[0].split())
+    return first.split(" Outputs:")[0]
+
+
+def loaded(group: str) -> list[tuple[Any, Any]]:
+    """Entry points of this package with what they load, by name."""
+    points = (point for point in entry_points(group=group) if point.value.startswith("aiida_mbetrain."))
+    return [(point, point.load()) for point in sorted(points, key=lambda point: point.name)]
+
+
+# Dataset
+
+
+def hdf5_names_text() -> str:
+    """Names with characters beyond ASCII, with their code points."""
+    from aiida_mbetrain.datasets import names
+
+    unusual = {
+        value: ", ".join(dict.fromkeys(f"U+{ord(c):04X}" for c in value if ord(c) > 127))
+        for value in vars(names).values()
+        if isinstance(value, str) and not value.isascii() and len(value) > 1 and not value.startswith("Every name")
+    }
+    return table(
+        ("name", "characters beyond ASCII"), ((f"`{name}`", points) for name, points in sorted(unusual.items()))
+    )
+
+
+class Generated(SphinxDirective):
+    """Replaced by the Markdown that a function gives for the argument."""
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+    text: Callable[..., str]
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(type(self).text(*self.arguments))
+
+
+TEXTS: dict[str, Callable[..., str]] = {
+    "settings": settings_text,
+    "protocols": protocols_text,
+    "exit-codes": exit_codes_text,
+    "command": command_text,
+    "ports": ports_text,
+    "node-types": node_types_text,
+    "steps": steps_text,
+    "hdf5-names": hdf5_names_text,
+}
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives."""
+    for name, text in TEXTS.items():
+        app.add_directive(name, type(f"Generated_{name}", (Generated,), {"text": staticmethod(text)}))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
