@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec
+from aiida.engine import ExitCode, ProcessSpec, ToContext
 
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
-from aiida_mbetrain.calculations.functions.labels import labels
-from aiida_mbetrain.calculations.functions.molecular_dynamics import md_supercell, molecular_dynamics
+from aiida_mbetrain.calculations.functions.molecular_dynamics import md_supercell
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.settings import MDSampling
+from aiida_mbetrain.workflows.heavy import define_heavy_stages
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
 
@@ -21,6 +21,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
     """Sample thermally accessible configurations: supercell, molecules, dynamics, clusters, labels."""
 
     protocol_section = "md_sampling"
+    heavy_stages = ("molecular_dynamics", "labels")
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
@@ -34,6 +35,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
             validator=validator_of(MDSampling),
             help="The settings class MDSampling.",
         )
+        define_heavy_stages(spec, *cls.heavy_stages)
         spec.outline(
             cls.setup,
             cls.detect_molecules,
@@ -41,6 +43,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
             cls.inspect_md,
             cls.extract_clusters,
             cls.label_clusters,
+            cls.inspect_labels,
             cls.results,
         )
         spec.output("supercell", valid_type=orm.StructureData)
@@ -74,22 +77,15 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         self.ctx.molecular_crystal = node.outputs.result if node.is_finished_ok else None
         return self.failed(node)
 
-    def run_md(self) -> None:
+    def run_md(self) -> ToContext | None:
         """Molecular dynamics of the supercell."""
         settings = self.ctx.settings.to_dict()
         wanted = {name: settings[name] for name in ("temperature_K", "pressure_GPa", "md_crystal")}
-        self.ctx.md = self.call(
-            molecular_dynamics,
-            "molecular_dynamics",
-            supercell=self.ctx.supercell,
-            model=self.inputs.model,
-            settings=orm.Dict(wanted),
-            inference=self.inputs.inference,
-        )
+        return self.compute("molecular_dynamics", supercell=self.ctx.supercell, settings=orm.Dict(wanted))
 
     def inspect_md(self) -> ExitCode | None:
         """Stop where the dynamics failed."""
-        return self.failed(self.ctx.md)
+        return self.failed(self.ctx.molecular_dynamics)
 
     def extract_clusters(self) -> ExitCode | None:
         """Cut the clusters from every stored frame."""
@@ -98,30 +94,31 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         self.ctx.extraction = self.call(
             extract_clusters,
             "extract_clusters",
-            frames=self.ctx.md.outputs.trajectory,
+            frames=self.ctx.molecular_dynamics.outputs.trajectory,
             molecular_crystal=self.ctx.molecular_crystal,
             settings=self.ctx.filter,
         )
         return self.failed(self.ctx.extraction)
 
-    def label_clusters(self) -> ExitCode | None:
+    def label_clusters(self) -> ToContext | None:
         """Energies, forces and features of the clusters; the frames have theirs from the dynamics."""
         if self.ctx.settings.finite_subsystem_filter is None:
             return None
         sets = {link.link_label: link.node for link in self.ctx.extraction.base.links.get_outgoing().all()}
-        self.ctx.labels = self.call(
-            labels, "label_clusters", model=self.inputs.model, inference=self.inputs.inference, **sets
-        )
-        return self.failed(self.ctx.labels)
+        return self.compute("labels", "label_clusters", **sets)
+
+    def inspect_labels(self) -> ExitCode | None:
+        """Stop where labelling failed."""
+        return self.failed(self.ctx.label_clusters) if "label_clusters" in self.ctx else None
 
     def results(self) -> None:
         """Hand out the nodes."""
         self.out("supercell", self.ctx.supercell)
-        self.out("trajectory", self.ctx.md.outputs.trajectory)
-        self.out("thermodynamics", self.ctx.md.outputs.thermodynamics)
-        if "labels" in self.ctx:
+        self.out("trajectory", self.ctx.molecular_dynamics.outputs.trajectory)
+        self.out("thermodynamics", self.ctx.molecular_dynamics.outputs.thermodynamics)
+        if "label_clusters" in self.ctx:
             self.out("molecular_crystal", self.ctx.molecular_crystal)
-            self.out("clusters", cluster_outputs(self.ctx.labels))
+            self.out("clusters", cluster_outputs(self.ctx.label_clusters))
 
 
 def cluster_outputs(labels_node: orm.ProcessNode) -> dict[str, ClusterSetData]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec
+from aiida.engine import ExitCode, ProcessSpec, ToContext
 
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
 from aiida_mbetrain.calculations.functions.force_constants import phonon_sampling
-from aiida_mbetrain.calculations.functions.labels import labels
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.settings import PhononSampling
+from aiida_mbetrain.workflows.heavy import define_heavy_stages
 from aiida_mbetrain.workflows.md_sampling import cluster_outputs
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 from aiida_mbetrain.workflows.stage import StageWorkChain, validator_of
@@ -23,6 +23,7 @@ class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
 
     protocol_section = "phonon_sampling"
     source_port = "force_constants"
+    heavy_stages = ("labels",)
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
@@ -36,6 +37,7 @@ class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
             validator=validator_of(PhononSampling),
             help="The settings class PhononSampling.",
         )
+        define_heavy_stages(spec, *cls.heavy_stages)
         spec.outline(
             cls.setup,
             cls.detect_molecules,
@@ -93,11 +95,9 @@ class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
         self.ctx.sets |= {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
         return self.failed(node)
 
-    def run_labels(self) -> None:
+    def run_labels(self) -> ToContext | None:
         """Energies, forces, stress and features of frames and clusters."""
-        self.ctx.labels = self.call(
-            labels, "labels", model=self.inputs.model, inference=self.inputs.inference, **self.ctx.sets
-        )
+        return self.compute("labels", **self.ctx.sets)
 
     def inspect_labels(self) -> ExitCode | None:
         """Stop where labelling failed."""

@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec
+from aiida.engine import ExitCode, ProcessSpec, ToContext
 
-from aiida_mbetrain.calculations.functions.force_constants import (
-    force_constants,
-    phonon_bands,
-    thermodynamics,
-)
-from aiida_mbetrain.calculations.functions.relaxation import relaxation
+from aiida_mbetrain.calculations.functions.force_constants import phonon_bands, thermodynamics
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.science.supercells import phonon_supercell_matrix
 from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.workflows.heavy import define_heavy_stages
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
 
@@ -38,6 +34,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, StageWorkChain):
     """Relax a crystal and compute its force constants, phonon bands and harmonic thermodynamics."""
 
     protocol_section = "quasi_harmonic"
+    heavy_stages = ("relaxation", "force_constants")
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
@@ -51,6 +48,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, StageWorkChain):
             validator=validate_settings,
             help="The settings class FreeEnergy.",
         )
+        define_heavy_stages(spec, *cls.heavy_stages)
         spec.outline(
             cls.setup,
             cls.run_relaxation,
@@ -77,30 +75,18 @@ class QuasiHarmonicWorkChain(ProtocolMixin, StageWorkChain):
             return self.refuse(error)
         return None
 
-    def run_relaxation(self) -> None:
+    def run_relaxation(self) -> ToContext | None:
         """Relax the input structure."""
-        self.ctx.relaxation = self.call(
-            relaxation,
-            "relaxation",
-            structure=self.inputs.structure,
-            model=self.inputs.model,
-            settings=self.inputs.settings,
-            inference=self.inputs.inference,
-        )
+        return self.compute("relaxation", structure=self.inputs.structure, settings=self.inputs.settings)
 
     def inspect_relaxation(self) -> ExitCode | None:
         """Stop where the relaxation failed."""
         return self.failed(self.ctx.relaxation)
 
-    def run_force_constants(self) -> None:
+    def run_force_constants(self) -> ToContext | None:
         """Finite displacements of the relaxed crystal."""
-        self.ctx.force_constants = self.call(
-            force_constants,
-            "force_constants",
-            structure=self.ctx.relaxation.outputs.structure,
-            model=self.inputs.model,
-            settings=self.inputs.settings,
-            inference=self.inputs.inference,
+        return self.compute(
+            "force_constants", structure=self.ctx.relaxation.outputs.structure, settings=self.inputs.settings
         )
 
     def inspect_force_constants(self) -> ExitCode | None:

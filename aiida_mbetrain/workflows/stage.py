@@ -12,6 +12,7 @@ from aiida_mbetrain.calculations.exit_codes import define_exit_codes, foreseeabl
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.science import errors
+from aiida_mbetrain.workflows.heavy import HEAVY
 
 __all__ = ["StageWorkChain", "check_elements", "validator_of"]
 
@@ -34,6 +35,25 @@ class StageWorkChain(WorkChain):
         """Run a calcfunction as the step ``label`` and give its finished node, failed or not."""
         _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
         return node
+
+    def compute(self, stage: str, label: str | None = None, **inputs: orm.Data) -> ToContext | None:
+        """Run a heavy stage, as jobs where a code is given and else in this process.
+
+        Its finished node, failed or not, will be ``ctx[label]``; the label is the stage's name by default.
+        """
+        label = label or stage
+        potential = {"model": self.inputs.model, "inference": self.inputs.inference}
+        if "code" not in self.inputs:
+            self.ctx[label] = self.call(HEAVY[stage].function, label, **potential, **inputs)
+            return None
+        child, calculation = HEAVY[stage].job, HEAVY[stage].calculation
+        has_sets = "sets" in calculation.spec().inputs
+        job = {"code": self.inputs.code, **potential, **({"sets": inputs} if has_sets else inputs)}
+        options: dict[str, Any] = {}
+        if stage in self.inputs:
+            options = dict(self.exposed_inputs(child, stage))
+            job |= self.exposed_inputs(calculation, stage)
+        return self.launch(child, label, calculation=job, **options)
 
     def launch(self, child: type[WorkChain], label: str, **inputs: Any) -> ToContext | None:
         """Start a child WorkChain whose finished node will be ``ctx[label]``.

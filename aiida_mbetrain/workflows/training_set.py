@@ -14,11 +14,12 @@ from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.science.estimates import estimate_all
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
-from aiida_mbetrain.workflows.protocols import SECTIONS, protocol_settings
+from aiida_mbetrain.workflows.protocols import SECTIONS, check_options, protocol_settings, set_options
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements
 
-COMMON = ("structure", "model", "inference")
+COMMON = ("structure", "model", "inference", "code")
+STAGES = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain)
 
 
 class TrainingSetWorkChain(StageWorkChain):
@@ -30,7 +31,7 @@ class TrainingSetWorkChain(StageWorkChain):
         super().define(spec)
         spec.expose_inputs(MDSamplingWorkChain, include=COMMON)
         spec.expose_inputs(QuasiHarmonicWorkChain, include=COMMON)
-        spec.expose_inputs(PhononSamplingWorkChain, include=("model", "inference"))
+        spec.expose_inputs(PhononSamplingWorkChain, include=("model", "inference", "code"))
         spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=COMMON)
         spec.expose_inputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic", exclude=COMMON)
         spec.expose_inputs(PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants"))
@@ -56,12 +57,17 @@ class TrainingSetWorkChain(StageWorkChain):
         structure: orm.StructureData,
         model: orm.Data,
         *,
+        code: orm.AbstractCode | None = None,
         protocol: str | None = None,
         overrides: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Any:
         """A builder with a protocol's settings.
 
+        code: mbetrain-worker on some computer; without it the heavy stages run in this process.
         overrides: ``{"inference" | "md_sampling" | "quasi_harmonic" | "phonon_sampling": {field: value}}``.
+        options: ``metadata.options`` of the jobs, the same for every stage; change single ones in the builder:
+            ``builder.md_sampling.molecular_dynamics.metadata.options.max_wallclock_seconds = 3600``.
         """
         settings = protocol_settings(protocol, overrides)
         builder = cls.get_builder()
@@ -70,6 +76,10 @@ class TrainingSetWorkChain(StageWorkChain):
         builder.inference = orm.Dict(settings.pop("inference").to_dict())
         for section, values in settings.items():
             builder[section].settings = orm.Dict(values.to_dict())
+        if check_options(code, options):
+            builder.code = code
+            for child in STAGES:
+                set_options(builder[child.protocol_section], child.heavy_stages, options)
         return builder
 
     def setup(self) -> ExitCode | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, ClassVar
 
@@ -61,11 +62,26 @@ def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] 
     return {section: settings(**(values.get(section) or {})) for section, settings in SECTIONS.items()}
 
 
+def check_options(code: orm.AbstractCode | None, options: Mapping[str, Any] | None) -> bool:
+    """Whether there is a code; raises InvalidSettings for options without one."""
+    if code is None and options:
+        raise InvalidSettings("options are those of jobs: give the code of mbetrain-worker too, or leave them out.")
+    return code is not None
+
+
+def set_options(builder: Any, stages: Sequence[str], options: Mapping[str, Any] | None) -> None:
+    """Give the jobs of the stages the same ``metadata.options``."""
+    for stage in stages:
+        if options:
+            builder[stage].metadata.options = copy.deepcopy(dict(options))
+
+
 class ProtocolMixin:
     """``get_builder_from_protocol`` for a WorkChain of one stage."""
 
     protocol_section: ClassVar[str]
     source_port: ClassVar[str] = "structure"
+    heavy_stages: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def get_builder_from_protocol(
@@ -73,12 +89,16 @@ class ProtocolMixin:
         source: orm.Data,
         model: orm.Data,
         *,
+        code: orm.AbstractCode | None = None,
         protocol: str | None = None,
         overrides: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Any:
         """A builder with a protocol's settings.
 
         source: the structure, or for phonon sampling the force constants.
+        code: mbetrain-worker on some computer; without it the heavy stages run in this process.
+        options: ``metadata.options`` of the jobs.
         overrides: ``{"md_sampling": {...}, "inference": {...}}``; only fields that differ from the protocol.
         """
         settings = protocol_settings(protocol, overrides)
@@ -87,4 +107,7 @@ class ProtocolMixin:
         builder.model = model
         builder.inference = orm.Dict(settings["inference"].to_dict())
         builder.settings = orm.Dict(settings[cls.protocol_section].to_dict())
+        if check_options(code, options):
+            builder.code = code
+            set_options(builder, cls.heavy_stages, options)
         return builder

@@ -1,0 +1,61 @@
+"""The heavy stages, each as a calcfunction in this process and as jobs on a computer."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from aiida import orm
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_mbetrain.calculations.functions.force_constants import force_constants
+from aiida_mbetrain.calculations.functions.labels import labels
+from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
+from aiida_mbetrain.calculations.functions.relaxation import relaxation
+from aiida_mbetrain.calculations.stage import StageCalculation
+from aiida_mbetrain.workflows.jobs import (
+    ForceConstantsJob,
+    LabelsJob,
+    MolecularDynamicsJob,
+    RelaxationJob,
+    StageJob,
+)
+
+
+class HeavyStage(NamedTuple):
+    """Two ways to run a stage; their ports have the same names, but for the namespace ``sets`` of labels."""
+
+    function: Any
+    job: type[StageJob]
+
+    @property
+    def calculation(self) -> type[StageCalculation]:
+        """The CalcJob behind the restart WorkChain."""
+        return self.job._process_class
+
+
+HEAVY = {
+    "relaxation": HeavyStage(relaxation, RelaxationJob),
+    "molecular_dynamics": HeavyStage(molecular_dynamics, MolecularDynamicsJob),
+    "force_constants": HeavyStage(force_constants, ForceConstantsJob),
+    "labels": HeavyStage(labels, LabelsJob),
+}
+
+
+def define_heavy_stages(spec: WorkChainSpec, *stages: str) -> None:
+    """The port ``code`` and, for each stage, a namespace with the job's metadata and the limits of its restarts."""
+    spec.input(
+        "code",
+        valid_type=orm.AbstractCode,
+        required=False,
+        help="mbetrain-worker on some computer: the heavy stages run there as jobs; without it, in this process.",
+    )
+    for stage in stages:
+        job, calculation = HEAVY[stage].job, HEAVY[stage].calculation
+        spec.expose_inputs(job, stage, exclude=("calculation", "metadata"), namespace_options=_only_where_given())
+        spec.expose_inputs(calculation, stage, include=("metadata",), namespace_options=_only_where_given())
+        spec.inputs[stage].validator = None  # of the whole CalcJob, most of whose ports are not here
+
+
+def _only_where_given() -> dict[str, bool]:
+    """Properties of a namespace without whose ports a WorkChain runs; expose_inputs empties the dictionary."""
+    return {"required": False, "populate_defaults": False}
