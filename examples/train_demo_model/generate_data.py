@@ -21,7 +21,7 @@ from reference import label
 PARTS = ("supercells", "thermal", "librations", "clusters", "dimers", "close_dimers")
 
 
-def structures(part: str, work: Path, count: int, seed: int) -> Iterator[Atoms]:
+def structures(part: str, work: Path, count: int, seed: int, max_cluster: int = 5) -> Iterator[Atoms]:
     """The unlabelled structures of one part, reproducible from the seed."""
     crystal = read(work / "relaxed.xyz")
     cell = crystal.cell.array
@@ -36,7 +36,7 @@ def structures(part: str, work: Path, count: int, seed: int) -> Iterator[Atoms]:
         elif part == "librations":
             yield geometry.concerted_libration(molecule, cell, rng, gamma=index % 2 == 0)
         elif part == "clusters":
-            yield geometry.crystal_cluster(molecule, cell, rng, size=1 + index % 8)
+            yield geometry.crystal_cluster(molecule, cell, rng, size=1 + index % max_cluster)
         else:
             contacts = (1.8, 3.2) if part == "dimers" else (1.0, 1.8)
             yield geometry.random_dimer(molecule, rng, contact=rng.uniform(*contacts))
@@ -49,9 +49,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--max-cluster", type=int, default=5, help="largest cluster, molecules")
     options = parser.parse_args()
     options.out.unlink(missing_ok=True)
-    for atoms in structures(options.part, options.work, options.count, options.seed):
+    for atoms in structures(options.part, options.work, options.count, options.seed, options.max_cluster):
         try:
             write(options.out, label(atoms), format="extxyz", append=True)
         except RuntimeError as error:  # tblite: the self-consistent charges did not converge

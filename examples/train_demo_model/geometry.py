@@ -105,22 +105,36 @@ def concerted_libration(molecule: Molecule, cell: Array, rng: np.random.Generato
     return assemble(molecule, rotated(geometries, vectors), CELLS @ lattice, lattice * 2, config_type="libration")
 
 
+def without_rotation(molecule: Molecule, displacements: Array) -> tuple[Array, Array, Array]:
+    """Displacements (M, n, 3) as translations (M, 3), rotation vectors (M, 3) in radians and internal parts."""
+    masses, positions = molecule.masses, molecule.positions
+    translations = np.einsum("i,mix->mx", masses, displacements) / masses.sum()
+    inertia = np.einsum("i,ixy->xy", masses, _cross_square(positions))
+    momenta = np.einsum("i,mix->mx", masses, np.cross(positions, displacements - translations[:, None]))
+    rotations = np.linalg.solve(inertia, momenta.T).T
+    internal = displacements - translations[:, None] - np.cross(rotations[:, None], positions)
+    return translations, rotations, internal
+
+
+def _cross_square(r: Array) -> Array:
+    return np.einsum("ix,ix->i", r, r)[:, None, None] * np.eye(3) - np.einsum("ix,iy->ixy", r, r)
+
+
 def thermal_supercell(
     molecule: Molecule, cell: Array, rng: np.random.Generator, frequencies: Array, modes: Array
 ) -> Atoms:
     """The classical harmonic distribution of the reference crystal, in a slightly expanded cell.
 
-    frequencies (m,) in ASE units, modes (m, N, 3) of the 2x2x2 supercell, as prepare.py writes them.
+    The soft librations reach 20 degrees, where straight displacements would tear the molecules: their rotational
+    part is carried out as a rotation.  frequencies (m,) in ASE units, modes (m, N, 3) as prepare.py writes them.
     """
-    sigmas = np.sqrt(units.kB * rng.uniform(30, 400)) / frequencies
+    sigmas = np.sqrt(units.kB * rng.uniform(20, 300)) / frequencies
     masses = np.tile(molecule.masses, len(CELLS))
     displacements = np.einsum("m,mix->ix", rng.normal(size=len(sigmas)) * sigmas, modes) / np.sqrt(masses)[:, None]
+    translations, rotations, internal = without_rotation(molecule, displacements.reshape(len(CELLS), -1, 3))
+    geometries = rotated(molecule.positions + internal, np.degrees(rotations))
     lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.006), (-0.005, 0.02))
-    atoms = assemble(
-        molecule, np.tile(molecule.positions, (8, 1, 1)), CELLS @ lattice, lattice * 2, config_type="thermal"
-    )
-    atoms.positions += displacements
-    return atoms
+    return assemble(molecule, geometries, CELLS @ lattice + translations, lattice * 2, config_type="thermal")
 
 
 def crystal_cluster(molecule: Molecule, cell: Array, rng: np.random.Generator, size: int) -> Atoms:

@@ -68,14 +68,14 @@ def main() -> None:
     work = Path(sys.argv[1])
     work.mkdir(parents=True, exist_ok=True)
     crystal = relax(demo.crystal(), Repeated(gfn1()))
+    crystal.positions = find_mic(crystal.positions, crystal.cell)[0]  # the molecule around the origin, whole
     write(work / "relaxed.xyz", crystal, format="extxyz")
     print("primitive cell edge (Å):", crystal.cell.lengths()[0])
     phonon = phonons(crystal, gfn1())
     phonon.save(work / "gfn1_phonons.yaml", settings={"force_constants": True})
     np.savez(work / "modes.npz", **supercell_modes(phonon, crystal))
     print("Γ frequencies (THz):", commensurate_frequencies(phonon)[0, :6])
-    molecule = Atoms(crystal.numbers, find_mic(crystal.positions, crystal.cell)[0])
-    np.save(work / "hessian.npy", molecular_hessian(molecule))
+    np.save(work / "hessian.npy", molecular_hessian(Atoms(crystal.numbers, crystal.positions)))
 
 
 if __name__ == "__main__":

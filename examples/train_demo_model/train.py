@@ -25,7 +25,7 @@ MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALL
 
 ARCHITECTURE = {
     "model": "ScaleShiftMACE", "num_interactions": 2, "hidden_irreps": "16x0e", "correlation": 2, "max_ell": 2,
-    "r_max": 4.5, "num_radial_basis": 8, "radial_MLP": "[32,32,32]", "MLP_irreps": "16x0e",
+    "r_max": 4.0, "num_radial_basis": 8, "radial_MLP": "[32,32,32]", "MLP_irreps": "16x0e",
     "scaling": "rms_forces_scaling", "E0s": str(GFN1_ATOMS), "default_dtype": "float32",
 }  # fmt: skip
 LOSS = {
@@ -58,15 +58,28 @@ def split(data: Path, out: Path) -> tuple[Path, Path]:
     return out / "train.xyz", out / "valid.xyz"
 
 
-def command(train: Path, valid: Path, out: Path, epochs: int, seed: int) -> list[str]:
+def command(train: Path, valid: Path, arguments: argparse.Namespace) -> list[str]:
     """The call of mace_run_train; the learning rate falls by a factor of 20 over the run."""
+    epochs = arguments.epochs
     options = ARCHITECTURE | LOSS | OPTIMISER | KEYS | {
-        "name": MODEL_NAME, "work_dir": out, "train_file": train.resolve(), "valid_file": valid.resolve(), "seed": seed,
+        "name": MODEL_NAME, "work_dir": arguments.out, "lr": arguments.lr, "seed": arguments.seed,
+        "train_file": train.resolve(), "valid_file": valid.resolve(),
         "max_num_epochs": epochs, "start_swa": round(0.7 * epochs), "lr_scheduler_gamma": 20 ** (-1 / epochs),
-        "device": "cpu", "eval_interval": 5, "error_table": "PerAtomRMSEstressvirials", "plot": "False",
+        "device": "cpu", "eval_interval": 2, "error_table": "PerAtomRMSEstressvirials", "plot": "False",
     }  # fmt: skip
     switches = ["--swa", "--ema", "--amsgrad", "--save_cpu"]
     return ["mace_run_train", *(f"--{key}={value}" for key, value in options.items()), *switches]
+
+
+def continue_from(checkpoint: Path, out: Path, seed: int, lr: float) -> None:
+    """Give a new training the parameters and moments of an earlier one, with its own schedule of learning rates."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    state["lr_scheduler"] = {}
+    for group in state["optimizer"]["param_groups"]:
+        group["lr"] = group["initial_lr"] = lr
+    folder = out / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    torch.save(state, folder / f"{MODEL_NAME}_run-{seed}_epoch-0.pt")
 
 
 def save_in_double_precision(trained: Path, path: Path) -> None:
@@ -83,11 +96,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--continue-from", type=Path, help="checkpoint (before stage two) of an earlier training")
+    parser.add_argument("--lr", type=float, default=OPTIMISER["lr"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     train, valid = split(options.data, options.out)
     environment = os.environ | MALLOC | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command(train, valid, options.out, options.epochs, options.seed), env=environment, check=True)
+    call = command(train, valid, options)
+    if options.continue_from:
+        continue_from(options.continue_from, options.out, options.seed, options.lr)
+        call.append("--restart_latest")
+    subprocess.run(call, env=environment, check=True)
     save_in_double_precision(options.out / f"{MODEL_NAME}_stagetwo.model", options.out / "final.model")
 
 
