@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -70,10 +71,50 @@ class StageBars:
         self._progress.stop()
 
 
+class StageLines:
+    """The same for output that is no terminal: a line when a stage starts and one at every tenth of it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Print where a tenth is passed."""
+        tenth = 10 * done // max(total, 1)
+        last = self._last.get(stage, -1)
+        if tenth != last:
+            name, unit = STAGES.get(stage, (stage, "steps"))
+            self._console.print(f"{name}: {done:,} of {total:,} {unit}", highlight=False)
+            self._last[stage] = tenth
+
+    def __enter__(self) -> StageLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[None]:
-    """Show the progress of every in-process stage while the block runs."""
+    """Show the progress of every in-process stage while the block runs, and warnings but no reports of AiiDA.
+
+    The reports are kept in the profile: ``verdi process report``.
+    """
     from aiida_mbetrain.calculations.functions.shared import listening
 
-    with StageBars(console) as bars, listening(bars):
+    display = StageBars(console) if console.is_terminal else StageLines(console)
+    with _without_reports(), display as progress, listening(progress):
         yield
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    handlers = [handler for handler in logging.getLogger("aiida").handlers if type(handler) is logging.StreamHandler]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
