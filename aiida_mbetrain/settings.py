@@ -58,7 +58,7 @@ def _mesh(value: Any) -> Any:
 
 
 def _q_points(value: Any) -> Any:
-    return value if value == "commensurate" else _mesh(value)
+    return value if isinstance(value, str) and value == "commensurate" else _mesh(value)
 
 
 Floats = Annotated[tuple[float, ...], BeforeValidator(_wrap_number)]
@@ -113,7 +113,7 @@ class Settings(BaseModel):
     def _describe(cls, item: Any) -> str:
         where = ".".join([cls.__name__, *(str(part) for part in item["loc"] if not isinstance(part, int))])
         text = item["msg"].removeprefix("Value error, ")
-        return f"{where}: {text}" if not item["loc"] else f"{where} = {item['input']!r}: {text}"
+        return f"{where}: {text}" if not item["loc"] else f"{where} = {_as_list(item['input'])!r}: {text}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings: what an AiiDA ``Dict`` node or a JSON file holds."""
