@@ -30,6 +30,7 @@ DISTANCE_RULES = ("max_min_distance_to_central_molecule", "max_max_distance_to_c
 
 INPUTS_NOT_SETTINGS = {
     "crystal": "it is the `structure` input (a StructureData node)",
+    "molecule": "it is the `molecule` input (a StructureData node)",
     "calculator": "it is the `model` input (a MaceModelData node)",
     "force_constants_dataset": "force constants are the `force_constants` input (a ForceConstantsData node)",
     "work_dir": "files are kept in AiiDA's repository; export what you need",
@@ -237,6 +238,23 @@ class FiniteSubsystemFilter(Settings):
     broken_molecules: Literal["drop", "keep", "refuse"] = Field(
         "drop", description="What to do with frames whose bond graph differs from the reference."
     )
+    clusters_per_size: Annotated[int, Field(ge=1)] = Field(
+        1,
+        description="Clusters for every size or distance: the rule's own, then as many as there are up to this "
+        "number, around many central molecules, balanced over symmetry orbits and distances.",
+    )
+    unique_only: bool = Field(
+        False, description="At most one cluster of each symmetry orbit; with clusters_per_size above 1."
+    )
+    n_candidates: Annotated[int, Field(ge=1)] = Field(
+        18,
+        description="Further clusters take their molecules from this many nearest to their central one, shells of "
+        "equal distance whole.",
+    )
+    rng_seed: Seed = Field(42, description="Seed of the further clusters.")
+    symmetry_tolerance: Positive = Field(
+        1e-2, description="Tolerance for the space group that decides which clusters are equivalent (Å)."
+    )
 
     @property
     def counts_molecules(self) -> bool:
@@ -402,7 +420,13 @@ class FreeEnergy(Settings):
     volume_range: Floats = Field(
         _default_volume_range(), description="Sampled volumes, in units of the relaxed volume."
     )
-    pressure_range: Floats = Field((0.2, 0.0, -0.2, -0.3, -0.4, -0.5, -0.6), description="Sampled pressures (GPa).")
+    pressure_range: Floats = Field(
+        (0.2, 0.0, -0.2, -0.3, -0.4, -0.5, -0.6),
+        description="Sampled pressures of eos_sampling='pressure', on top of pressure_GPa (GPa).",
+    )
+    pressure_GPa: Finite = Field(
+        0.0, description="External pressure of the full relaxation and of the equilibrium volumes (GPa)."
+    )
     equation_of_state: Literal["polynomial", "birch_murnaghan", "vinet"] = Field(
         "polynomial", description="Form fitted to F(V)."
     )
@@ -411,6 +435,14 @@ class FreeEnergy(Settings):
     filter_out_imaginary_optical: bool = Field(True, description="Leave such volumes out of the fit.")
     filter_out_broken_symmetry: bool = Field(True, description="Leave such volumes out of the fit.")
     filter_out_extrapolated_minimum: bool = Field(True, description="Drop temperatures not bracketed.")
+    molecule_symmetry_number: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Rotational symmetry number of the isolated molecule; None counts it."
+    )
+
+    @property
+    def eos_points(self) -> tuple[float, ...]:
+        """What eos_sampling varies: volume ratios or pressures (GPa)."""
+        return self.volume_range if self.eos_sampling == "volume" else self.pressure_range
 
     @field_validator("temperatures_K")
     @classmethod

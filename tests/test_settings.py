@@ -16,7 +16,7 @@ from models import save_random_mace
 from settings_catalog import CLASSES, FIELDS, IN_WORKFLOWS
 
 from aiida_mbetrain import settings
-from aiida_mbetrain.science.clusters import extract_clusters
+from aiida_mbetrain.science.clusters import extract_clusters, select_clusters
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError
 from aiida_mbetrain.science.estimates import estimate_md, estimate_phonons
@@ -402,6 +402,19 @@ effect(clusters, {"n_molecules": [3]}, bond_check_tolerance=1.25)
 effect(clusters, {"n_molecules": [3], "bond_check_tolerance": 1.25}, broken_molecules="keep")
 effect(clusters, DISTANCE, distances=[4.5])
 effect(cocrystal_size, assert_identical_composition=False)
+
+
+def sampled_orbits(made: FiniteSubsystemFilter) -> list[Any]:
+    """Members and orbits in dry ice whose atoms are off their sites by some 0.001 Å."""
+    atoms = carbon_dioxide()
+    atoms.positions += np.random.default_rng(1).uniform(-1e-3, 1e-3, atoms.positions.shape)
+    found = select_clusters(detect_molecules(one(atoms)), made)
+    return [(c.key, c.orbit, c.molecule_indices.tolist(), c.translations.tolist()) for c in found]
+
+
+MANY = {"n_molecules": [2], "clusters_per_size": 6, "symmetry_tolerance": 0.02}
+effect(sampled_orbits, {"n_molecules": [2]}, clusters_per_size=4, symmetry_tolerance=1e-5)
+effect(sampled_orbits, MANY, unique_only=True, n_candidates=6, rng_seed=7)
 
 
 # Phonon sampling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from aiida_mbetrain.data.arrays import ScienceArrayData
@@ -21,6 +22,8 @@ class ClusterSetData(ScienceArrayData):
             "key": value.cluster.key,
             "n_molecules": len(value.cluster.molecule_indices),
             "n_repeated_molecules": int(value.cluster.n_repeated_molecules),
+            "orbit": value.cluster.orbit,
+            "multiplicity": value.cluster.multiplicity,
             "n_atoms": configurations.n_atoms,
             "n_frames": configurations.n_frames,
             "labelled": configurations.energies is not None,
@@ -29,10 +32,10 @@ class ClusterSetData(ScienceArrayData):
 
     @property
     def key(self) -> str:
-        """Name of the group in the dataset: ``n=3`` or ``r=6.50``."""
+        """Name of the group in the dataset: ``n=3``, ``r=6.50``, ``n=3,c=2``."""
         return self.base.attributes.get("key")
 
 
 def link_label(key: str) -> str:
-    """Link label of a cluster set: ``n=3`` -> ``n_3``, ``r=6.50`` -> ``r_6_50``."""
-    return key.replace("=", "_").replace(".", "_")
+    """Link label of a cluster set: ``n=3`` -> ``n_3``, ``r=6.50`` -> ``r_6_50``, ``n=3,c=2`` -> ``n_3_c_2``."""
+    return re.sub(r"\W", "_", key)

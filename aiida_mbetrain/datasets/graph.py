@@ -20,6 +20,7 @@ from aiida_mbetrain.datasets.model import (
     QuasiHarmonicSection,
     Section,
 )
+from aiida_mbetrain.datasets.sections import cluster_order
 from aiida_mbetrain.datasets.thermodynamics import fixed_volume_table
 from aiida_mbetrain.datasets.tree import Provenance
 from aiida_mbetrain.science.configurations import Configurations
@@ -113,7 +114,7 @@ def _molecules(nodes: Nodes, frames: Configurations) -> Molecules | None:
     if "molecular_crystal" not in nodes:
         return None
     crystal = nodes["molecular_crystal"].to_science()
-    sets = sorted(nodes["clusters"].values(), key=lambda node: (len(node.key), node.key))
+    sets = sorted(nodes["clusters"].values(), key=lambda node: cluster_order(node.key))
     return Molecules(crystal, unwrap_molecules(crystal, frames), tuple(node.to_science() for node in sets))
 
 

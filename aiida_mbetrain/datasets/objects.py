@@ -206,11 +206,13 @@ def to_molecular_crystal(group: Group) -> tuple[MolecularCrystal, Configurations
 def from_cluster_set(clusters: ClusterSet) -> Group:
     """All frames of one cluster: which molecules it is made of, and a STRUCTURE without cell."""
     cluster = clusters.cluster
+    symmetry = {names.ORBIT: cluster.orbit, names.MULTIPLICITY: cluster.multiplicity}
     return Group(
         attributes={
             names.DATACLASS: "FiniteSubsystem",
             names.N_MOLECULES: len(cluster.molecule_indices),
             names.N_REPEATED_MOLECULES: int(cluster.n_repeated_molecules),
+            **{name: value for name, value in symmetry.items() if value is not None},
         },
         datasets={
             names.MOLECULE_INDICES: cluster.molecule_indices,
@@ -227,6 +229,8 @@ def to_cluster_set(key: str, group: Group) -> ClusterSet:
         molecule_indices=group.array(names.MOLECULE_INDICES),
         translations=group.array(names.LATTICE_TRANSLATIONS),
         n_repeated_molecules=int(group.attributes[names.N_REPEATED_MOLECULES]),  # type: ignore[arg-type]
+        orbit=group.attributes.get(names.ORBIT),  # type: ignore[arg-type]
+        multiplicity=group.attributes.get(names.MULTIPLICITY),  # type: ignore[arg-type]
     )
     return ClusterSet(cluster=cluster, configurations=to_structure(group[names.CLUSTER_OF_MOLECULES]))
 

@@ -48,6 +48,7 @@ class EntryOrigin:
 
     source: what is known about the frame: MD step and time, or q-point, mode, frequency and amplitude.
     molecule_indices, translations: the molecules of a cluster; empty for periodic frames.
+    orbit, multiplicity: of the cluster in the reference crystal.
     provenance: by path, the attributes of every group around the entry, of the frames and molecules it was made
         from, and of the force constants of phonon frames.
     """
@@ -58,6 +59,8 @@ class EntryOrigin:
     source: Mapping[str, Any]
     n_molecules: int | None = None
     n_repeated_molecules: int | None = None
+    orbit: str | None = None
+    multiplicity: int | None = None
     molecule_indices: tuple[int, ...] = ()
     translations: tuple[tuple[int, ...], ...] = ()
     provenance: Mapping[str, Mapping[str, Attribute]] = field(default_factory=dict)
@@ -128,6 +131,8 @@ def _molecules_of(group: Group) -> dict[str, Any]:
     return {
         "n_molecules": group.attributes[names.N_MOLECULES],
         "n_repeated_molecules": group.attributes[names.N_REPEATED_MOLECULES],
+        "orbit": group.attributes.get(names.ORBIT),
+        "multiplicity": group.attributes.get(names.MULTIPLICITY),
         "molecule_indices": tuple(group.array(names.MOLECULE_INDICES).tolist()),
         "translations": tuple(tuple(row) for row in group.array(names.LATTICE_TRANSLATIONS).tolist()),
     }
@@ -175,7 +180,7 @@ def _has_frames(group: Group) -> bool:
     return names.POSITIONS in group.datasets or names.CLUSTER_OF_MOLECULES in group.groups
 
 
-def _cluster_path_order(path: str) -> tuple[str, tuple[str, float]]:
+def _cluster_path_order(path: str) -> tuple[str, tuple[str, float, int]]:
     parent, _, key = path.rpartition("/")
     return parent, cluster_order(key)
 

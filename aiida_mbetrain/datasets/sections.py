@@ -95,10 +95,11 @@ def _get_molecules(group: Group) -> Molecules | None:
     return Molecules(crystal=crystal, frames=frames, clusters=clusters)
 
 
-def cluster_order(key: str) -> tuple[str, float]:
-    """Sorts ``n=2`` before ``n=10``."""
-    rule, _, value = key.partition("=")
-    return rule, float(value)
+def cluster_order(key: str) -> tuple[str, float, int]:
+    """Sorts ``n=2`` before ``n=2,c=2`` before ``n=10``."""
+    base, _, index = key.partition(",c=")
+    rule, _, value = base.partition("=")
+    return rule, float(value), int(index or 1)
 
 
 def _from_md(section: MDSection) -> Group:

@@ -8,53 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.bond_checks import bonds_intact
+from aiida_mbetrain.science.cluster_sampling import further_clusters, with_center
 from aiida_mbetrain.science.configurations import Configurations, IntArray
 from aiida_mbetrain.science.errors import BrokenMolecules
-from aiida_mbetrain.science.lattice_images import (
-    EQUAL_DISTANCE,
-    Images,
-    atom_distance_bounds,
-    images_within,
-    nearest_images,
-    ranking,
-)
+from aiida_mbetrain.science.lattice_images import EQUAL_DISTANCE, Images, nearest_images
 from aiida_mbetrain.science.molecular_crystal import MolecularCrystal
+from aiida_mbetrain.science.neighbors import MEASURES, nearest_neighbors, neighbors_within
+from aiida_mbetrain.science.orbits import MoleculeSymmetry
 from aiida_mbetrain.science.unwrapping import unwrap_molecules
 from aiida_mbetrain.settings import FiniteSubsystemFilter
-
-Measure = Literal["center_of_mass", "closest_contact", "farthest_contact"]
-"""Distance of two molecules: of centres of mass, smallest interatomic, largest interatomic."""
-
-MEASURES: dict[str, Measure] = {
-    "closest_to_central_molecule": "center_of_mass",
-    "closest_contact_to_central_molecule": "closest_contact",
-    "max_min_distance_to_central_molecule": "closest_contact",
-    "max_max_distance_to_central_molecule": "farthest_contact",
-}
-"""The measure of each rule that has a central molecule."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
     """K molecules of the infinite crystal, in the order in which their atoms follow one another.
 
-    key: the dataset's name of the group, ``n=3`` or ``r=6.50``.
+    key: the dataset's name of the group, ``n=3`` or ``r=6.50``; further clusters of a size are ``n=3,c=2``, ...
     molecule_indices: (K,), molecules of the reference crystal; the central one first, then by distance.
     translations: (K, 3), lattice translations relative to the whole reference molecules.
     n_repeated_molecules: members that are a periodic image of an earlier member; above 0 the supercell is too
         small to hold the cluster, and the motion of its molecules is correlated.
+    orbit: names the symmetry orbit of the reference's cluster, see :class:`~.orbits.Orbit`.
+    multiplicity: clusters of this orbit that contain the first molecule.
+        Both are None for clusters that were made before there were orbits.
     """
 
     key: str
     molecule_indices: IntArray
     translations: IntArray
     n_repeated_molecules: int
+    orbit: str | None = None
+    multiplicity: int | None = None
 
     @property
     def n_molecules(self) -> int:
@@ -63,12 +53,14 @@ class Cluster:
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Flat arrays for npz files and ArrayData nodes."""
-        return {
+        arrays = {
             "key": np.array(self.key),
             "molecule_indices": self.molecule_indices,
             "translations": self.translations,
             "n_repeated_molecules": np.array(self.n_repeated_molecules),
         }
+        symmetry = {"orbit": self.orbit, "multiplicity": self.multiplicity}
+        return arrays | {name: np.array(value) for name, value in symmetry.items() if value is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
@@ -78,6 +70,8 @@ class Cluster:
             molecule_indices=np.asarray(arrays["molecule_indices"], dtype=np.int64),
             translations=np.asarray(arrays["translations"], dtype=np.int64),
             n_repeated_molecules=int(arrays["n_repeated_molecules"]),
+            orbit=str(arrays["orbit"]) if "orbit" in arrays else None,
+            multiplicity=int(arrays["multiplicity"]) if "multiplicity" in arrays else None,
         )
 
 
@@ -115,34 +109,39 @@ class WholeFrames:
 
 
 def select_clusters(crystal: MolecularCrystal, rule: FiniteSubsystemFilter) -> list[Cluster]:
-    """The clusters that a rule picks from the reference crystal, one per number or distance, ascending.
+    """The clusters that a rule picks from the reference crystal, ascending in number or distance.
 
     Rules that count take the molecules with the smallest distance; rules that measure take all molecules with a
     distance strictly below the cutoff.  Distances that agree to 1e-6 Å are equal: they are ordered by molecule
     index, then translation, and one that equals the cutoff is outside.  The central molecule is always the first
     member.  ``closest_to_center_of_mass`` counts from the centre of mass of the reference's whole molecules,
-    whose own centres of mass lie inside the cell.
+    whose own centres of mass lie inside the cell.  With ``clusters_per_size`` above 1 each of these clusters is
+    followed by others of its size, see :func:`~.cluster_sampling.further_clusters`.
     """
+    symmetry = MoleculeSymmetry.of(crystal, symprec=rule.symmetry_tolerance)
+    selected = []
+    for base, size, first in _first_clusters(crystal, rule):
+        members = [first, *further_clusters(crystal, symmetry, rule, size, first)]
+        selected += [_cluster(cluster_key(base, i), images, symmetry) for i, images in enumerate(members, start=1)]
+    return selected
+
+
+def cluster_key(base: str, index: int) -> str:
+    """``n=3`` for the first cluster of a size, ``n=3,c=2`` for the second."""
+    return base if index == 1 else f"{base},c={index}"
+
+
+def _first_clusters(crystal: MolecularCrystal, rule: FiniteSubsystemFilter) -> list[tuple[str, float, Images]]:
+    """Key, number or distance, and members of the rule's own clusters."""
     if rule.counts_molecules:
         assert rule.n_molecules is not None
         images = _closest(crystal, rule.selection_rule, max(rule.n_molecules))
-        return [_cluster(f"n={n}", images.select(slice(n))) for n in rule.n_molecules]
+        return [(f"n={n}", n, images.select(slice(n))) for n in rule.n_molecules]
     assert rule.distances is not None
-    images = neighbors_within(
-        crystal, crystal.central_molecule_index, max(rule.distances), measure=MEASURES[rule.selection_rule]
-    )
-    return [_cluster(f"r={d:.2f}", _with_central(crystal, images, d)) for d in rule.distances]
-
-
-def neighbors_within(crystal: MolecularCrystal, molecule: int, cutoff: float, *, measure: Measure) -> Images:
-    """Every image of every molecule, that one itself left out, at less than ``cutoff`` (Å), nearest first.
-
-    The sphere of centres of mass that is searched is complete for the measure: the smallest interatomic distance
-    is at least the distance of centres of mass less both molecules' radii, the largest at least that distance.
-    """
-    radius = cutoff + (_largest_contact_margin(crystal, molecule) if measure == "closest_contact" else 0.0)
-    images = _other_images(crystal, molecule, radius, measure)
-    return images.select(images.distances < cutoff - EQUAL_DISTANCE)
+    central, measure = crystal.central_molecule_index, MEASURES[rule.selection_rule]
+    images = neighbors_within(crystal, central, max(rule.distances), measure=measure)
+    within = {d: images.select(images.distances < d - EQUAL_DISTANCE) for d in rule.distances}
+    return [(f"r={d:.2f}", d, with_center(central, inside)) for d, inside in within.items()]
 
 
 def extract_clusters(
@@ -209,48 +208,11 @@ def _closest(crystal: MolecularCrystal, rule: str, count: int) -> Images:
         masses = crystal.reference.masses
         center = masses @ crystal.positions / masses.sum()
         return nearest_images(crystal.cell, crystal.centers_of_mass, center, count).select(slice(count))
-    central, measure = crystal.central_molecule_index, MEASURES[rule]
-    margin = _largest_contact_margin(crystal, central) if measure == "closest_contact" else 0.0
-    # A first guess from the density, grown until the members lie inside by more than the margin: then no image
-    # outside the sphere can be closer.
-    radius = (0.75 / np.pi * crystal.volume_per_molecule * count) ** (1 / 3)
-    while True:
-        images = _other_images(crystal, central, radius, measure)
-        if np.count_nonzero(images.distances < radius - margin - 2 * EQUAL_DISTANCE) >= count - 1:
-            return _prepend(central, images.select(slice(count - 1)))
-        radius *= 1.3
+    central = crystal.central_molecule_index
+    return with_center(central, nearest_neighbors(crystal, central, count - 1, measure=MEASURES[rule]))
 
 
-def _other_images(crystal: MolecularCrystal, molecule: int, radius: float, measure: Measure) -> Images:
-    """Images with centres of mass within ``radius`` of the molecule's, itself left out, ordered by the measure."""
-    centers = crystal.centers_of_mass
-    images = images_within(crystal.cell, centers, centers[molecule], radius)
-    images = images.select((images.indices != molecule) | images.translations.any(axis=1))
-    if measure != "center_of_mass":
-        bounds = atom_distance_bounds(
-            crystal.positions, crystal.molecules, crystal.molecules[molecule], images, crystal.cell
-        )
-        images = Images(images.indices, images.translations, bounds[0 if measure == "closest_contact" else 1])
-    return images.select(ranking(images))
-
-
-def _largest_contact_margin(crystal: MolecularCrystal, molecule: int) -> float:
-    """Most by which the smallest interatomic distance to a molecule can fall below that of centres of mass, Å."""
-    return float(crystal.radii[molecule] + crystal.radii.max())
-
-
-def _with_central(crystal: MolecularCrystal, images: Images, cutoff: float) -> Images:
-    return _prepend(crystal.central_molecule_index, images.select(images.distances < cutoff - EQUAL_DISTANCE))
-
-
-def _prepend(molecule: int, images: Images) -> Images:
-    return Images(
-        np.concatenate([[molecule], images.indices]),
-        np.concatenate([np.zeros((1, 3), dtype=np.int64), images.translations]),
-        np.concatenate([[0.0], images.distances]),
-    )
-
-
-def _cluster(key: str, images: Images) -> Cluster:
+def _cluster(key: str, images: Images, symmetry: MoleculeSymmetry) -> Cluster:
     repeated = len(images) - len(np.unique(images.indices))
-    return Cluster(key, images.indices, images.translations, n_repeated_molecules=repeated)
+    orbit = symmetry.orbit(images.indices, images.translations)
+    return Cluster(key, images.indices, images.translations, repeated, orbit.id, orbit.multiplicity)

@@ -38,12 +38,10 @@ class SpaceGroup:
     @classmethod
     def of(cls, structure: Configurations, *, symprec: float = 1e-5) -> Self:
         """The space group of the first frame within a tolerance (Å); raises InvalidStructure."""
-        if structure.cells is None:
-            raise InvalidStructure("A finite structure has no space group: give a periodic crystal.")
+        dataset = find_symmetry(structure, symprec=symprec)
+        assert structure.cells is not None
         cell = structure.cells[0]
         fractional = structure.positions[0] @ np.linalg.inv(cell)
-        crystal: Any = (cell, fractional, structure.numbers)
-        dataset = _dataset(crystal, symprec)
         rotations = np.asarray(dataset.rotations, dtype=np.int64)
         translations = np.asarray(dataset.translations, dtype=float)
         images = _images(rotations, translations, fractional, cell, structure.numbers)
@@ -82,7 +80,12 @@ class SpaceGroup:
         return np.argsort(self.images, axis=1)
 
 
-def _dataset(crystal: Any, symprec: float) -> Any:
+def find_symmetry(structure: Configurations, *, symprec: float) -> Any:
+    """spglib's symmetry dataset of the first frame within a tolerance (Å); raises InvalidStructure."""
+    if structure.cells is None:
+        raise InvalidStructure("A finite structure has no space group: give a periodic crystal.")
+    cell = structure.cells[0]
+    crystal: Any = (cell, structure.positions[0] @ np.linalg.inv(cell), structure.numbers)
     try:
         dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
     except SPGLIB_ERROR as error:
