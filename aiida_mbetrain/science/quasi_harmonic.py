@@ -6,9 +6,9 @@ three translations at Γ and modes without a real frequency; how many of the lat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import units
@@ -71,9 +71,33 @@ class HarmonicThermodynamics:
             "optical_freq_min_THz": np.full(n, self.optical_freq_min_THz),
             "acoustic_freqs_real": np.full(n, self.acoustic_freqs_real),
             "optical_freqs_real": np.full(n, self.optical_freqs_real),
+            "n_modes": np.full(n, self.n_modes),
             "n_imaginary_modes": np.full(n, self.n_imaginary),
+            "n_left_out_modes": np.full(n, self.n_left_out),
             "q_mesh": np.tile(self.mesh, (n, 1)),
         }
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, NDArray]) -> Self:
+        """The inverse of :meth:`columns`."""
+        a, b, c = (int(n) for n in columns["q_mesh"][0])
+        return cls(
+            temperatures_K=columns["temperature_K"],
+            free_energies=columns["F_vib_kJ_per_mol"],
+            energies=columns["E_vib_kJ_per_mol"],
+            zero_point_energy=float(columns["ZPE_kJ_per_mol"][0]),
+            entropies=columns["S_vib_J_per_K_mol"],
+            heat_capacities=columns["C_V_vib_J_per_K_mol"],
+            n_atoms=int(columns["n_atoms_unit_cell"][0]),
+            mesh=(a, b, c),
+            n_modes=int(columns["n_modes"][0]),
+            n_imaginary=int(columns["n_imaginary_modes"][0]),
+            n_left_out=int(columns["n_left_out_modes"][0]),
+            acoustic_freq_min_THz=float(columns["acoustic_freq_min_THz"][0]),
+            optical_freq_min_THz=float(columns["optical_freq_min_THz"][0]),
+            acoustic_freqs_real=bool(columns["acoustic_freqs_real"][0]),
+            optical_freqs_real=bool(columns["optical_freqs_real"][0]),
+        )
 
 
 def harmonic_thermodynamics(

@@ -52,7 +52,8 @@ class Job:
 def relaxation(job: Job) -> dict[str, Any]:
     """structure -> relaxed (one frame with energy, forces, stress) and facts about the way there."""
     potential = ReplayedPotential(job.potential, Savings(job, "relaxation"))
-    result = relax(job.inputs["structure"], potential, FreeEnergy(**job.settings), report=job.report)
+    settings = FreeEnergy(**job.settings)
+    result = relax(job.inputs["structure"], potential, settings, pressure_GPa=settings.pressure_GPa, report=job.report)
     facts = {
         "label": result.label,
         "algorithm": result.algorithm,

@@ -7,6 +7,7 @@ relaxation, force constants and harmonic thermodynamics of each, one :class:`Sam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -81,17 +82,55 @@ class SampledVolume:
         )
 
 
+def check_thermal_expansion(settings: FreeEnergy) -> None:
+    """Raise InvalidSettings where the settings cannot lead to an equation of state, before anything is computed."""
+    if settings.relax_input_cell == "only_atoms":
+        raise InvalidSettings(
+            "FreeEnergy.relax_input_cell = 'only_atoms' with thermal_expansion = True: the cell has to relax at every "
+            "volume. Take 'constant_volume' or 'full', or set thermal_expansion to False."
+        )
+    points, field = settings.eos_points, f"FreeEnergy.{settings.eos_sampling}_range"
+    if len({f"{point:.4f}" for point in points}) < max(N_PARAMETERS, len(points)):
+        raise InvalidSettings(
+            f"{field} = {list(points)}: an equation of state has {N_PARAMETERS} parameters, give at least as many "
+            "values, all different in the first four decimals."
+        )
+    if settings.eos_sampling == "volume" and not 0 < min(points) <= max(points) < np.inf:
+        raise InvalidSettings(f"{field} = {list(points)}: give ratios V/V0 above 0.")
+    if len({f"{temperature:.2f}" for temperature in settings.temperatures_K}) < len(settings.temperatures_K):
+        raise InvalidSettings(
+            f"FreeEnergy.temperatures_K = {list(settings.temperatures_K)}: they name the crystals eq:T=D.DD, so they "
+            "must differ in the first two decimals."
+        )
+
+
+def sampled_labels(settings: FreeEnergy) -> list[str]:
+    """Names of the sampled crystals in the order of ``eos_points``; none without thermal expansion."""
+    label = volume_label if settings.eos_sampling == "volume" else pressure_label
+    return [label(point) for point in settings.eos_points] if settings.thermal_expansion else []
+
+
+def equilibrium_labels(settings: FreeEnergy) -> list[str]:
+    """Names of the crystals at equilibrium, by temperature; none without thermal expansion."""
+    return [equilibrium_label(t) for t in settings.temperatures_K] if settings.thermal_expansion else []
+
+
+def filtered_by(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space_group: str) -> list[str]:
+    """Per volume the filter of the settings that removes it, "" where none does; space_group: the reference's."""
+    filters = {
+        "filter_out_imaginary_acoustic": lambda sample: not sample.thermodynamics.acoustic_freqs_real,
+        "filter_out_imaginary_optical": lambda sample: not sample.thermodynamics.optical_freqs_real,
+        "filter_out_broken_symmetry": lambda sample: sample.space_group != space_group,
+    }
+    return [
+        next((name for name, removes in filters.items() if getattr(settings, name) and removes(sample)), "")
+        for sample in samples
+    ]
+
+
 def usable_volumes(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space_group: str) -> BoolArray:
     """Which volumes the filters of the settings leave in; space_group is the reference's symbol."""
-    keep = np.ones(len(samples), dtype=bool)
-    for i, sample in enumerate(samples):
-        found = sample.thermodynamics
-        keep[i] = not (
-            (settings.filter_out_imaginary_acoustic and not found.acoustic_freqs_real)
-            or (settings.filter_out_imaginary_optical and not found.optical_freqs_real)
-            or (settings.filter_out_broken_symmetry and sample.space_group != space_group)
-        )
-    return keep
+    return np.array([not name for name in filtered_by(samples, settings, space_group=space_group)], dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +144,7 @@ class ThermalExpansion:
     expansion_coefficients: (1/V) dV/dT by finite differences over the temperatures, (T,), 1/K.
     bracketed: whether the minimum lies between sampled volumes, (T,).
     rmse: deviation of the sampled points from the fit, (T,), kJ/mol.
+    fitted_volumes: minimum of the fit, bracketed or not; nan where it has none, (T,), Å³.
     used: which of the n samples entered the fits, (n,).
     sampled_volumes (m,), sampled_free_energies (T, m): the points of the fits, Å³ and kJ/mol, pressure-volume
         work included.
@@ -120,6 +160,7 @@ class ThermalExpansion:
     expansion_coefficients: FloatArray
     bracketed: BoolArray
     rmse: FloatArray
+    fitted_volumes: FloatArray
     used: BoolArray
     sampled_volumes: FloatArray
     sampled_free_energies: FloatArray
@@ -138,6 +179,7 @@ class ThermalExpansion:
             "expansion_coefficient_per_K": self.expansion_coefficients,
             "bracketed": self.bracketed,
             "rmse_kJ_per_mol": self.rmse,
+            "V_fit_A3": self.fitted_volumes,
         }
 
 
@@ -156,12 +198,14 @@ def thermal_expansion(
     Raises NotEnoughVolumes when the filters leave fewer than four, NoEquilibriumVolume when no temperature has a
     minimum that may be used.
     """
-    used = usable_volumes(samples, settings, space_group=space_group)
+    removed = filtered_by(samples, settings, space_group=space_group)
+    used = np.array([not name for name in removed], dtype=bool)
     kept = [sample for sample, keep in zip(samples, used, strict=True) if keep]
     if len(kept) < N_PARAMETERS:
+        by = ", ".join(f"{name} removes {count}" for name, count in Counter(filter(None, removed)).items())
         raise NotEnoughVolumes(
-            f"The filters leave {len(kept)} of {len(samples)} volumes, an equation of state needs {N_PARAMETERS}: "
-            "sample more volumes, or let through imaginary modes or broken symmetry."
+            f"{len(kept)} of {len(samples)} computed volumes are left, an equation of state needs {N_PARAMETERS}"
+            f"{f' ({by})' if by else ''}: sample more volumes, or set such a filter to False."
         )
     kept.sort(key=lambda sample: sample.volume)
     temperatures = _common_temperatures(kept)
@@ -178,8 +222,7 @@ def thermal_expansion(
     if np.isnan(equilibrium).all():
         raise NoEquilibriumVolume(
             f"At no temperature from {temperatures[0]} to {temperatures[-1]} K does the free energy have a minimum "
-            f"between {volumes[0]:.2f} and {volumes[-1]:.2f} Å³: extend volume_range or pressure_range, or set "
-            "filter_out_extrapolated_minimum to False."
+            f"between {volumes[0]:.2f} and {volumes[-1]:.2f} Å³: {bracketing_advice(volumes, rows[0].fitted_volume)}"
         )
     return ThermalExpansion(
         temperatures_K=temperatures,
@@ -191,11 +234,28 @@ def thermal_expansion(
         expansion_coefficients=_expansion_coefficients(temperatures, equilibrium),
         bracketed=np.array([row.bracketed for row in rows]),
         rmse=np.array([row.rmse for row in rows]) / KJ_PER_MOL,
+        fitted_volumes=np.array([row.fitted_volume for row in rows]),
         used=used,
         sampled_volumes=volumes,
         sampled_free_energies=(static + vibrational + work) / KJ_PER_MOL,
         curve_volumes=curve,
         curve_free_energies=np.array([row.curve for row in rows]) / KJ_PER_MOL,
+    )
+
+
+def bracketing_advice(volumes: FloatArray, fitted_volume: float) -> str:
+    """Where to sample so that the minimum lies inside; fitted_volume: of the extrapolated fit, nan if it has none.
+
+    volumes: sampled, ascending, Å³.
+    """
+    if not np.isfinite(fitted_volume):
+        return "the fit has no minimum at all; sample on both sides of it, in volume_range or pressure_range."
+    below = fitted_volume < volumes[0]
+    edge, end = (volumes[0], "smallest") if below else (volumes[-1], "largest")
+    factor = (fitted_volume + (fitted_volume - edge) * 0.25) / edge
+    return (
+        f"the fit extrapolates it to {fitted_volume:.2f} Å³; extend volume_range to {factor:.3f} times its {end} "
+        "volume or pressure_range likewise, or set filter_out_extrapolated_minimum to False."
     )
 
 
@@ -217,6 +277,7 @@ class _Equilibrium:
     thermal_pressure: float
     bracketed: bool
     rmse: float
+    fitted_volume: float
     curve: FloatArray
 
     @classmethod
@@ -234,11 +295,11 @@ class _Equilibrium:
         try:
             fit = fit_equation_of_state(volumes, total, form=form)
         except NoEquilibriumVolume:
-            return cls(nan, nan, nan, nan, nan, False, nan, np.full(len(curve), nan))
+            return cls(nan, nan, nan, nan, nan, False, nan, nan, np.full(len(curve), nan))
         volume, energies = fit.volume_0, fit.energy(curve)
         bracketed = bool(volumes[0] < volume < volumes[-1])
         if not bracketed and settings.filter_out_extrapolated_minimum:
-            return cls(nan, nan, nan, nan, nan, False, fit.rmse, energies)
+            return cls(nan, nan, nan, nan, nan, False, fit.rmse, volume, energies)
         slope = Polynomial.fit(volumes, vibrational, min(3, len(volumes) - 1)).deriv()
         return cls(
             volume=volume,
@@ -248,6 +309,7 @@ class _Equilibrium:
             thermal_pressure=float(slope(volume)),
             bracketed=bracketed,
             rmse=fit.rmse,
+            fitted_volume=volume,
             curve=energies,
         )
 

@@ -1,112 +1,193 @@
-"""Relaxation, force constants and what follows from them."""
+"""Harmonic properties of a crystal and, with thermal expansion, of its volumes and its equilibrium at temperatures."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext
+from aiida.engine import ExitCode, ProcessSpec, if_
 
-from aiida_mbetrain.calculations.functions.force_constants import phonon_bands, thermodynamics
-from aiida_mbetrain.data.force_constants import ForceConstantsData
-from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.calculations.functions.thermal_expansion import (
+    link_label,
+    sampled_structures,
+    thermal_expansion,
+)
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.science.errors import MbetrainError
-from aiida_mbetrain.science.supercells import phonon_supercell_matrix
+from aiida_mbetrain.science.thermal_expansion import (
+    bracketing_advice,
+    check_thermal_expansion,
+    equilibrium_labels,
+    sampled_labels,
+)
 from aiida_mbetrain.settings import FreeEnergy
-from aiida_mbetrain.workflows.heavy import define_heavy_stages
+from aiida_mbetrain.workflows.harmonic_crystal import HarmonicCrystalWorkChain
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
+from aiida_mbetrain.workflows.stage import validator_of
+
+SAMPLE_NODES = ("relaxed", "relaxation", "thermodynamics")
 
 
 def validate_settings(node: orm.Dict | None, context: Any) -> str | None:
-    """FreeEnergy, without what this version does not do."""
+    """FreeEnergy, with settings that can lead to an equation of state where one is asked for."""
     message = validator_of(FreeEnergy)(node, context)
-    if message is None and node is not None and FreeEnergy(**node.get_dict()).thermal_expansion:
-        return (
-            "FreeEnergy.thermal_expansion = True is not available in this version: "
-            "set thermal_expansion to False for harmonic force constants."
-        )
-    return message
+    if message is not None or node is None:
+        return message
+    settings = FreeEnergy(**node.get_dict())
+    try:
+        if settings.thermal_expansion:
+            check_thermal_expansion(settings)
+    except MbetrainError as error:
+        return error.message
+    return None
 
 
-class QuasiHarmonicWorkChain(ProtocolMixin, StageWorkChain):
-    """Relax a crystal and compute its force constants, phonon bands and harmonic thermodynamics."""
+class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
+    """The harmonic crystal and, with thermal expansion, its equation of state.
+
+    Every sampled volume (or pressure) and every equilibrium volume is a HarmonicCrystalWorkChain of its own; those
+    that do not depend on one another run at the same time in a daemon.
+    """
 
     protocol_section = "quasi_harmonic"
-    heavy_stages = ("relaxation", "force_constants")
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
         """Ports, outline, outputs."""
         super().define(spec)
-        spec.input("structure", valid_type=orm.StructureData, help="The crystal, not relaxed.")
-        spec.input(
-            "settings",
-            valid_type=orm.Dict,
-            default=lambda: orm.Dict(FreeEnergy(thermal_expansion=False).to_dict()),
-            validator=validate_settings,
-            help="The settings class FreeEnergy.",
-        )
-        define_heavy_stages(spec, *cls.heavy_stages)
+        spec.inputs["settings"].validator = validate_settings
         spec.outline(
             cls.setup,
-            cls.run_relaxation,
-            cls.inspect_relaxation,
-            cls.run_force_constants,
-            cls.inspect_force_constants,
-            cls.derive_harmonic_properties,
+            *cls.harmonic_steps(),
+            if_(cls.should_expand)(
+                cls.run_volumes,
+                cls.inspect_volumes,
+                cls.fit_equation_of_state,
+                cls.run_equilibrium,
+                cls.inspect_equilibrium,
+            ),
             cls.results,
         )
-        spec.output("structure", valid_type=orm.StructureData, help="The relaxed crystal.")
-        spec.output("relaxed", valid_type=orm.TrajectoryData, help="The same with energy, forces and stress.")
-        spec.output("relaxation", valid_type=orm.Dict, help="Steps, residual force and stress, space groups.")
-        spec.output("force_constants", valid_type=ForceConstantsData)
-        spec.output("phonon_bands", valid_type=orm.BandsData)
-        spec.output("thermodynamics", valid_type=TableData, help="Harmonic, at the relaxed volume.")
+        spec.output("equilibrium", valid_type=TableData, required=False, help="V, F, bulk modulus ... per temperature.")
+        spec.output("equation_of_state", valid_type=TableData, required=False, help="Sampled F(V, T) and the fits.")
+        spec.output("samples", valid_type=orm.Dict, required=False, help="Which volumes entered the fits, and why not.")
+        for namespace, what in (("volumes", "every sampled volume"), ("equilibrium_crystals", "every V(T)")):
+            spec.output_namespace(namespace, dynamic=True, required=False, help=f"The harmonic crystal at {what}.")
 
-    def setup(self) -> ExitCode | None:
-        """Refuse what the model or the atom limit cannot do, before the relaxation is paid for."""
-        settings = FreeEnergy(**self.inputs.settings.get_dict())
-        try:
-            check_elements(self.inputs.structure, self.inputs.model)
-            phonon_supercell_matrix(structure_to_configurations(self.inputs.structure), settings)
-        except MbetrainError as error:
-            return self.refuse(error)
+    def should_expand(self) -> bool:
+        """Whether an equation of state is asked for."""
+        self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
+        return self.ctx.settings.thermal_expansion
+
+    def run_volumes(self) -> ExitCode | None:
+        """The crystal at every sampled volume, or under every sampled pressure; in the reference's supercell."""
+        settings = self.ctx.settings
+        reference = self.ctx.force_constants.outputs.force_constants
+        self.ctx.one_crystal = {
+            "thermal_expansion": False,
+            "relax_input_cell": "constant_volume",
+            "supercell_matrix": reference.get_array("supercell_matrix").T.tolist(),
+        }
+        node = self.call(
+            sampled_structures, "sampled_structures", force_constants=reference, settings=self.inputs.settings
+        )
+        if not node.is_finished_ok:
+            return self.failed(node)
+        shared = self._settings_of_one()
+        for label, point in zip(sampled_labels(settings), settings.eos_points, strict=True):
+            name = link_label(label)
+            if settings.eos_sampling == "pressure":
+                shared = self._settings_of_one(relax_input_cell="full", pressure_GPa=settings.pressure_GPa + point)
+            self._launch_crystal(name, node.outputs[name], shared)
         return None
 
-    def run_relaxation(self) -> ToContext | None:
-        """Relax the input structure."""
-        return self.compute("relaxation", structure=self.inputs.structure, settings=self.inputs.settings)
+    def inspect_volumes(self) -> None:
+        """Report and leave out the volumes that failed; whether enough are left the fit decides."""
+        self.ctx.volumes, self.ctx.failures = {}, {}
+        for label in sampled_labels(self.ctx.settings):
+            node = self.ctx[link_label(label)]
+            if node.is_finished_ok:
+                self.ctx.volumes[link_label(label)] = dict(_outputs(node))
+            else:
+                self.failed(node)
+                reason = f"<{node.pk}> [{node.exit_status}] {node.exit_message}"
+                self.ctx.failures[link_label(label)] = {"label": label, "used": False, "removed_by": reason}
 
-    def inspect_relaxation(self) -> ExitCode | None:
-        """Stop where the relaxation failed."""
-        return self.failed(self.ctx.relaxation)
-
-    def run_force_constants(self) -> ToContext | None:
-        """Finite displacements of the relaxed crystal."""
-        return self.compute(
-            "force_constants", structure=self.ctx.relaxation.outputs.structure, settings=self.inputs.settings
+    def fit_equation_of_state(self) -> ExitCode | None:
+        """Equilibrium volumes; temperatures without one are reported."""
+        self.ctx.expansion = self.call(
+            thermal_expansion,
+            "thermal_expansion",
+            force_constants=self.ctx.force_constants.outputs.force_constants,
+            relaxation=self.ctx.relaxation.outputs.summary,
+            settings=self.inputs.settings,
+            failures=orm.Dict(self.ctx.failures),
+            **{name: {key: nodes[key] for key in SAMPLE_NODES} for name, nodes in self.ctx.volumes.items()},
         )
+        if self.ctx.expansion.is_finished_ok:
+            self._report_fit()
+        return self.failed(self.ctx.expansion)
 
-    def inspect_force_constants(self) -> ExitCode | None:
-        """Stop where the force constants failed; report imaginary modes."""
-        return self.failed(self.ctx.force_constants)
+    def _report_fit(self) -> None:
+        outputs = self.ctx.expansion.outputs
+        for facts in outputs.samples.get_dict().values():
+            if not facts["used"]:
+                self.report(f"{facts['label']} is left out of the fits: {facts['removed_by']}")
+        table, volumes = outputs.equilibrium.to_science(), outputs.curves.get_array("sampled_volumes")
+        for temperature, bracketed, fitted in zip(
+            table["temperature_K"], table["bracketed"], table["V_fit_A3"], strict=True
+        ):
+            if not bracketed:
+                self.report(
+                    f"at {temperature} K the free energy has no minimum between {volumes[0]:.2f} and "
+                    f"{volumes[-1]:.2f} Å³: {bracketing_advice(volumes, fitted)}"
+                )
 
-    def derive_harmonic_properties(self) -> ExitCode | None:
-        """Bands and thermodynamics."""
-        node = self.ctx.force_constants.outputs.force_constants
-        self.ctx.bands = self.call(phonon_bands, "phonon_bands", force_constants=node)
-        self.ctx.thermodynamics = self.call(
-            thermodynamics, "thermodynamics", force_constants=node, settings=self.inputs.settings
-        )
-        return self.failed(self.ctx.bands) or self.failed(self.ctx.thermodynamics)
+    def run_equilibrium(self) -> None:
+        """The crystal at V(T), for every temperature that has one."""
+        for temperature, label in zip(
+            self.ctx.settings.temperatures_K, equilibrium_labels(self.ctx.settings), strict=True
+        ):
+            name = link_label(label)
+            if name in self.ctx.expansion.outputs.structures:
+                settings = self._settings_of_one(temperatures_K=[temperature])
+                self._launch_crystal(name, self.ctx.expansion.outputs.structures[name], settings)
+
+    def inspect_equilibrium(self) -> ExitCode | None:
+        """Stop where one of them failed."""
+        self.ctx.equilibrium = {}
+        for name in self.ctx.expansion.outputs.structures:
+            if not self.ctx[name].is_finished_ok:
+                return self.failed(self.ctx[name])
+            self.ctx.equilibrium[name] = dict(_outputs(self.ctx[name]))
+        return None
 
     def results(self) -> None:
         """Hand out the nodes."""
-        self.out("structure", self.ctx.relaxation.outputs.structure)
-        self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
-        self.out("relaxation", self.ctx.relaxation.outputs.summary)
-        self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
-        self.out("phonon_bands", self.ctx.bands.outputs.result)
-        self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)
+        super().results()
+        if not self.ctx.settings.thermal_expansion:
+            return
+        self.out("equilibrium", self.ctx.expansion.outputs.equilibrium)
+        self.out("equation_of_state", self.ctx.expansion.outputs.curves)
+        self.out("samples", self.ctx.expansion.outputs.samples)
+        self.out("volumes", self.ctx.volumes)
+        self.out("equilibrium_crystals", self.ctx.equilibrium)
+
+    def _settings_of_one(self, **changes: Any) -> orm.Dict:
+        """The settings of a crystal among several."""
+        return orm.Dict(self.ctx.settings.to_dict() | self.ctx.one_crystal | changes)
+
+    def _launch_crystal(self, name: str, structure: orm.StructureData, settings: orm.Dict) -> None:
+        ports = set(HarmonicCrystalWorkChain.spec().inputs) & set(self.inputs) - {"metadata"}
+        inputs: Mapping[str, Any] = {port: self.inputs[port] for port in ports}
+        started = self.launch(
+            HarmonicCrystalWorkChain, name, **(inputs | {"structure": structure, "settings": settings})
+        )
+        if started is not None:
+            self.to_context(**started)
+
+
+def _outputs(node: orm.WorkChainNode) -> Iterator[tuple[str, orm.Data]]:
+    for link in node.base.links.get_outgoing(node_class=orm.Data).all():
+        yield link.link_label, link.node

@@ -1,0 +1,113 @@
+"""The crystals of a quasi-harmonic calculation, and the equilibrium volumes that follow from them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mbetrain.calculations.functions.shared import exit_codes
+from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.force_constants import ForceConstantsData
+from aiida_mbetrain.data.structures import structure_from_configurations
+from aiida_mbetrain.science import thermal_expansion as science
+from aiida_mbetrain.science.errors import NotEnoughVolumes
+from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics
+from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.settings import FreeEnergy
+
+CURVES = (
+    "temperatures_K",
+    "sampled_volumes",
+    "sampled_free_energies",
+    "curve_volumes",
+    "curve_free_energies",
+    "volumes",
+    "free_energies",
+)
+
+
+def link_label(label: str) -> str:
+    """Link label of a crystal: ``crystal[eos:p_thermal=-0.2000]`` -> ``p_thermal_minus_0_2000``."""
+    name = re.sub(r"^\w+\[\w+:|\]$", "", label)
+    return re.sub(r"\W", "_", name.replace("-", "minus_"))
+
+
+@calcfunction
+@exit_codes
+def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
+    """Where the relaxation of every sampled crystal starts: the reference's primitive cell, scaled to the volumes."""
+    primitive = force_constants.to_science().primitive
+    wanted = FreeEnergy(**settings.get_dict())
+    ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
+    return {
+        link_label(label): structure_from_configurations(science.strained_structure(primitive, ratio))
+        for label, ratio in zip(science.sampled_labels(wanted), ratios, strict=True)
+    }
+
+
+@calcfunction
+@exit_codes
+def thermal_expansion(
+    force_constants: ForceConstantsData, relaxation: orm.Dict, settings: orm.Dict, failures: orm.Dict, **crystals: Any
+) -> Any:
+    """Equilibrium volume, free energy and bulk modulus at FreeEnergy.temperatures_K.
+
+    force_constants, relaxation: of the reference crystal.  crystals: by link label the nodes ``relaxed``,
+    ``relaxation`` and ``thermodynamics`` of every sampled one.  failures: what became of the others.
+    Outputs: equilibrium (per temperature), curves (sampled points and fits), samples (which volumes entered the
+    fits and what removed the others), structures (the start of the relaxation at V(T), by link label).
+    """
+    wanted = FreeEnergy(**settings.get_dict())
+    labels = [label for label in science.sampled_labels(wanted) if link_label(label) in crystals]
+    samples = [_sampled_volume(crystals[link_label(label)]) for label in labels]
+    space_group = relaxation["space_group"]
+    try:
+        found = science.thermal_expansion(samples, wanted, space_group=space_group, pressure_GPa=wanted.pressure_GPa)
+    except NotEnoughVolumes as error:
+        missing = "; ".join(f"{one['label']} failed: {one['removed_by']}" for one in failures.get_dict().values())
+        raise NotEnoughVolumes(f"{error.message} {missing}".strip()) from None
+    removed = science.filtered_by(samples, wanted, space_group=space_group)
+    return {
+        "equilibrium": as_node(Table(found.columns())),
+        "curves": as_node(Table({name: getattr(found, name) for name in CURVES})),
+        "samples": orm.Dict(_account(labels, samples, removed, failures.get_dict())),
+        "structures": _expanded(force_constants, found),
+    }
+
+
+def _sampled_volume(crystal: dict[str, orm.Data]) -> science.SampledVolume:
+    relaxed = as_science(crystal["relaxed"])
+    thermodynamics = HarmonicThermodynamics.from_columns(as_science(crystal["thermodynamics"]).columns)
+    share = thermodynamics.n_atoms / relaxed.n_atoms
+    return science.SampledVolume(
+        volume=float(relaxed.volumes[0]) * share,
+        static_energy=float(relaxed.energies[0]) * share,
+        space_group=crystal["relaxation"]["space_group"],
+        thermodynamics=thermodynamics,
+    )
+
+
+def _account(
+    labels: list[str], samples: list[science.SampledVolume], removed: list[str], failures: dict[str, Any]
+) -> dict[str, Any]:
+    """What became of every sampled crystal, by link label."""
+    return failures | {
+        link_label(label): {"label": label, "used": not name, "removed_by": name or None, "volume_A3": sample.volume}
+        for label, sample, name in zip(labels, samples, removed, strict=True)
+    }
+
+
+def _expanded(force_constants: ForceConstantsData, found: science.ThermalExpansion) -> dict[str, orm.StructureData]:
+    """The reference's primitive cell scaled to V(T), for every temperature that has one."""
+    primitive = force_constants.to_science().primitive
+    return {
+        link_label(science.equilibrium_label(temperature)): structure_from_configurations(
+            science.strained_structure(primitive, volume / primitive.volumes[0])
+        )
+        for temperature, volume in zip(found.temperatures_K, found.volumes, strict=True)
+        if np.isfinite(volume)
+    }

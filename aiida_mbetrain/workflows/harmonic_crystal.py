@@ -1,0 +1,116 @@
+"""One crystal: relaxation, force constants and what follows from them."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec, ToContext
+
+from aiida_mbetrain.calculations.functions.force_constants import phonon_bands, thermodynamics
+from aiida_mbetrain.data.force_constants import ForceConstantsData
+from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.supercells import phonon_supercell_matrix
+from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.workflows.heavy import define_heavy_stages
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
+
+
+class HarmonicCrystalWorkChain(StageWorkChain):
+    """Relax a crystal and compute its force constants, phonon bands and harmonic thermodynamics.
+
+    The crystal of a harmonic calculation, and every volume of a quasi-harmonic one.
+    """
+
+    heavy_stages = ("relaxation", "force_constants")
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Ports, outline, outputs."""
+        super().define(spec)
+        spec.input("structure", valid_type=orm.StructureData, help="The crystal, not relaxed.")
+        spec.input(
+            "settings",
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict(FreeEnergy(thermal_expansion=False).to_dict()),
+            validator=validator_of(FreeEnergy),
+            help="The settings class FreeEnergy.",
+        )
+        define_heavy_stages(spec, *cls.heavy_stages)
+        spec.outline(cls.setup, *cls.harmonic_steps(), cls.results)
+        spec.output("structure", valid_type=orm.StructureData, help="The relaxed crystal.")
+        spec.output("relaxed", valid_type=orm.TrajectoryData, help="The same with energy, forces and stress.")
+        spec.output("relaxation", valid_type=orm.Dict, help="Steps, residual force and stress, space groups.")
+        spec.output("force_constants", valid_type=ForceConstantsData)
+        spec.output("phonon_bands", valid_type=orm.BandsData)
+        spec.output("thermodynamics", valid_type=TableData, help="Harmonic, at the relaxed volume.")
+
+    @classmethod
+    def harmonic_steps(cls) -> tuple:
+        """The steps of an outline from the structure to the thermodynamics."""
+        return (
+            cls.run_relaxation,
+            cls.inspect_relaxation,
+            cls.run_force_constants,
+            cls.inspect_force_constants,
+            cls.derive_harmonic_properties,
+        )
+
+    def setup(self) -> ExitCode | None:
+        """Refuse what the model or the atom limit cannot do, before the relaxation is paid for."""
+        settings = FreeEnergy(**self.inputs.settings.get_dict())
+        try:
+            check_elements(self.inputs.structure, self.inputs.model)
+            phonon_supercell_matrix(structure_to_configurations(self.inputs.structure), settings)
+        except MbetrainError as error:
+            return self.refuse(error)
+        return None
+
+    def run_relaxation(self) -> ToContext | None:
+        """Relax the input structure."""
+        return self.compute("relaxation", structure=self.inputs.structure, settings=self.inputs.settings)
+
+    def inspect_relaxation(self) -> ExitCode | None:
+        """Stop where the relaxation failed."""
+        return self.failed(self.ctx.relaxation)
+
+    def run_force_constants(self) -> ToContext | None:
+        """Finite displacements of the relaxed crystal."""
+        return self.compute(
+            "force_constants", structure=self.ctx.relaxation.outputs.structure, settings=self.inputs.settings
+        )
+
+    def inspect_force_constants(self) -> ExitCode | None:
+        """Stop where the force constants failed."""
+        return self.failed(self.ctx.force_constants)
+
+    def derive_harmonic_properties(self) -> ExitCode | None:
+        """Bands and thermodynamics; imaginary modes are reported."""
+        node = self.ctx.force_constants.outputs.force_constants
+        self.ctx.bands = self.call(phonon_bands, "phonon_bands", force_constants=node)
+        self.ctx.thermodynamics = self.call(
+            thermodynamics, "thermodynamics", force_constants=node, settings=self.inputs.settings
+        )
+        failure = self.failed(self.ctx.bands) or self.failed(self.ctx.thermodynamics)
+        if failure is None:
+            self._report_imaginary_modes(self.ctx.thermodynamics.outputs.result)
+        return failure
+
+    def _report_imaginary_modes(self, table: TableData) -> None:
+        n_imaginary = int(table.get_array("n_imaginary_modes")[0])
+        if n_imaginary:
+            lowest = (float(table.get_array(f"{kind}_freq_min_THz")[0]) for kind in ("acoustic", "optical"))
+            acoustic, optical = (f"{frequency:.3f}" for frequency in lowest)
+            self.report(
+                f"{n_imaginary} of {int(table.get_array('n_modes')[0])} modes of the mesh are imaginary and enter no "
+                f"sum: lowest acoustic frequency {acoustic} THz, lowest optical {optical} THz"
+            )
+
+    def results(self) -> None:
+        """Hand out the nodes."""
+        self.out("structure", self.ctx.relaxation.outputs.structure)
+        self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
+        self.out("relaxation", self.ctx.relaxation.outputs.summary)
+        self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
+        self.out("phonon_bands", self.ctx.bands.outputs.result)
+        self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)
