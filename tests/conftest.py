@@ -7,6 +7,38 @@ set before any test module is imported.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-os.environ["AIIDA_PATH"] = tempfile.mkdtemp(prefix="mbetrain-tests-")
+import pytest
+from argon import run_argon
+
+AIIDA_PATH = Path(tempfile.mkdtemp(prefix="mbetrain-tests-"))
+os.environ["AIIDA_PATH"] = str(AIIDA_PATH)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder."""
+    shutil.rmtree(AIIDA_PATH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def profile() -> Iterator[Any]:
+    """A profile in memory, without services, for the whole session."""
+    from aiida import load_profile
+    from aiida.manage import get_manager
+    from aiida.storage.sqlite_temp import SqliteTempBackend
+
+    profile = SqliteTempBackend.create_profile("tests", options={"warnings.development_version": False})
+    load_profile(profile, allow_switch=True)
+    yield profile
+    get_manager().unload_profile()
+
+
+@pytest.fixture(scope="session")
+def finished(profile: Any) -> Any:
+    """One finished training set of argon, shared by every test that only reads it."""
+    return run_argon()

@@ -83,7 +83,9 @@ def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
     if "phonon_sampling" in stages:
         sections += _phonon_sections(stages["phonon_sampling"], stages.get("quasi_harmonic"))
     first = next(iter(stages.values()))
-    return Dataset(tuple(sections), provenance={"aiida_mbetrain": __version__} | _model_of(_any_job(first)))
+    return Dataset(
+        tuple(sections), provenance={"aiida_mbetrain": __version__} | _model_of(_inputs_of(_any_job(first).creator))
+    )
 
 
 def _any_job(nodes: Nodes) -> orm.Data:
@@ -201,14 +203,20 @@ def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
     found: dict[str, Any] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
     creator = node.creator
     if creator is not None:
-        found |= {"process_uuid": creator.uuid, "process_label": creator.process_label} | _model_of(node)
+        found |= {"process_uuid": creator.uuid, "process_label": creator.process_label}
+        found |= _model_of(_inputs_of(creator))
         info = creator.base.links.get_outgoing(link_label_filter="run_info").first()
         found |= _versions(info.node.get_dict()) if info is not None else {}
     return found
 
 
-def _model_of(node: orm.Data) -> dict[str, Any]:
-    inputs = {} if node.creator is None else {name: node.creator.inputs[name] for name in node.creator.inputs}
+def _inputs_of(process: orm.ProcessNode | None) -> dict[str, orm.Data]:
+    """Inputs by link label, in one query."""
+    links = [] if process is None else process.base.links.get_incoming(node_class=orm.Data).all()
+    return {link.link_label: link.node for link in links}
+
+
+def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Any]:
     model = inputs.get("model")
     found: dict[str, Any] = {}
     if model is not None:

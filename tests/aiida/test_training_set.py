@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from aiida import orm
 from aiida.engine import run_get_node
-from aiida.plugins import WorkflowFactory
-from conftest import ARGON_SETTINGS
+from argon import argon_settings, run_argon
 
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.datasets.reader import read_dataset
+from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 
 
-def run_argon(argon: orm.StructureData, model: orm.Dict) -> orm.WorkChainNode:
-    builder = WorkflowFactory("mbetrain.training_set").get_builder_from_protocol(
-        argon, model, protocol="fast", overrides=ARGON_SETTINGS
-    )
-    _, node = run_get_node(builder)
-    assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}"
-    return node
-
-
-@pytest.fixture(scope="module")
-def finished(profile) -> orm.WorkChainNode:
-    from ase.build import bulk
-    from conftest import LENNARD_JONES
-
-    return run_argon(orm.StructureData(ase=bulk("Ar", "fcc", a=5.26)), orm.Dict(LENNARD_JONES))
+def written(node, path: Path) -> str:
+    """Sha256 of the content of the node's dataset, written without provenance."""
+    return write_dataset(path, dataset_of(stage_nodes(stages_of(node))), provenance=False)
 
 
 def test_every_stage_hands_out_its_nodes(finished):
@@ -53,11 +39,19 @@ def test_stored_dataset_equals_the_one_rebuilt_from_the_graph(finished, tmp_path
     assert (tmp_path / "rebuilt.hdf5").read_bytes() == finished.outputs.dataset.get_content("rb")
 
 
-def test_same_seed_gives_the_same_bytes(finished, argon, lennard_jones, tmp_path: Path):
-    again = run_argon(argon, lennard_jones)
-    for name, node in (("a", finished), ("b", again)):
-        write_dataset(tmp_path / name, dataset_of(stage_nodes(stages_of(node))), provenance=False)
+def test_same_seed_gives_the_same_bytes(finished, tmp_path: Path):
+    again = run_argon()
+    assert written(again, tmp_path / "b") == written(finished, tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    # with its provenance the file names its own nodes, which are others
+    assert again.outputs.dataset.get_content("rb") != finished.outputs.dataset.get_content("rb")
+
+
+def test_another_seed_gives_another_content(finished, argon, lennard_jones, tmp_path: Path):
+    seeded = argon_settings(md_sampling={"md_crystal": {"rng_seed": 43}})
+    builder = MDSamplingWorkChain.get_builder_from_protocol(argon, lennard_jones, protocol="fast", overrides=seeded)
+    _, other = run_get_node(builder)
+    assert written(other, tmp_path / "b") != written(stages_of(finished)[0], tmp_path / "a")
 
 
 def test_dataset_reads_back(finished, tmp_path: Path):
