@@ -65,8 +65,8 @@ class AsePotential(Potential):
         return self._calculator.results
 
     def calculator(self) -> Calculator:
-        """The ASE calculator itself."""
-        return self._calculator
+        """The ASE calculator, every evaluation of which is independent of those before."""
+        return _WithoutMemory(self._calculator)
 
     def describe(self) -> dict[str, str | float | int | None]:
         """Name, parameters (JSON) and versions; always float64 on the CPU."""
@@ -80,6 +80,31 @@ class AsePotential(Potential):
             "ase_version": ase.__version__,
             **({} if package != "tblite" else {"tblite_version": version("tblite")}),
         }
+
+
+class _WithoutMemory(Calculator):
+    """Another calculator, reset before every evaluation.
+
+    Neighbour lists that outlive a step change the order of sums, hence the last bits: a run that is continued
+    would leave the trajectory of one that is not.
+    """
+
+    def __init__(self, calculator: Calculator) -> None:
+        super().__init__()
+        self.implemented_properties = list(calculator.implemented_properties)
+        self._calculator = calculator
+
+    def calculate(
+        self,
+        atoms: ase.Atoms | None = None,
+        properties: Sequence[str] | None = None,
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill ``results``."""
+        super().calculate(atoms, properties, system_changes)
+        self._calculator.reset()
+        self._calculator.calculate(self.atoms, list(properties or ["energy"]), all_changes)
+        self.results = dict(self._calculator.results)
 
 
 def _emt_elements() -> Iterable[int]:

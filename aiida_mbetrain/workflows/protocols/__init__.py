@@ -72,8 +72,8 @@ def check_options(code: orm.AbstractCode | None, options: Mapping[str, Any] | No
 def set_options(builder: Any, stages: Sequence[str], options: Mapping[str, Any] | None) -> None:
     """Give the jobs of the stages the same ``metadata.options``."""
     for stage in stages:
-        if options:
-            builder[stage].metadata.options = copy.deepcopy(dict(options))
+        for name, value in copy.deepcopy(dict(options or {})).items():
+            builder[stage].metadata.options[name] = value
 
 
 class ProtocolMixin:

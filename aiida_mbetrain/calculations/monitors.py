@@ -1,0 +1,48 @@
+"""Functions that AiiDA calls while a job runs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJobMonitorResult
+from aiida.transports import Transport
+
+from aiida_mbetrain.worker.job_file import PROGRESS_FILE
+
+PROGRESS_EXTRA = "mbetrain_progress"
+
+
+def read_progress(node: orm.CalcJobNode, transport: Transport) -> dict[str, Any] | None:
+    """The progress.json of a running job through an open transport; None where there is none yet."""
+    remote = Path(node.get_remote_workdir() or "/nonexistent") / PROGRESS_FILE
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / PROGRESS_FILE
+        try:
+            transport.getfile(str(remote), str(local))
+            return json.loads(local.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+
+def stability(
+    node: orm.CalcJobNode,
+    transport: Transport,
+    temperature_K: list[float] | None = None,
+    volume_A3: list[float] | None = None,
+) -> CalcJobMonitorResult | None:
+    """Stop molecular dynamics whose temperature or volume has left a window (low, high).
+
+    A second line behind the worker's own guard, for windows that are set when the job is launched.
+    """
+    progress = read_progress(node, transport) or {}
+    for quantity, window in {"temperature_K": temperature_K, "volume_A3": volume_A3}.items():
+        value = progress.get(quantity)
+        if window is not None and value is not None and not window[0] <= value <= window[1]:
+            return CalcJobMonitorResult(
+                message=f"{quantity} = {value:g} at step {progress['done']} is outside {window}: unstable dynamics."
+            )
+    return None

@@ -1,0 +1,59 @@
+"""A code on this machine, and the comparison of a job's nodes with those of the same stage in process."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+
+
+def worker_path() -> str:
+    """The program of this environment."""
+    found = shutil.which("mbetrain-worker", path=str(Path(sys.executable).parent))
+    assert found is not None
+    return found
+
+
+def local_code(folder: Path) -> orm.InstalledCode:
+    """mbetrain-worker started directly on this machine."""
+    computer = orm.Computer(
+        label=f"localhost-{folder.name}",
+        hostname="localhost",
+        transport_type="core.local",
+        scheduler_type="core.direct",
+        workdir=str(folder / "work"),
+    ).store()
+    computer.configure(use_login_shell=False, safe_interval=0)
+    computer.set_minimum_job_poll_interval(0)
+    computer.set_default_mpiprocs_per_machine(1)
+    return orm.InstalledCode(computer=computer, filepath_executable=worker_path(), label="mbetrain").store()
+
+
+def content_of(node: orm.Data) -> dict[str, Any]:
+    """Everything a node says, as arrays."""
+    if isinstance(node, orm.ArrayData):
+        return {name: node.get_array(name) for name in node.get_arraynames()}
+    return {name: np.array(str(value)) for name, value in node.base.attributes.all.items()}
+
+
+def assert_same_outputs(process: orm.ProcessNode, other: orm.ProcessNode, *, ignoring: tuple[str, ...] = ()) -> None:
+    """Same labels, same node types, equal arrays."""
+    outputs, others = (data_outputs(node, ignoring) for node in (process, other))
+    assert outputs.keys() == others.keys()
+    for label, node in outputs.items():
+        assert type(node) is type(others[label]), label
+        arrays, other_arrays = content_of(node), content_of(others[label])
+        assert arrays.keys() == other_arrays.keys(), label
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, other_arrays[name], err_msg=f"{label}.{name}")
+
+
+def data_outputs(process: orm.ProcessNode, ignoring: tuple[str, ...] = ()) -> dict[str, orm.Data]:
+    """Output nodes by label, but for those that describe the run itself."""
+    ignored = {"run_info", "remote_folder", "retrieved", *ignoring}
+    links = process.base.links.get_outgoing(node_class=orm.Data).all()
+    return {link.link_label: link.node for link in links if link.link_label not in ignored}
