@@ -1,7 +1,7 @@
 """Directives whose text is made from the code at build time, so that the reference cannot fall behind it.
 
-``{settings} ClassicalMD`` fields of a settings class | ``{protocols}`` | ``{exit-codes}`` | ``{command} model import``
-``{ports} mbetrain.training_set`` | ``{node-types}`` | ``{hdf5-names}`` names that carry unusual characters
+``{settings}`` every settings class | ``{protocols}`` | ``{exit-codes}`` | ``{commands}`` | ``{processes}`` WorkChains
+with their ports | ``{node-types}`` | ``{steps}`` calculation plugins | ``{hdf5-names}`` names with unusual characters
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-GROUPS = ("aiida.data", "aiida.calculations", "aiida.workflows", "aiida.parsers")
+AIIDAS_OWN = ("metadata", "monitors", "clean_workdir", "handler_overrides", "max_iterations", "on_unhandled_failure", "pause_on_max_iterations")
+"""Ports that every process or restart WorkChain of AiiDA has; its own documentation has them."""
 
 
 def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
@@ -37,10 +38,14 @@ def settings_classes() -> dict[str, type]:
     return {cls.__name__: cls for cls in Settings.__subclasses__()}
 
 
-def settings_text(name: str) -> str:
+def settings_text() -> str:
+    """A section per settings class."""
+    return "\n".join(f"## {name}\n\n{class_text(cls)}" for name, cls in settings_classes().items())
+
+
+def class_text(cls: Any) -> str:
     """Docstring and table of fields of a settings class."""
-    cls: Any = settings_classes()[name]
-    rows = ((f"`{field}`", type_text(info), default_text(info), info.description) for field, info in fields_of(cls))
+    rows = ((f"`{field}`", type_text(info), default_text(info), info.description or "") for field, info in fields_of(cls))
     return f"{cls.__doc__}\n\n" + table(("field", "type", "default", "meaning"), rows)
 
 
@@ -143,9 +148,27 @@ def exit_codes_text() -> str:
 # Command line
 
 
-def command_text(path: str) -> str:
+def commands_text() -> str:
+    """A section per command, subcommands in place of their groups."""
+    from aiida_mbetrain.cli import main
+
+    names = list(command_names(main))
+    return "\n".join(f"## {name}\n\n{command_text(*find_command(name.split()))}" for name in names)
+
+
+def command_names(group: click.Group, prefix: str = "") -> Iterator[str]:
+    """Names of all commands with those of their groups before them, in the order of use."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from command_names(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"
+
+
+def command_text(command: click.Command, context: click.Context) -> str:
     """Usage, help and options of a command."""
-    command, context = find_command(path.split())
     usage = command.get_usage(context).removeprefix("Usage: ")
     text = "\n\n".join(" ".join(part.split()) for part in str(command.help).split("\n\n"))
     rows = [
@@ -181,11 +204,19 @@ def find_command(path: list[str]) -> tuple[click.Command, click.Context]:
 # AiiDA
 
 
-def ports_text(entry_point: str) -> str:
-    """Inputs and outputs of a process."""
-    from aiida.plugins import WorkflowFactory
+def processes_text() -> str:
+    """A section per WorkChain: those of the stages with their ports, the restart WorkChains of jobs after them."""
+    chains = [(point.name, process) for point, process in loaded("aiida.workflows")]
+    return "\n".join(f"## {name}\n\n{ports_text(process)}" for name, process in sorted(chains, key=_stages_first))
 
-    process: Any = WorkflowFactory(entry_point)
+
+def _stages_first(item: tuple[str, Any]) -> tuple[bool, bool, str]:
+    name, process = item
+    return "Job" in process.__name__, name != "mbetrain.training_set", name
+
+
+def ports_text(process: Any) -> str:
+    """Inputs and outputs of a process."""
     spec = process.spec()
     header = ("port", "type", "required", "meaning")
     return (
@@ -195,11 +226,11 @@ def ports_text(entry_point: str) -> str:
 
 
 def ports(namespace: Any, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """One row per port, namespaces flattened; AiiDA's own metadata ports are in its documentation."""
+    """One row per port, namespaces flattened."""
     from aiida.engine.processes.ports import PortNamespace
 
     for name, port in sorted(namespace.items()):
-        if name in ("metadata", "monitors"):
+        if name in AIIDAS_OWN:
             continue
         if isinstance(port, PortNamespace) and (port or not port.dynamic):
             yield from ports(port, f"{prefix}{name}.")
@@ -255,22 +286,20 @@ def hdf5_names_text() -> str:
 
 
 class Generated(SphinxDirective):
-    """Replaced by the Markdown that a function gives for the argument."""
+    """Replaced by the Markdown that a function gives."""
 
-    optional_arguments = 1
-    final_argument_whitespace = True
-    text: Callable[..., str]
+    text: Callable[[], str]
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(type(self).text(*self.arguments))
+        return self.parse_text_to_nodes(type(self).text(), allow_section_headings=True)
 
 
-TEXTS: dict[str, Callable[..., str]] = {
+TEXTS: dict[str, Callable[[], str]] = {
     "settings": settings_text,
     "protocols": protocols_text,
     "exit-codes": exit_codes_text,
-    "command": command_text,
-    "ports": ports_text,
+    "commands": commands_text,
+    "processes": processes_text,
     "node-types": node_types_text,
     "steps": steps_text,
     "hdf5-names": hdf5_names_text,

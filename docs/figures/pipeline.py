@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 WIDTH, HEIGHT = 1180, 516
@@ -64,7 +65,7 @@ def lattice() -> list[str]:
 def network() -> list[str]:
     """Message passing: layers of nodes."""
     layers = [[(-24, y) for y in (-12, 12)], [(0, y) for y in (-16, 0, 16)], [(24, 0)]]
-    edges = [line([a, b], 1) for one, two in zip(layers, layers[1:], strict=False) for a in one for b in two]
+    edges = [line([a, b], 1) for one, two in pairwise(layers) for a in one for b in two]
     return [*edges, *dots((point for layer in layers for point in layer), 4)]
 
 
@@ -153,7 +154,8 @@ def figure() -> str:
         ),
         arrow((column[4], top + half_h), (column[4], bottom - half_h)),
         arrow(
-            (column[4] + half_w, bottom), (column[4] + 99, bottom), (column[4] + 99, middle), (column[5] - half_w, middle)
+            (column[4] + half_w, bottom), (column[4] + 99, bottom), (column[4] + 99, middle),
+            (column[5] - half_w, middle),
         ),
         arrow(
             (column[5], middle + half_h), (column[5], 468), (column[0], 468), (column[0], bottom - 40 + half_h),

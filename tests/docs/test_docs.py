@@ -1,0 +1,197 @@
+"""Documents: every command and program in them runs, the reference is complete, the pages build without a warning."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import h5py
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "docs" / "extensions"), str(ROOT / "docs" / "figures")]
+
+from blocks import RUNNABLE, SHOWN, Block, blocks_of, documents, script_of  # noqa: E402
+from workplace import Workplace, finished_run, new_workplace  # noqa: E402
+
+DOCS = ROOT / "docs"
+BEGIN_WITHOUT_PROFILE = {"getting_started.md"}
+"""Documents for users who have no profile yet."""
+
+CI_RUNS = {"demo", "tests"}
+"""Comments on the README's two commands, which .ci/run pastes as they are."""
+
+
+def name_of(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+def with_code() -> list[Path]:
+    return [document for document in documents(ROOT) if any(block.runs for block in read(document))]
+
+
+def read(document: Path) -> list[Block]:
+    blocks = list(blocks_of(document.read_text("utf-8")))
+    return [block for block in blocks if block.comment not in CI_RUNS]
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A folder with a finished run of the (shortened) demo."""
+    empty = new_workplace(tmp_path_factory.mktemp("docs") / "work")
+    return dataclasses.replace(empty, environment=empty.environment | finished_run(empty))
+
+
+@pytest.mark.parametrize("document", with_code(), ids=name_of)
+def test_code_of_a_document_runs(document: Path, workplace: Workplace, tmp_path: Path):
+    here = workplace.at(tmp_path / "here")
+    if document.name in BEGIN_WITHOUT_PROFILE:
+        (tmp_path / "home").mkdir()
+        here.environment["HOME"] = str(tmp_path / "home")
+        for name in ("AIIDA_PATH", "PK", "MD_PK", "UUID"):
+            del here.environment[name]
+    else:
+        shutil.copy(workplace.folder / "training_set.hdf5", here.folder)
+        (here.folder / "mbetrain-demo").symlink_to(workplace.folder / "mbetrain-demo")
+    here.run(script_of(read(document)))
+
+
+@pytest.mark.parametrize("document", documents(ROOT), ids=name_of)
+def test_every_block_runs_or_says_why_not(document: Path):
+    for block in blocks_of(document.read_text("utf-8")):
+        where = f"{name_of(document)}:{block.line}"
+        if block.is_directive or block.comment in CI_RUNS:
+            continue
+        assert block.language in RUNNABLE | SHOWN or (block.language == "" and document.name == "README.md"), (
+            f"{where}: name the language of the block, one of {sorted(RUNNABLE | SHOWN)}"
+        )
+        if block.language in RUNNABLE and not block.runs:
+            assert len(block.reason_not_run) > 10, f"{where}: say why the block is not run"
+
+
+def test_block_of_code_is_found_with_its_comment():
+    text = "a\n\n<!-- not run: needs a cluster -->\n```bash\nsbatch\n```\n\n```python\n1 / 0\n```\n"
+    blocks = list(blocks_of(text))
+    assert [(block.language, block.runs, block.line) for block in blocks] == [
+        ("bash", False, 4),
+        ("python", True, 8),
+    ]
+    assert "1 / 0" in script_of(blocks)
+    assert "sbatch" not in script_of(blocks)
+
+
+def test_pages_build_without_a_warning(tmp_path: Path):
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", tmp_path / "trees"]
+    result = subprocess.run([*command, DOCS, tmp_path / "html"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    settings = (tmp_path / "html" / "reference" / "settings.html").read_text("utf-8")
+    assert "time_equilibration_fs" in settings
+
+
+def test_figure_is_the_one_that_its_script_draws():
+    import pipeline
+
+    assert (DOCS / "figures" / "pipeline.svg").read_text("utf-8") == pipeline.figure()
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"^## (.*)$", (DOCS / "reference" / page).read_text("utf-8"), re.MULTILINE)
+
+
+def test_every_settings_class_has_a_section():
+    from generated_reference import settings_classes
+
+    assert sorted(headings("settings.md")) == sorted(settings_classes())
+
+
+def test_every_field_says_what_it_means_and_of_which_type():
+    from generated_reference import fields_of, settings_classes, type_text
+
+    for name, cls in settings_classes().items():
+        for field, info in fields_of(cls):
+            assert info.description, f"{name}.{field} has no description"
+            assert not re.search(r"typing|Annotated|ForwardRef|\bAny\b", type_text(info)), f"{name}.{field}"
+
+
+def command_names(group: click.Group, prefix: str = "") -> Iterator[str]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from command_names(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_command_has_a_section_and_describes_its_options():
+    from generated_reference import find_command
+
+    from aiida_mbetrain.cli import main
+
+    names = list(command_names(main))
+    assert headings("cli.md") == names
+    for name in names:
+        command = find_command(name.split())[0]
+        assert all(option.help for option in command.params if isinstance(option, click.Option)), name
+
+
+def test_every_exit_code_is_listed():
+    from generated_reference import exit_codes_text
+
+    from aiida_mbetrain.science import errors
+
+    table = exit_codes_text()
+    for error in errors.MbetrainError.__subclasses__():
+        assert f"| {error.code} | `{error.status}` |" in table
+
+
+# The HDF5 layout
+
+
+@pytest.fixture(scope="module")
+def documented() -> set[str]:
+    """Every name in code marks of the page on the file."""
+    return set(re.findall(r"`([^`\n]+)`", (DOCS / "reference" / "hdf5.md").read_text("utf-8")))
+
+
+def test_every_name_of_the_layout_is_documented_to_the_code_point(documented: set[str]):
+    from aiida_mbetrain.datasets import names
+
+    known = {value for key, value in vars(names).items() if key.isupper() and isinstance(value, str) and len(value) > 1}
+    assert known - documented == set()
+
+
+def test_everything_in_a_file_is_documented(workplace: Workplace, documented: set[str]):
+    said: set[str] = set()
+
+    def collect(path: str, item: Any) -> None:
+        own = [path.rpartition("/")[2]] if isinstance(item, h5py.Dataset) else []
+        said.update(own + [name for name in item.attrs if not name.startswith("provenance.")])
+
+    with h5py.File(workplace.folder / "training_set.hdf5") as file:
+        collect("", file)
+        file.visititems(collect)
+    assert {re.sub(r"(segment)_\d+", r"\1_0", name) for name in said} - documented == set()
+
+
+def test_attributes_that_the_reference_promises_are_there(workplace: Workplace):
+    page = (DOCS / "reference" / "nodes_and_ports.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+Data)` \| ((?:`\w+`,? ?)+) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    wanted = {node: sorted(re.findall(r"`(\w+)`", names)) for node, names in rows}
+    program = f"""
+from aiida import load_profile, orm
+load_profile()
+for kind, names in {wanted!r}.items():
+    node = next(n for n in orm.QueryBuilder().append(orm.Data).all(flat=True) if type(n).__name__ == kind)
+    there = sorted(name for name in node.base.attributes.all if not name.startswith("array|") and name != "content")
+    assert there == names, (kind, there, names)
+"""
+    workplace.run(f"{sys.executable} - <<'END'\n{program}\nEND")
