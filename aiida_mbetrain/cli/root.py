@@ -15,6 +15,8 @@ COMMANDS = {
     "run": "Make a training set of your own crystal and model.",
     "model": "Register MACE models.",
     "export": "Write the HDF5 dataset of a finished run.",
+    "export-xyz": "Write extended XYZ for a trainer, with a ready train.yaml.",
+    "labels": "Bring back energies and forces computed elsewhere.",
     "show": "Show what a node of this plugin holds.",
     "trace": "Follow a frame of the dataset back to where it came from.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
@@ -42,8 +44,9 @@ class Commands(click.Group):
         """Import the command's module."""
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"aiida_mbetrain.cli.{name}")
-        return getattr(module, name)
+        attribute = name.replace("-", "_")
+        module = importlib.import_module(f"aiida_mbetrain.cli.{attribute}")
+        return getattr(module, attribute)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -12,7 +12,7 @@ from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.settings import Inference
 
-__all__ = ["AsePotential", "Potential", "inspect_mace", "load_mace", "named_calculator"]
+__all__ = ["AsePotential", "Potential", "inspect_mace", "load_mace", "mace_atomic_energies", "named_calculator"]
 
 
 def load_mace(path: str | Path, inference: Inference | None = None, *, sha256: str | None = None) -> Potential:
@@ -36,3 +36,14 @@ def inspect_mace(path: str | Path) -> dict[str, Any]:
     from aiida_mbetrain.science.potentials.mace_files import inspect_model
 
     return inspect_model(Path(path))
+
+
+def mace_atomic_energies(path: str | Path, *, head: str | None = None, sha256: str | None = None) -> dict[int, float]:
+    """The E0s in a MACE model file: atomic number -> energy of the isolated atom, eV.
+
+    Unpickles the file; with ``sha256`` only that one.  Raises NotAModel, ModelHashMismatch, InvalidSettings (no such
+    head).
+    """
+    from aiida_mbetrain.science.potentials.mace_files import atomic_energies
+
+    return atomic_energies(Path(path), head, sha256)

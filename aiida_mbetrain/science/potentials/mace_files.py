@@ -100,3 +100,11 @@ def inspect_model(path: Path) -> dict[str, Any]:
         "heads": heads_of(model),
         "mace_version": importlib.metadata.version("mace-torch"),
     }
+
+
+def atomic_energies(path: Path, head: str | None, sha256: str | None) -> dict[int, float]:
+    """See ``potentials.mace_atomic_energies``."""
+    model, _ = read_model(path, sha256)
+    row = heads_of(model).index(choose_head(model, head))
+    energies = torch.atleast_2d(model.atomic_energies_fn.atomic_energies.detach())[row]
+    return {int(z): float(e) for z, e in zip(model.atomic_numbers, energies, strict=True)}

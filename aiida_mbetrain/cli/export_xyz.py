@@ -1,0 +1,159 @@
+"""Write extended XYZ for a trainer, from nodes or from an HDF5 file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiida_mbetrain.cli import sources as source_options
+from aiida_mbetrain.science.errors import InvalidSettings
+
+E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .model file."
+
+
+@click.command("export-xyz")
+@click.argument("source")
+@click.option("-o", "--output", default="mace", show_default=True, help="Folder to write to.")
+@click.option("--split", callback=source_options.numbers, default="0.8,0.1,0.1", show_default=True,
+              help="Fractions of training, validation and test.")  # fmt: skip
+@click.option("--seed", default=42, show_default=True, help="Seed of the split.")
+@click.option("--block", type=int, help="MD frames that stay together; a tenth of the trajectory by default.")
+@click.option("--gap", default=1, show_default=True, help="MD frames left out at the seams between two sets.")
+@click.option("--sources", callback=source_options.words, help="Some of md,phonons,quasi_harmonic [md,phonons].")
+@click.option("--sizes", callback=source_options.integers, help="Numbers of molecules, 0 for the crystal [all].")
+@click.option("--e0s", help=f"Energies of isolated atoms: {E0S_HELP}")
+@click.option("--no-labels", is_flag=True, help="Geometries and uids only, to be labelled elsewhere.")
+@click.option("--labels", help="Take imported labels: the pk of `labels import`, or a labelled file.")
+@click.option("--delta", is_flag=True, help="With --labels: energies, forces and E0s minus the baseline's.")
+@click.option("--baseline-e0s", default="model", show_default=True, help="With --delta: E0s of the baseline, as --e0s.")
+@click.option("--head", help="Head of the model that these data are for, written on every frame.")
+@click.option("--name", default="mace", show_default=True, help="Name of the model in train.yaml.")
+def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> None:
+    """Write SOURCE (pk or uuid of a run, or an HDF5 file) as extended XYZ for MACE, with a ready train.yaml.
+
+    Training, validation and test set share no relatives: clusters of one frame, frames of one mode and neighbouring
+    MD frames stay together.
+    """
+    from aiida_mbetrain.datasets.entries import entries_of
+    from aiida_mbetrain.datasets.extxyz import write_training_files, write_unlabelled
+    from aiida_mbetrain.datasets.reference_energies import undetermined
+    from aiida_mbetrain.datasets.splits import Split
+
+    split = Split(options["split"], seed=options["seed"], block=options["block"], gap=options["gap"])
+    check_options(options)
+    dataset = source_options.read_source(source)
+    if no_labels:
+        written = write_unlabelled(output, entries_of(dataset, sources=options["sources"], sizes=options["sizes"]))
+    else:
+        entries, e0s, origin = _labelled(source, dataset, options)
+        reason = undetermined(entries)
+        if reason is not None:
+            click.echo(f"{reason}; they are taken from {origin} and written to train.yaml.")
+        written = write_training_files(output, entries, e0s, split=split, head=options["head"], name=options["name"])
+    for name, n_frames in written.n_frames.items():
+        click.echo(f"{(written.folder / name).resolve()}  {n_frames} frames")
+    if written.n_left_out:
+        click.echo(f"{written.n_left_out} frames were left out: at the seams (--gap), or equal to another frame.")
+    if not no_labels:
+        click.echo(f"cd {written.folder} && mace_run_train --config train.yaml")
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Refuse what can be refused before the dataset is read."""
+    from aiida_mbetrain.datasets.entries import check_sources
+
+    check_sources(options["sources"] or ())
+    if options["delta"] and not options["labels"]:
+        raise InvalidSettings("--delta needs --labels: the target that the baseline is subtracted from.")
+    for name in ("e0s", "baseline_e0s"):
+        wanted = options[name]
+        if wanted not in (None, "model", "average") and not source_options.is_file(wanted):
+            raise InvalidSettings(f"--{name.replace('_', '-')} {wanted}: give {E0S_HELP}")
+
+
+def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[Any], dict[int, float], str]:
+    """Entries with the labels asked for, their E0s and where those come from."""
+    from aiida_mbetrain.datasets import external_labels
+    from aiida_mbetrain.datasets.entries import SOURCES, entries_of
+    from aiida_mbetrain.datasets.reference_energies import delta_e0s, elements_of, require_elements
+
+    chosen = entries_of(dataset, sources=options["sources"], sizes=options["sizes"])
+    if not options["labels"]:
+        return chosen, *_e0s(options["e0s"] or "model", source, dataset, chosen, "--e0s")
+    external = read_external(options["labels"])
+    paths = {entry.path: entry for entry in chosen}
+    labelled = external_labels.with_labels(entries_of(dataset, sources=tuple(SOURCES)), external)
+    entries = [entry for entry in labelled if entry.path in paths]
+    if not entries:
+        raise InvalidSettings(f"{external.where} has no label for a frame of the chosen sources and sizes.")
+    if options["e0s"]:
+        e0s, origin = _e0s(options["e0s"], source, dataset, entries, "--e0s")
+    else:
+        e0s, origin = dict(external.e0s), external.where
+        if not e0s:
+            raise InvalidSettings(f"{external.where} has no isolated atoms: give their energies with --e0s FILE.")
+    if options["delta"]:
+        entries = [external_labels.target_minus_baseline(entry, paths[entry.path]) for entry in entries]
+        baseline, other = _e0s(options["baseline_e0s"], source, dataset, list(paths.values()), "--baseline-e0s")
+        e0s = delta_e0s(require_elements(e0s, elements_of(entries), origin), baseline)
+        origin = f"{origin} minus {other}"
+    return entries, e0s, origin
+
+
+def read_external(labels: str) -> Any:
+    """Labels from a file or from the nodes of an import."""
+    from aiida_mbetrain.datasets.external_labels import read_labels
+
+    if source_options.is_file(labels):
+        return read_labels(labels)
+    from aiida import orm
+
+    node = source_options.load_node(labels)
+    if not isinstance(node, orm.ProcessNode):
+        raise InvalidSettings(
+            f"--labels {labels} is a {type(node).__name__}: give the pk that `labels import` printed."
+        )
+    from aiida_mbetrain.calculations.functions.external_labels import imported_labels
+
+    return imported_labels(node)
+
+
+def _e0s(wanted: str, source: str, dataset: Any, entries: Sequence[Any], option: str) -> tuple[dict[int, float], str]:
+    """E0s of the entries' elements as an option says, and where they come from."""
+    from aiida_mbetrain.datasets import reference_energies
+    from aiida_mbetrain.science.potentials import mace_atomic_energies
+
+    elements = reference_energies.elements_of(entries)
+    if wanted == "average":
+        return reference_energies.fit_e0s(entries), "a least-squares fit"
+    if wanted == "model":
+        e0s, origin = _e0s_of_model(source, dataset, elements, option)
+    else:
+        is_model = Path(wanted).suffix == ".model"
+        e0s, origin = (mace_atomic_energies(wanted) if is_model else reference_energies.read_e0s(wanted)), wanted
+    return reference_energies.require_elements(e0s, elements, origin), origin
+
+
+def _e0s_of_model(source: str, dataset: Any, elements: Sequence[int], option: str) -> tuple[dict[int, float], str]:
+    """Of the model that made the dataset: MACE's own, or single atoms in a named calculator."""
+    from aiida_mbetrain.datasets.reference_energies import isolated_atom_energies
+    from aiida_mbetrain.science.potentials import mace_atomic_energies
+
+    model = source_options.model_of_source(source, dataset)
+    if model is None:
+        raise InvalidSettings(
+            f"The model behind {source} (sha256 {dataset.provenance.get('model_sha256', 'unknown')}) is not in this "
+            f"profile, so its E0s are unknown: give {option} FILE, the .model file or the energies of isolated atoms."
+        )
+    from aiida_mbetrain.calculations.functions.shared import load_potential
+    from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.settings import Inference
+
+    origin = f"the model <{model.pk}>"
+    if isinstance(model, MaceModelData):
+        with model.as_path() as path:
+            return mace_atomic_energies(path, sha256=model.sha256), origin
+    return isolated_atom_energies(load_potential(model, Inference()), elements), origin

@@ -1,0 +1,99 @@
+"""What SOURCE may be: a pk or uuid of a finished run, or an HDF5 file; and the model behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiida_mbetrain.cli.common import load, node_of_uuid, with_profile
+from aiida_mbetrain.datasets.model import Dataset
+from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+
+FILE_SUFFIXES = (".hdf5", ".h5", ".xyz", ".extxyz", ".json", ".yaml")
+
+
+def is_file(source: str) -> bool:
+    """Whether SOURCE means a file.  Raises UnreadableFile for what looks like one and is not there."""
+    if Path(source).is_file():
+        return True
+    if source.endswith(FILE_SUFFIXES) or "/" in source:
+        raise UnreadableFile(f"{source} does not exist or is not a file.")
+    return False
+
+
+def read_source(source: str) -> Dataset:
+    """The dataset of a file, or of the nodes of a run.
+
+    Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
+    """
+    from aiida_mbetrain.datasets.reader import read_dataset
+
+    if is_file(source):
+        return read_dataset(source)
+    from aiida_mbetrain.datasets.graph import dataset_of
+
+    node = load_node(source)
+    if _is_dataset_file(node):
+        with node.as_path() as path:
+            return read_dataset(path)
+    return dataset_of(stages_of_node(node))
+
+
+def stages_of_node(node: Any) -> Any:
+    """The stage nodes of a training set or stage.  Raises InvalidSettings for anything else."""
+    from aiida import orm
+
+    from aiida_mbetrain.datasets.graph import STAGE_OF, TRAINING_SET, stage_nodes, stages_of
+
+    if not isinstance(node, orm.WorkChainNode):
+        raise InvalidSettings(
+            f"<{node.pk}> is a {type(node).__name__}: give a finished {TRAINING_SET} or one of {', '.join(STAGE_OF)}."
+        )
+    return stage_nodes(stages_of(node))
+
+
+@with_profile
+def load_node(source: str) -> Any:
+    """The node of a pk or uuid in the profile of this command."""
+    return load(source)
+
+
+def _is_dataset_file(node: Any) -> bool:
+    from aiida import orm
+
+    return isinstance(node, orm.SinglefileData) and "content_sha256" in node.base.attributes
+
+
+def model_of_source(source: str, dataset: Dataset) -> Any:
+    """The model node behind a source, or None: a file knows its uuid, and a profile may not have it."""
+    uuid = dataset.provenance.get("model_uuid")
+    if uuid is None:
+        return None
+    return node_of_uuid(str(uuid), click.get_current_context().meta.get("mbetrain_profile"))
+
+
+def numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """A click callback: numbers separated by commas."""
+    return _separated(value, float, "numbers such as 0.8,0.1,0.1")
+
+
+def integers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """A click callback: integers separated by commas."""
+    return _separated(value, int, "integers such as 1,2,3")
+
+
+def words(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """A click callback: words separated by commas."""
+    return _separated(value, str.strip, "words such as md,phonons")
+
+
+def _separated(value: str | None, kind: Callable[[str], Any], form: str) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(kind(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: give {form}, separated by commas.") from None
