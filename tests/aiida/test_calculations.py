@@ -111,6 +111,7 @@ def test_stored_files_of_a_job_hold_no_arrays_twice(code):
 
 def test_identical_inputs_are_taken_from_the_cache(code):
     inputs = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
+    inputs["settings"] = orm.Dict(MD | {"temperature_K": 19.0})
     process = CalculationFactory("mbetrain.molecular_dynamics")
     _, first = run_get_node(process, **inputs)
     with enable_caching(identifier="aiida.calculations:mbetrain.molecular_dynamics"):
@@ -236,7 +237,7 @@ class TestParser:
     """What becomes of the files that a job left."""
 
     def parse(self, tmp_path, results: str | None, *, exit_status: int | None = None):
-        node = orm.CalcJobNode()
+        node = orm.CalcJobNode(process_type="aiida.calculations:mbetrain.molecular_dynamics")
         node.set_exit_status(exit_status) if exit_status is not None else None
         node.store()
         retrieved = orm.FolderData()

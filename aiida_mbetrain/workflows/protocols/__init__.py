@@ -81,7 +81,7 @@ class ProtocolMixin:
 
     protocol_section: ClassVar[str]
     source_port: ClassVar[str] = "structure"
-    heavy_stages: ClassVar[tuple[str, ...]] = ()
+    heavy_stages: ClassVar[tuple[str, ...]]
 
     @classmethod
     def get_builder_from_protocol(
