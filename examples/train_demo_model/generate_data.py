@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import geometry
 from reference import label
 
-PARTS = ("supercells", "thermal", "librations", "clusters", "dimers", "close_dimers")
+PARTS = ("supercells", "thermal", "librations", "clusters", "dimers", "close_dimers", "quiet_librations")
 
 
 def structures(part: str, work: Path, count: int, seed: int, max_cluster: int = 5) -> Iterator[Atoms]:
@@ -33,13 +33,16 @@ def structures(part: str, work: Path, count: int, seed: int, max_cluster: int = 
             yield geometry.perturbed_supercell(molecule, cell, rng)
         elif part == "thermal":
             yield geometry.thermal_supercell(molecule, cell, rng, **normal_modes)
-        elif part == "librations":
-            yield geometry.concerted_libration(molecule, cell, rng, gamma=index % 2 == 0)
+        elif part in ("librations", "quiet_librations"):
+            quiet = part == "quiet_librations"
+            yield geometry.concerted_libration(molecule, cell, rng, gamma=index % 2 == 0, quiet=quiet)
         elif part == "clusters":
             yield geometry.crystal_cluster(molecule, cell, rng, size=1 + index % max_cluster)
         else:
             contacts = (1.8, 3.2) if part == "dimers" else (1.0, 1.8)
-            yield geometry.random_dimer(molecule, rng, contact=rng.uniform(*contacts))
+            dimer = geometry.random_dimer(molecule, rng, contact=rng.uniform(*contacts))
+            dimer.info["config_type"] = "dimer" if part == "dimers" else "closedimer"
+            yield dimer
 
 
 def main() -> None:

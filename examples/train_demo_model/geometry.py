@@ -90,18 +90,24 @@ def perturbed_supercell(molecule: Molecule, cell: Array, rng: np.random.Generato
     return assemble(molecule, rotated(geometries, angles), centres, lattice * 2, config_type="supercell")
 
 
-def concerted_libration(molecule: Molecule, cell: Array, rng: np.random.Generator, *, gamma: bool) -> Atoms:
+def concerted_libration(
+    molecule: Molecule, cell: Array, rng: np.random.Generator, *, gamma: bool, quiet: bool = False
+) -> Atoms:
     """All molecules turned about one axis, in phase (Γ) or with the phases ±1 of a commensurate q-point.
 
     Independently rotated molecules spread over all librations alike and hardly show the soft one.
+    quiet: no other motion and hardly any strain, so that the libration's own small torque stands out.
     """
+    noise, temperature_K, shear, expansion = (
+        (0.0, 1.0, 0.001, (-0.002, 0.012)) if quiet else (1.5, 300.0, 0.01, (-0.008, 0.022))
+    )
     q = np.zeros(3) if gamma else CELLS[rng.integers(1, len(CELLS))]
     phases = np.where(CELLS @ q % 2 == 0, 1.0, -1.0)
     axis = rng.normal(size=3)
-    vectors = np.outer(phases, axis / np.linalg.norm(axis) * rng.uniform(1.5, 11.0))
-    vectors += rng.normal(scale=rng.uniform(0.0, 1.5), size=vectors.shape)
-    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.01), (-0.008, 0.022))
-    geometries = molecule.vibrated(rng, rng.uniform(5, 300), len(CELLS))
+    vectors = np.outer(phases, axis / np.linalg.norm(axis) * rng.uniform(1.5, 16.0 if quiet else 11.0))
+    vectors += rng.normal(scale=rng.uniform(0.0, noise), size=vectors.shape)
+    lattice = cell @ random_deformation(rng, rng.uniform(0.0, shear), expansion)
+    geometries = molecule.vibrated(rng, rng.uniform(0.0, temperature_K), len(CELLS))
     return assemble(molecule, rotated(geometries, vectors), CELLS @ lattice, lattice * 2, config_type="libration")
 
 

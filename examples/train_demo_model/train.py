@@ -64,7 +64,8 @@ def command(train: Path, valid: Path, arguments: argparse.Namespace) -> list[str
     options = ARCHITECTURE | LOSS | OPTIMISER | KEYS | {
         "name": MODEL_NAME, "work_dir": arguments.out, "lr": arguments.lr, "seed": arguments.seed,
         "train_file": train.resolve(), "valid_file": valid.resolve(),
-        "max_num_epochs": epochs, "start_swa": round(0.7 * epochs), "lr_scheduler_gamma": 20 ** (-1 / epochs),
+        "max_num_epochs": epochs, "start_swa": round(arguments.stage_two * epochs),
+        "lr_scheduler_gamma": 20 ** (-1 / epochs),
         "device": "cpu", "eval_interval": 2, "error_table": "PerAtomRMSEstressvirials", "plot": "False",
     }  # fmt: skip
     switches = ["--swa", "--ema", "--amsgrad", "--save_cpu"]
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--continue-from", type=Path, help="checkpoint (before stage two) of an earlier training")
+    parser.add_argument("--stage-two", type=float, default=0.7, help="where energy and stress get their large weights")
     parser.add_argument("--lr", type=float, default=OPTIMISER["lr"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
