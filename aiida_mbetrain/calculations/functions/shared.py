@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode
+from aiida.manage import get_manager
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
-from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.errors import MbetrainError, StoppedEarly
 from aiida_mbetrain.science.potentials import Potential, named_calculator
-from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
 from aiida_mbetrain.settings import Inference, NamedCalculator
 
 MODEL_TYPES = (MaceModelData, orm.Dict)
@@ -62,6 +66,31 @@ def load_potential(model: MaceModelData | orm.Dict, inference: Inference) -> Pot
     return named_calculator(NamedCalculator(**model.get_dict()))
 
 
+@contextmanager
+def stop_on_signal() -> Iterator[ShouldStop]:
+    """True after Ctrl-C or SIGTERM, so that a long stage ends the process in order; a second Ctrl-C breaks off.
+
+    AiiDA's own handler only asks the event loop, which waits for the stage.  The daemon's signals are its own.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or get_manager().get_runner().is_daemon_runner:
+        yield never
+        return
+    received: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = [signal.signal(number, stop) for number in signals]
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
 def run_stage(
     stage: str, model: orm.Data, inference: orm.Dict, settings: dict[str, Any] | None = None, **inputs: orm.Data
 ) -> dict[str, orm.Data]:
@@ -78,7 +107,14 @@ def run_stage(
         report=report_for(stage),
     )
     start = time.perf_counter(), time.process_time()
-    results = STAGES[stage](job)
+    with stop_on_signal() as should_stop:
+        try:
+            results = STAGES[stage](replace(job, should_stop=should_stop))
+        except StoppedEarly:
+            raise StoppedEarly(
+                f"{stage} was interrupted by a signal and is lost: run it again. "
+                "With a `code` it runs as a job, and interrupted jobs are continued."
+            ) from None
     info = {
         "stage": stage,
         "wall_time_s": time.perf_counter() - start[0],
