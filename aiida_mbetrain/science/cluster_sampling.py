@@ -15,15 +15,21 @@ from math import comb
 
 import numpy as np
 
-from aiida_mbetrain.science.configurations import IntArray
-from aiida_mbetrain.science.lattice_images import Images
+from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.lattice_images import EQUAL_DISTANCE, Images
 from aiida_mbetrain.science.molecular_crystal import MolecularCrystal
 from aiida_mbetrain.science.neighbors import MEASURES, nearest_neighbors, neighbors_within
 from aiida_mbetrain.science.orbits import MoleculeSymmetry
 from aiida_mbetrain.settings import FiniteSubsystemFilter
 
-PROPOSALS_PER_CENTER = 400
-"""Above the 153 trimers and the 18 dimers of the default candidates, which are thus all proposed."""
+ALL_PROPOSALS, SOME_PROPOSALS = 400, 60
+"""Around the first central molecule of each symmetry class, and around any further one.
+
+400 is above the 18 dimers and 153 trimers of the default candidates, so that all of their orbits are found.
+"""
+
+DISTANCE_RANGES = 6
+"""Between the nearest and the farthest candidate, each as likely to give a member."""
 
 MAX_CENTERS = 24
 """Central molecules that proposals are made around, for one size."""
@@ -61,23 +67,26 @@ def further_clusters(
     if rule.clusters_per_size == 1:
         return []
     rng = np.random.default_rng([rule.rng_seed, round(1e6 * size)])
-    centers = _centers(symmetry, rng, rule.clusters_per_size - 1)
-    proposals = [
-        _proposal(symmetry, members)
-        for center in centers
-        for members in (
-            _subsets(crystal, center, rule, int(size), rng)
-            if rule.counts_molecules
-            else iter([_around(crystal, center, rule, size)])
-        )
+    proposals = _proposals(symmetry, [first])
+    n_classes = len(np.unique(symmetry.classes))
+    for turn, center in enumerate(_centers(symmetry, rng, rule.clusters_per_size - 1)):
+        if rule.counts_molecules:
+            count = ALL_PROPOSALS if turn < n_classes else SOME_PROPOSALS
+            proposals += _proposals(symmetry, _subsets(crystal, center, rule, int(size), count, rng))
+        else:
+            proposals += _proposals(symmetry, [_around(crystal, center, rule, size)])
+    return [chosen.members for chosen in _balanced(proposals, rule, rng)]
+
+
+def _proposals(symmetry: MoleculeSymmetry, clusters: list[Images]) -> list[Proposal]:
+    """Clusters of one size with their orbits."""
+    orbits = symmetry.orbits(
+        np.array([members.indices for members in clusters]), np.array([members.translations for members in clusters])
+    )
+    return [
+        Proposal(members, orbit.id, float(members.distances.max()))
+        for members, orbit in zip(clusters, orbits, strict=True)
     ]
-    start = _proposal(symmetry, first)
-    return [chosen.members for chosen in _balanced(start, proposals, rule, rng)]
-
-
-def _proposal(symmetry: MoleculeSymmetry, members: Images) -> Proposal:
-    orbit = symmetry.orbit(members.indices, members.translations).id
-    return Proposal(members, orbit, float(members.distances.max()))
 
 
 def _centers(symmetry: MoleculeSymmetry, rng: np.random.Generator, count: int) -> IntArray:
@@ -98,40 +107,37 @@ def _around(crystal: MolecularCrystal, center: int, rule: FiniteSubsystemFilter,
 
 
 def _subsets(
-    crystal: MolecularCrystal, center: int, rule: FiniteSubsystemFilter, n_molecules: int, rng: np.random.Generator
-) -> Iterator[Images]:
-    """The central molecule and n - 1 of its nearest: every choice where there are few, else random ones.
+    crystal: MolecularCrystal,
+    center: int,
+    rule: FiniteSubsystemFilter,
+    n_molecules: int,
+    count: int,
+    rng: np.random.Generator,
+) -> list[Images]:
+    """The central molecule and n - 1 of its nearest: every choice where there are up to ``count``, else random ones.
 
     A random member is drawn by its distance first, evenly between the nearest and the farthest candidate.
     """
     measure = MEASURES.get(rule.selection_rule, "center_of_mass")
-    count = max(rule.n_candidates, n_molecules - 1)
-    near = nearest_neighbors(crystal, center, count, measure=measure, whole_shells=True)
-    if comb(len(near), n_molecules - 1) <= PROPOSALS_PER_CENTER:
-        choices = [np.array(choice, dtype=np.int64) for choice in combinations(range(len(near)), n_molecules - 1)]
+    n_others = n_molecules - 1
+    near = nearest_neighbors(crystal, center, max(rule.n_candidates, n_others), measure=measure, whole_shells=True)
+    if comb(len(near), n_others) <= count:
+        choices = [np.array(choice, dtype=np.int64) for choice in combinations(range(len(near)), n_others)]
     else:
         weights = _even_in_distance(near)
-        choices = [
-            np.sort(rng.choice(len(near), n_molecules - 1, replace=False, p=weights))
-            for _ in range(PROPOSALS_PER_CENTER)
-        ]
-    for choice in choices:
-        yield with_center(center, near.select(choice))
+        choices = [np.sort(rng.choice(len(near), n_others, replace=False, p=weights)) for _ in range(count)]
+    return [with_center(center, near.select(choice)) for choice in choices]
 
 
-def _even_in_distance(images: Images) -> np.ndarray:
+def _even_in_distance(images: Images) -> FloatArray:
     """Probability of each image such that equal ranges of distance are equally likely, (K,)."""
-    low, high = images.distances[0], images.distances[-1]
-    bins = np.floor(6 * (images.distances - low) / max(high - low, 1e-6) * (1 - 1e-9)).astype(int)
-    weights = 1.0 / np.bincount(bins)[bins]
+    weights = 1.0 / np.bincount(ranges := _ranges(images.distances, DISTANCE_RANGES))[ranges]
     return np.asarray(weights / weights.sum())
 
 
-def _balanced(
-    start: Proposal, proposals: list[Proposal], rule: FiniteSubsystemFilter, rng: np.random.Generator
-) -> Iterator[Proposal]:
-    """Choose by turns what was chosen least: by orbit, then range of distances, then central molecule."""
-    traits = _Traits.of([start, *proposals], rule.clusters_per_size)
+def _balanced(proposals: list[Proposal], rule: FiniteSubsystemFilter, rng: np.random.Generator) -> Iterator[Proposal]:
+    """After the first choose by turns what was chosen least: by orbit, range of distances, central molecule."""
+    traits = _Traits.of(proposals, rule.clusters_per_size)
     luck = rng.permutation(len(traits.orbits))
     uses = [np.zeros(column.max() + 1, dtype=np.int64) for column in traits.columns]
     allowed = np.ones(len(luck), dtype=bool)
@@ -143,7 +149,7 @@ def _balanced(
         if rule.unique_only:
             allowed &= traits.orbits != traits.orbits[chosen]
         if chosen:
-            yield proposals[chosen - 1]
+            yield proposals[chosen]
         if not allowed.any():
             return
         used = [counts[column] for counts, column in zip(uses, traits.columns, strict=True)]
@@ -162,13 +168,10 @@ class _Traits:
 
     @classmethod
     def of(cls, proposals: list[Proposal], n_ranges: int) -> _Traits:
-        extents = np.array([proposal.extent for proposal in proposals])
-        width = max(np.ptp(extents), 1e-6) / n_ranges
         identities = {identity: i for i, identity in enumerate({p.identity: None for p in proposals})}
         return cls(
             orbits=np.unique([proposal.orbit for proposal in proposals], return_inverse=True)[1],
-            # a hair above each edge, so that rounding errors move no shell across it
-            ranges=np.minimum(np.floor((extents - extents.min()) / width + 1e-4), n_ranges - 1).astype(np.int64),
+            ranges=_ranges(np.array([proposal.extent for proposal in proposals]), n_ranges),
             centers=np.array([proposal.members.indices[0] for proposal in proposals]),
             identities=np.array([identities[proposal.identity] for proposal in proposals]),
         )
@@ -177,6 +180,13 @@ class _Traits:
     def columns(self) -> tuple[IntArray, IntArray, IntArray]:
         """In the order of their weight."""
         return self.orbits, self.ranges, self.centers
+
+
+def _ranges(distances: FloatArray, count: int) -> IntArray:
+    """The one of ``count`` equal ranges between the smallest and the largest that each distance lies in, (K,)."""
+    width = max(float(np.ptp(distances)), EQUAL_DISTANCE) / count
+    # a hair above each edge, so that rounding errors move no shell across it
+    return np.minimum(np.floor((distances - distances.min()) / width + 1e-4), count - 1).astype(np.int64)
 
 
 def with_center(molecule: int, images: Images) -> Images:

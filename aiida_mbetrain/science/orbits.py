@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.errors import InvalidStructure
@@ -96,35 +97,54 @@ class MoleculeSymmetry:
     @property
     def classes(self) -> IntArray:
         """The symmetry class of each molecule of the crystal, (M,): its smallest equivalent primitive molecule."""
-        return np.asarray(self.images.min(axis=0)[self.kinds])
+        return self._class_of[self.kinds]
+
+    @property
+    def _class_of(self) -> IntArray:
+        return np.asarray(self.images.min(axis=0))
 
     def orbit(self, molecules: IntArray, translations: IntArray) -> Orbit:
         """The orbit of a cluster: molecules (K,) of the crystal with lattice translations (K, 3) of its cell."""
+        return self.orbits(molecules[None], translations[None])[0]
+
+    def orbits(self, molecules: IntArray, translations: IntArray) -> list[Orbit]:
+        """The orbits of B clusters of one size: molecules (B, K) with lattice translations (B, K, 3)."""
         kinds = self.kinds[molecules]
         codes, members = self._images_of(kinds, self.translations[molecules] + translations @ self.supercell)
-        canonical = np.lexsort(codes.T[::-1])[0]
-        n_clusters = len(codes) // np.count_nonzero((codes == codes[canonical]).all(axis=1))
-        equivalent = self.images[:, kinds[0]]
-        n_members = np.count_nonzero(np.isin(kinds, equivalent))
-        digest = hashlib.sha256(members[canonical].astype("<i8").tobytes()).hexdigest()
-        return Orbit(
-            id=digest[:ID_LENGTH],
-            multiplicity=int(n_clusters * n_members // len(np.unique(equivalent))),
-            per_primitive_cell=int(n_clusters),
-        )
+        first = _lexicographic_minima(codes)
+        stabilisers = first.sum(axis=1)
+        canonical = members[np.arange(len(members)), first.argmax(axis=1)].astype("<i8")
+        n_equivalent = np.array([len(np.unique(column)) for column in self.images.T])[kinds[:, 0]]
+        n_members = (self._class_of[kinds] == self._class_of[kinds[:, :1]]).sum(axis=1)
+        n_clusters = codes.shape[1] // stabilisers
+        return [
+            Orbit(hashlib.sha256(form.tobytes()).hexdigest()[:ID_LENGTH], int(multiplicity), int(count))
+            for form, multiplicity, count in zip(
+                canonical, n_clusters * n_members // n_equivalent, n_clusters, strict=True
+            )
+        ]
 
     def _images_of(self, kinds: IntArray, cells: IntArray) -> tuple[IntArray, IntArray]:
-        """The cluster under every operation, as sorted codes (G, K) and what they stand for (G, K, 4).
+        """Clusters under every operation, as sorted codes (B, G, K) and what they stand for (B, G, K, 4).
 
         Translations count from their smallest components, which makes clusters equal that differ by one alone.
         """
-        moved = self.offsets[:, kinds] + np.einsum("gab,kb->gka", self.rotations, cells)
-        moved -= moved.min(axis=1, keepdims=True)
-        members = np.concatenate([self.images[:, kinds][..., None], moved], axis=-1)
+        moved = self.offsets[:, kinds].swapaxes(0, 1) + np.einsum("gac,bkc->bgka", self.rotations, cells)
+        moved -= moved.min(axis=2, keepdims=True)
+        members = np.concatenate([self.images[:, kinds].swapaxes(0, 1)[..., None], moved], axis=-1)
         base = moved.max() + 1
         codes = members @ np.array([base**3, base**2, base, 1])
-        order = np.argsort(codes, axis=1)
-        return np.take_along_axis(codes, order, axis=1), np.take_along_axis(members, order[..., None], axis=1)
+        order = np.argsort(codes, axis=-1)
+        return np.take_along_axis(codes, order, axis=-1), np.take_along_axis(members, order[..., None], axis=-2)
+
+
+def _lexicographic_minima(codes: IntArray) -> NDArray[np.bool_]:
+    """Which of the G rows of K numbers come first in each of B blocks (B, G, K), equal ones alike, (B, G)."""
+    first = np.ones(codes.shape[:2], dtype=bool)
+    for column in np.moveaxis(codes, -1, 0):
+        smallest = np.where(first, column, np.iinfo(np.int64).max).min(axis=1, keepdims=True)
+        first &= column == smallest
+    return first
 
 
 def census(
