@@ -33,6 +33,8 @@ def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
     tree = Tree(Text(f"{origin.entry}  frame {frame}", style="bold"))
     if origin.molecule_indices:
         molecules = tree.add(f"cluster of {origin.n_molecules} molecules, {origin.n_repeated_molecules} repeated")
+        if origin.orbit is not None:
+            molecules.add(f"orbit {origin.orbit}, {origin.multiplicity} such clusters around its first molecule")
         for index, translation in zip(origin.molecule_indices, origin.translations, strict=True):
             molecules.add(f"molecule {index}, lattice translation {_vector(translation)}")
     source = tree.add("source")

@@ -30,8 +30,8 @@ def test_orbits_survive_the_file(tmp_path: Path):
     assert section.molecules is not None
     back = read_dataset(tmp_path / "set.hdf5").md[0].molecules
     assert back is not None
-    written = {item.cluster.key: item for item in section.molecules.clusters}
-    assert not differences(written, {item.cluster.key: item for item in back.clusters})
+    written = {item.cluster.key: item.cluster for item in section.molecules.clusters}
+    assert not differences(written, {item.cluster.key: item.cluster for item in back.clusters})
 
 
 def test_clusters_of_a_size_follow_one_another(tmp_path: Path):
