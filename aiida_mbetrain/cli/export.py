@@ -6,26 +6,45 @@ from pathlib import Path
 
 import click
 
-from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.cli import sources as source_options
 
 
 @click.command("export")
-@click.argument("process")
+@click.argument("source")
 @click.option("-o", "--output", default="training_set.hdf5", show_default=True, help="File to write.")
 @click.option(
     "--no-provenance",
     is_flag=True,
     help="Leave uuids and versions out: two runs with the same seed then give the same bytes.",
 )
-@with_profile
-def export(process: str, output: str, no_provenance: bool) -> None:
-    """Write the HDF5 dataset of PROCESS (pk or uuid): a training set or one of its stages.
+@click.option("--sources", callback=source_options.words, help="Some of md,phonons,quasi_harmonic [all].")
+@click.option("--sizes", callback=source_options.integers, help="Numbers of molecules of the clusters [all].")
+@click.option("--no-features", is_flag=True, help="Leave the feature vectors out.")
+@click.option("--float32", is_flag=True, help="Features, forces and velocities in single precision.")
+@click.option("--compression", type=int, help="Level of gzip, 1 (fast) to 9 [none].")
+@click.option("--append", is_flag=True, help="Add to an existing file; equal data may be there, other data may not.")
+def export(
+    source: str,
+    output: str,
+    no_provenance: bool,
+    sources: tuple[str, ...] | None,
+    sizes: tuple[int, ...] | None,
+    no_features: bool,
+    float32: bool,
+    compression: int | None,
+    append: bool,
+) -> None:
+    """Write the HDF5 dataset of SOURCE: pk or uuid of a training set or one of its stages, or an HDF5 file.
 
     The file is made from the provenance graph alone, so this works on an imported archive as well.
     """
-    from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
-    from aiida_mbetrain.datasets.hdf5 import write_dataset
+    from aiida_mbetrain.datasets.entries import check_sources, select_sections
+    from aiida_mbetrain.datasets.hdf5 import Storage, append_dataset, write_dataset
 
-    dataset = dataset_of(stage_nodes(stages_of(load(process))))
-    digest = write_dataset(output, dataset, provenance=not no_provenance)
+    check_sources(sources or ())
+    storage = Storage(float32=float32, compression=compression)
+    dataset = source_options.read_source(source)
+    dataset = select_sections(dataset, sources=sources, sizes=sizes, features=not no_features)
+    write = append_dataset if append else write_dataset
+    digest = write(output, dataset, provenance=not no_provenance, storage=storage)
     click.echo(f"{Path(output).resolve()}  {len(dataset.cluster_sets)} cluster sets  content sha256 {digest[:16]}…")

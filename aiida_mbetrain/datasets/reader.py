@@ -71,9 +71,9 @@ def read_dataset(path: str | Path, *, verify: bool = True) -> Dataset:
 
     Raises UnreadableFile.
     """
-    with _opened(path) as root:
+    with opened(path) as root:
         if verify:
-            _verify(path, root)
+            require_unchanged(path, root, array_digests(root))
         try:
             return to_dataset(root)
         except InvalidSettings as error:
@@ -87,13 +87,13 @@ def validate(path: str | Path) -> None:
 
 def list_groups(path: str | Path) -> list[GroupSummary]:
     """Every object of the file, sorted by path.  Raises UnreadableFile."""
-    with _opened(path) as root:
+    with opened(path) as root:
         return [_summary(name, group) for name, group in root.walk() if names.DATACLASS in group.attributes]
 
 
 def clusters(path: str | Path) -> Iterator[tuple[str, ClusterSet]]:
     """Every cluster set with its path, one in memory at a time.  Raises UnreadableFile."""
-    with _opened(path) as root:
+    with opened(path) as root:
         found = [
             (name, group) for name, group in root.walk() if group.attributes.get(names.DATACLASS) == "FiniteSubsystem"
         ]
@@ -107,7 +107,7 @@ def origin_of(path: str | Path, entry: str, frame: int) -> EntryOrigin:
     entry: path of a cluster set (``.../finite_subsystems/n=3``), trajectory or structure.
     Raises UnreadableFile; InvalidSettings for an entry or a frame that the file does not have.
     """
-    with _opened(path) as root:
+    with opened(path) as root:
         entry = entry.strip("/")
         group = _entry(root, entry)
         structure = group.groups.get(names.CLUSTER_OF_MOLECULES, group)
@@ -191,13 +191,14 @@ def _summary(path: str, group: Group) -> GroupSummary:
     return GroupSummary(path=path, kind=str(group.attributes[names.DATACLASS]), **counts)
 
 
-def _verify(path: str | Path, root: Group) -> None:
-    if content_sha256(root, array_digests(root)) != root.attributes[names.CONTENT_SHA256]:
+def require_unchanged(path: str | Path, root: Group, digests: Mapping[tuple[str, str], str]) -> None:
+    """Raise UnreadableFile unless an open file's content is what was written."""
+    if content_sha256(root, digests) != root.attributes[names.CONTENT_SHA256]:
         raise UnreadableFile(f"{path} is damaged or was edited: its content does not give its content_sha256.")
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Group]:
+def opened(path: str | Path) -> Iterator[Group]:
     """The tree of an open file; whatever a damaged file makes h5py raise becomes one UnreadableFile."""
     if not Path(path).is_file():
         raise UnreadableFile(f"{path} does not exist or is not a file.")

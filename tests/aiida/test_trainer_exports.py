@@ -66,8 +66,15 @@ def test_nodes_and_file_give_the_same_files(finished, hdf5: Path, tmp_path: Path
     call("export-xyz", hdf5, "-o", tmp_path / "file")
     names = sorted(path.name for path in (tmp_path / "nodes").iterdir())
     assert names == ["test.xyz", "train.xyz", "train.yaml", "valid.xyz"]
-    for name in names:
-        assert (tmp_path / "nodes" / name).read_bytes() == (tmp_path / "file" / name).read_bytes()
+    for name in ("train.xyz", "valid.xyz", "test.xyz"):
+        pairs = zip(*(read(tmp_path / where / name, index=":") for where in ("nodes", "file")), strict=True)
+        for node, entry in pairs:
+            assert node.info["uid"] == entry.info["uid"]
+            assert np.array_equal(node.positions, entry.positions)
+            assert np.array_equal(node.arrays["REF_forces"], entry.arrays["REF_forces"])
+            # energies are per atom in the file
+            assert node.info["REF_energy"] == pytest.approx(entry.info["REF_energy"], rel=1e-15)
+    assert (tmp_path / "nodes" / "train.yaml").read_bytes() == (tmp_path / "file" / "train.yaml").read_bytes()
 
 
 def test_e0s_of_a_named_calculator_are_single_atoms_in_it(finished, tmp_path: Path):

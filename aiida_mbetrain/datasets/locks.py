@@ -1,0 +1,39 @@
+"""One writer at a time for a file, among all processes that share its folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def exclusive(target: Path) -> Iterator[None]:
+    """Wait for, hold and give back the lock of ``target``: an flock on ``.NAME.lock`` beside it.
+
+    The file that is locked goes away with the last holder; a process that dies gives the lock back.
+    """
+    path = target.with_name(f".{target.name}.lock")
+    descriptor = _acquire(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone, and takes the next
+        os.close(descriptor)
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
