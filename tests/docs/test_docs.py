@@ -19,11 +19,10 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "docs" / "extensions"), str(ROOT / "docs" / "figures")]
 
 from blocks import RUNNABLE, SHOWN, Block, blocks_of, documents, script_of  # noqa: E402
-from workplace import Workplace, finished_run, new_workplace  # noqa: E402
+from workplace import Workplace, new_workplace, what_the_demo_made  # noqa: E402
 
 DOCS = ROOT / "docs"
-BEGIN_WITHOUT_PROFILE = {"getting_started.md"}
-"""Documents for users who have no profile yet."""
+TUTORIAL = DOCS / "tutorials" / "getting_started.md"
 
 CI_RUNS = {"demo", "tests"}
 """Comments on the README's two commands, which .ci/run pastes as they are."""
@@ -44,22 +43,23 @@ def read(document: Path) -> list[Block]:
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A folder with a finished run of the (shortened) demo."""
+    """A folder where the tutorial has been followed to its end, in the profile of the demo."""
     empty = new_workplace(tmp_path_factory.mktemp("docs") / "work")
-    return dataclasses.replace(empty, environment=empty.environment | finished_run(empty))
+    empty.run(script_of(read(TUTORIAL)))
+    return dataclasses.replace(empty, environment=empty.environment | what_the_demo_made(empty))
 
 
-@pytest.mark.parametrize("document", with_code(), ids=name_of)
+def test_tutorial_leads_to_two_datasets_with_pictures(workplace: Workplace):
+    for folder in (workplace.folder / "mbetrain-demo", workplace.folder):
+        assert (folder / "training_set.hdf5").stat().st_size > 100_000
+        assert len(list(folder.glob("training_set_*.png"))) == 4
+
+
+@pytest.mark.parametrize("document", [page for page in with_code() if page != TUTORIAL], ids=name_of)
 def test_code_of_a_document_runs(document: Path, workplace: Workplace, tmp_path: Path):
     here = workplace.at(tmp_path / "here")
-    if document.name in BEGIN_WITHOUT_PROFILE:
-        (tmp_path / "home").mkdir()
-        here.environment["HOME"] = str(tmp_path / "home")
-        for name in ("AIIDA_PATH", "PK", "MD_PK", "UUID"):
-            del here.environment[name]
-    else:
-        shutil.copy(workplace.folder / "training_set.hdf5", here.folder)
-        (here.folder / "mbetrain-demo").symlink_to(workplace.folder / "mbetrain-demo")
+    shutil.copy(workplace.folder / "mbetrain-demo" / "training_set.hdf5", here.folder)
+    (here.folder / "mbetrain-demo").symlink_to(workplace.folder / "mbetrain-demo")
     here.run(script_of(read(document)))
 
 
@@ -175,7 +175,7 @@ def test_everything_in_a_file_is_documented(workplace: Workplace, documented: se
         own = [path.rpartition("/")[2]] if isinstance(item, h5py.Dataset) else []
         said.update(own + [name for name in item.attrs if not name.startswith("provenance.")])
 
-    with h5py.File(workplace.folder / "training_set.hdf5") as file:
+    with h5py.File(workplace.folder / "mbetrain-demo" / "training_set.hdf5") as file:
         collect("", file)
         file.visititems(collect)
     assert {re.sub(r"(segment)_\d+", r"\1_0", name) for name in said} - documented == set()
