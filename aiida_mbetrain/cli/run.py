@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiida_mbetrain.cli.common import read_structure, with_profile
+from aiida_mbetrain.cli.common import read_options, read_structure, with_profile
 from aiida_mbetrain.cli.progress import progress_bars
 from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
 
@@ -22,6 +22,8 @@ from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError, Unread
 @click.option("--temperature-k", type=float, help="Temperature of MD and phonon sampling (K).")
 @click.option("--pressure-gpa", type=float, help="Pressure of MD (GPa).")
 @click.option("-o", "--output", default="training_set.hdf5", show_default=True, help="File to write.")
+@click.option("--code", help="mbetrain-worker on some computer (LABEL@COMPUTER): submit to the daemon and return.")
+@click.option("--options", help="With --code: YAML file of metadata.options for the jobs (queue, GPU, walltime).")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
 @with_profile
 def run(
@@ -32,9 +34,14 @@ def run(
     temperature_k: float | None,
     pressure_gpa: float | None,
     output: str,
+    code: str | None,
+    options: str | None,
     dry_run: bool,
 ) -> None:
-    """Make the training set of a crystal in this process, in the current profile, and write its HDF5 file."""
+    """Make the training set of a crystal in the current profile and write its HDF5 file.
+
+    It runs in this process; with --code the heavy stages become jobs, and the file is written by `export`.
+    """
     from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
     require_writable(Path(output))
@@ -42,11 +49,20 @@ def run(
     crystal, potential = read_structure(structure), read_model(model)
     console = Console()
     print_estimate(console, crystal, potential, protocol, chosen)
-    if not dry_run:
-        builder = TrainingSetWorkChain.get_builder_from_protocol(
-            crystal, potential, protocol=protocol, overrides=chosen
-        )
+    if dry_run:
+        return
+    builder = TrainingSetWorkChain.get_builder_from_protocol(
+        crystal,
+        potential,
+        code=read_code(code),
+        protocol=protocol,
+        overrides=chosen,
+        options=read_options(options),
+    )
+    if code is None:
         run_training_set(console, builder, Path(output))
+    else:
+        submit_training_set(console, builder, Path(output))
 
 
 def require_writable(output: Path) -> None:
@@ -98,6 +114,26 @@ def read_model(source: str) -> Any:
     return node
 
 
+def read_code(label: str | None) -> Any:
+    """The code LABEL@COMPUTER; None without one."""
+    from aiida import orm
+
+    return None if label is None else orm.load_code(label)
+
+
+def submit_training_set(console: Console, builder: Any, output: Path) -> None:
+    """Hand the run to the daemon and say how to follow it.  Raises InvalidSettings without a daemon."""
+    from aiida.engine import submit
+    from aiida.engine.daemon.client import get_daemon_client
+
+    if not get_daemon_client().is_daemon_running:
+        raise InvalidSettings("--code submits to the daemon, which does not run: start it with `verdi daemon start`.")
+    node = submit(builder)
+    console.print(f"submitted {node.process_label}<{node.pk}>")
+    console.print(f"follow it:  aiida-mbetrain status {node.pk} --watch")
+    console.print(f"when done:  aiida-mbetrain export {node.pk} -o {output}")
+
+
 def print_estimate(
     console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
 ) -> None:
@@ -107,10 +143,10 @@ def print_estimate(
     from aiida_mbetrain.science import estimates
     from aiida_mbetrain.science.supercells import make_supercell
     from aiida_mbetrain.workflows.protocols import protocol_settings
-    from aiida_mbetrain.workflows.stage import check_elements
+    from aiida_mbetrain.workflows.stage import check_inputs
 
     settings: Any = protocol_settings(protocol, overrides)
-    check_elements(structure, model)
+    check_inputs(structure, model)
     crystal = structure_to_configurations(structure)
     stages = estimates.estimate_all(
         crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"]

@@ -13,7 +13,7 @@ from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.science.supercells import phonon_supercell_matrix
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.heavy import define_heavy_stages
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_inputs, validator_of
 
 
 class HarmonicCrystalWorkChain(StageWorkChain):
@@ -60,7 +60,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         """Refuse what the model or the atom limit cannot do, before the relaxation is paid for."""
         settings = FreeEnergy(**self.inputs.settings.get_dict())
         try:
-            check_elements(self.inputs.structure, self.inputs.model)
+            check_inputs(self.inputs.structure, self.inputs.model)
             phonon_supercell_matrix(structure_to_configurations(self.inputs.structure), settings)
         except MbetrainError as error:
             return self.refuse(error)

@@ -14,7 +14,7 @@ from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.settings import MDSampling
 from aiida_mbetrain.workflows.heavy import define_heavy_stages
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements, validator_of
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_inputs, validator_of
 
 
 class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
@@ -56,7 +56,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         """Refuse what the model cannot do; build the supercell."""
         self.ctx.settings = MDSampling(**self.inputs.settings.get_dict())
         try:
-            check_elements(self.inputs.structure, self.inputs.model)
+            check_inputs(self.inputs.structure, self.inputs.model)
         except MbetrainError as error:
             return self.refuse(error)
         node = self.call(

@@ -10,11 +10,15 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.exit_codes import define_exit_codes, foreseeable_errors
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
-from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.science import errors
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.molecules import check_structure
+from aiida_mbetrain.science.potentials import named_calculator
+from aiida_mbetrain.settings import NamedCalculator
 from aiida_mbetrain.workflows.heavy import HEAVY
 
-__all__ = ["StageWorkChain", "check_elements", "validator_of"]
+__all__ = ["StageWorkChain", "check_inputs", "validator_of"]
 
 CHILD_FAILED = 500
 
@@ -87,12 +91,25 @@ class StageWorkChain(WorkChain):
         return ExitCode(error.code, error.message)
 
 
-def check_elements(structure: orm.StructureData, model: orm.Data) -> None:
-    """Raise ElementsNotInModel before anything is computed."""
-    if isinstance(model, MaceModelData):
-        missing = sorted(set(structure.get_symbols_set()) - set(model.elements))
-        if missing:
-            raise errors.ElementsNotInModel(
-                f"The structure contains {', '.join(missing)}, the model knows {', '.join(model.elements)}: "
-                "take a model trained for these elements."
-            )
+def check_inputs(structure: orm.StructureData, model: orm.Data) -> None:
+    """Refuse, before anything is computed, what is no crystal and elements that the model lacks.
+
+    Raises InvalidStructure, ElementsNotInModel.
+    """
+    crystal = structure_to_configurations(structure)
+    check_structure(crystal)
+    if isinstance(model, orm.Dict):
+        _check_calculator(crystal, NamedCalculator(**model.get_dict()))
+    elif missing := sorted(structure.get_symbols_set() - set(model.elements)):
+        raise errors.ElementsNotInModel(
+            f"The structure contains {', '.join(missing)}, the model knows {', '.join(model.elements)}: "
+            "take a model trained for these elements."
+        )
+
+
+def _check_calculator(crystal: Configurations, calculator: NamedCalculator) -> None:
+    try:
+        potential = named_calculator(calculator)
+    except errors.UnknownCalculator:
+        return  # its package may be installed where the jobs run; the first of them tells
+    potential.require_elements(crystal.numbers)

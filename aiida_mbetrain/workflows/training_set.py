@@ -16,7 +16,7 @@ from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.protocols import SECTIONS, check_options, protocol_settings, set_options
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_elements
+from aiida_mbetrain.workflows.stage import StageWorkChain, check_inputs
 
 COMMON = ("structure", "model", "inference", "code")
 STAGES = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain)
@@ -89,7 +89,7 @@ class TrainingSetWorkChain(StageWorkChain):
             for section in ("md_sampling", "quasi_harmonic", "phonon_sampling")
         }
         try:
-            check_elements(self.inputs.structure, self.inputs.model)
+            check_inputs(self.inputs.structure, self.inputs.model)
             for stage in estimate_all(structure_to_configurations(self.inputs.structure), *settings.values()):
                 self.report(str(stage))
         except MbetrainError as error:

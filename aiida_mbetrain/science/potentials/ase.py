@@ -151,6 +151,11 @@ def named_calculator(calculator: NamedCalculator) -> AsePotential:
             f"NamedCalculator.parameters: {calculator.name} has no parameter {', '.join(unknown)}; "
             f"it has {', '.join(sorted(factory.default_parameters))}."
         )
+    for name, value in calculator.parameters.items():
+        if isinstance(value, str) and isinstance(factory.default_parameters[name], int | float):
+            raise UnknownCalculator(
+                f"NamedCalculator.parameters: {calculator.name} refuses {name} = {value!r}: give a number."
+            )
     try:
         instance = factory(**(known.defaults | calculator.parameters))
     except (TypeError, ValueError, InputError) as error:
