@@ -64,3 +64,18 @@ def node_of_uuid(uuid: str, profile: str | None) -> Any:
         return orm.load_node(uuid=uuid)
     except (ConfigurationError, NotExistent):
         return None
+
+
+def read_options(path: str | None) -> dict[str, Any]:
+    """``metadata.options`` of jobs from a YAML file; none without one.  Raises UnreadableFile."""
+    import yaml
+
+    if path is None:
+        return {}
+    try:
+        options = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise UnreadableFile(f"--options {path} cannot be read: {error}") from error
+    if not isinstance(options, dict):
+        raise UnreadableFile(f"--options {path}: give a mapping as in setup_computers/slurm-gpu.")
+    return options

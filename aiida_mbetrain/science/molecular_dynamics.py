@@ -25,7 +25,7 @@ from aiida_mbetrain.science.integrators import (
     restore_integrator,
 )
 from aiida_mbetrain.science.potentials.base import Potential
-from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
+from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, ignore, never, silent
 from aiida_mbetrain.science.recorder import Recorder, Schedule
 from aiida_mbetrain.science.single_pass import SinglePass
 from aiida_mbetrain.science.stability import StabilityGuard
@@ -67,6 +67,7 @@ def run_molecular_dynamics(
     checkpoint: Checkpoint | None = None,
     should_stop: ShouldStop = never,
     report: Report = silent,
+    observe: Observe = ignore,
     checkpoint_interval_steps: int | None = None,
     on_checkpoint: OnCheckpoint | None = None,
 ) -> MDRun:
@@ -78,6 +79,7 @@ def run_molecular_dynamics(
         potential without memory).
     should_stop: asked before every step; True returns an unfinished run with its checkpoint.
     report: called with steps done and steps in total.
+    observe: given every point of the series as it is recorded.
     on_checkpoint: given a checkpoint every ``checkpoint_interval_steps`` absolute steps.
     The stress is evaluated at every step in NPT and at recorded steps in NVT, always in the pass of the forces.
     Raises UnstableDynamics, InvalidStructure, InvalidSettings, ElementsNotInModel, and UnreadableFile for a
@@ -97,6 +99,8 @@ def run_molecular_dynamics(
         if should_stop():
             return simulation.result(finished=False)
         simulation.advance()
+        if simulation.schedule.records(simulation.step):
+            observe(simulation.recorder.last_point())
         report(simulation.step, total)
         if on_checkpoint and checkpoint_interval_steps and simulation.step % checkpoint_interval_steps == 0:
             on_checkpoint(simulation.checkpoint())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 Report = Callable[[int, int], None]
 """``report(done, total)``; called often, so it must be cheap."""
+
+Observe = Callable[[Mapping[str, float]], None]
+"""Given quantities of the moment under field names with units, such as ``temperature_K``; must be cheap."""
 
 ShouldStop = Callable[[], bool]
 """Asked between steps; True makes resumable work return with a checkpoint."""
@@ -18,3 +21,7 @@ def silent(done: int, total: int) -> None:
 def never() -> bool:
     """Never stop early."""
     return False
+
+
+def ignore(values: Mapping[str, float]) -> None:
+    """Observe nothing."""

@@ -120,6 +120,10 @@ class Recorder:
         """The series so far, see :data:`SERIES`."""
         return {name: np.array(values, dtype=np.float64) for name, values in self._series.items()}
 
+    def last_point(self) -> dict[str, float]:
+        """The latest point of the series."""
+        return {name: values[-1] for name, values in self._series.items()}
+
     def restore(self, frames: Configurations, series: Mapping[str, FloatArray]) -> None:
         """Take over what an earlier part of the run has recorded."""
         self._series = {name: series[name].tolist() for name in SERIES}

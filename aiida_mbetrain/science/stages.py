@@ -18,7 +18,7 @@ from aiida_mbetrain.science.force_constants import calculate_force_constants
 from aiida_mbetrain.science.label_pieces import label_in_pieces
 from aiida_mbetrain.science.molecular_dynamics import MDRun, run_molecular_dynamics
 from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
+from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, ignore, never, silent
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.replay import ReplayedPotential
 from aiida_mbetrain.science.savings import Interval, Savings, stopped
@@ -34,6 +34,7 @@ class Job:
     """What a stage works on.
 
     inputs: science objects by port name.  settings: the stage's own settings as plain data.
+    observe: molecular dynamics tells it temperature, volume and energies on the way.
     should_stop: where it says True, the stage saves what it has done and raises StoppedEarly.
     checkpoint: the stage continues from this file where it exists, and saves to it when it stops and every
         ``checkpoint_interval_s`` seconds.  A stage in pieces gives the same numbers as one in one go.
@@ -44,6 +45,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     inference: Inference = field(default_factory=Inference)
     report: Report = silent
+    observe: Observe = ignore
     should_stop: ShouldStop = never
     checkpoint: Path | None = None
     checkpoint_interval_s: float = 600.0
@@ -80,6 +82,7 @@ def molecular_dynamics(job: Job) -> dict[str, Any]:
             features=job.inference.features == "all",
             checkpoint=start,
             report=job.report,
+            observe=job.observe,
             should_stop=should_stop,
         )
 

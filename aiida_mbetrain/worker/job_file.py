@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator
 
 from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.science.stages import STAGES
 from aiida_mbetrain.settings import Inference, Settings
 
 SCHEMA = 1
@@ -17,7 +18,11 @@ OUTPUTS, CHECKPOINT = "outputs", "checkpoint.npz"
 FINISHED, UNEXPECTED = "finished", "unexpected"
 """Words in results.json beside the status words of the named errors."""
 
-Stage = Literal["relaxation", "molecular_dynamics", "force_constants", "labels"]
+
+def _known(stage: str) -> str:
+    if stage not in STAGES:
+        raise ValueError(f"stages are {', '.join(STAGES)}")
+    return stage
 
 
 def _inside(name: str) -> str:
@@ -63,7 +68,7 @@ class JobFile(Settings):
     """
 
     schema_version: Literal[1]
-    stage: Stage
+    stage: str
     settings: dict[str, Any]
     inference: Inference
     model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")]
@@ -72,6 +77,7 @@ class JobFile(Settings):
     checkpoint: str
     checkpoint_interval_s: Annotated[float, Field(gt=0)]
 
+    _stage = field_validator("stage")(_known)
     _checkpoint = field_validator("checkpoint")(_inside)
 
     @classmethod

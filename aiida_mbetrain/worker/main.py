@@ -84,6 +84,7 @@ def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
                 settings=job.settings,
                 inference=job.inference,
                 report=progress.report,
+                observe=progress.observe,
                 should_stop=CLOCK.should_stop,
                 checkpoint=checkpoint,
                 checkpoint_interval_s=job.checkpoint_interval_s,

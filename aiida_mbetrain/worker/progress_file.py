@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,9 @@ class ProgressFile:
         if now - self._written >= self._every:
             self.write()
 
-    def observe(self, **values: float) -> None:
-        """Note quantities to be written with the next report."""
-        self._values |= values
+    def observe(self, values: Mapping[str, float]) -> None:
+        """Note finite quantities, to be written with the next report."""
+        self._values |= {name: value for name, value in values.items() if math.isfinite(value)}
 
     def write(self) -> None:
         """Write what is known."""

@@ -1,0 +1,90 @@
+"""A profile with the ZeroMQ broker and a real daemon in a throw-away folder, and the SLURM of setup_computers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiida import load_profile, orm
+from aiida.manage import get_manager
+from aiida.manage.configuration import reset_config
+from aiida.manage.configuration.settings import AiiDAConfigDir
+
+BIN = Path(sys.executable).parent
+SLURM_LOCAL = Path(__file__).parents[2] / "setup_computers" / "slurm-local"
+OPTIONS = yaml.safe_load((SLURM_LOCAL / "options.yaml").read_text()) | {"max_memory_kb": 1024 * 1024}
+
+
+def shell(*command: str) -> str:
+    """Standard output of a command that must succeed."""
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert process.returncode == 0, f"{command}: {process.stdout}{process.stderr}"
+    return process.stdout
+
+
+def verdi(*arguments: str) -> str:
+    """Output of a verdi command in the profile of these tests."""
+    return shell(str(BIN / "verdi"), *arguments)
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 300, what: str = "") -> Any:
+    """The condition's value, once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{seconds} s are over: {what}"
+        time.sleep(0.3)
+    return value
+
+
+def _slurm_answers() -> bool:
+    try:
+        config = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return False
+    return config.returncode == 0 and "mbetrain" in config.stdout
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a profile whose daemon runs; skips where no SLURM of setup_computers/slurm-local answers."""
+    if not _slurm_answers():
+        pytest.skip("no SLURM; start it with setup_computers/slurm-local/start.sh")
+    folder = tmp_path_factory.mktemp("daemon")
+    before = get_manager().get_profile()
+    saved = {name: os.environ.get(name) for name in ("AIIDA_PATH", "PATH", "OMP_NUM_THREADS")}
+    os.environ |= {"AIIDA_PATH": str(folder), "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    verdi("presto", "--use-zeromq", "-n")
+    verdi("config", "set", "runner.poll.interval", "1")
+    verdi("config", "set", "warnings.development_version", "False")
+    _load("presto", folder)
+    verdi("daemon", "start")
+    yield folder
+    verdi("daemon", "stop")
+    for name, value in saved.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    if before is not None:
+        load_profile(before, allow_switch=True)
+
+
+def _load(name: str, folder: Path) -> None:
+    AiiDAConfigDir.set(folder / ".aiida")
+    reset_config()
+    load_profile(name, allow_switch=True)
+
+
+@pytest.fixture(scope="session")
+def code(daemon: Path) -> orm.InstalledCode:
+    """mbetrain-worker on the local SLURM, set up from the files of setup_computers."""
+    verdi("computer", "setup", "-n", "--config", str(SLURM_LOCAL / "computer.yaml"))
+    verdi("computer", "configure", "core.local", "slurm-local", "-n", "--config", str(SLURM_LOCAL / "configure.yaml"))
+    verdi("code", "create", "core.code.installed", "-n", "--config", str(SLURM_LOCAL / "code.yaml"))
+    computer = orm.load_computer("slurm-local")
+    computer.set_minimum_job_poll_interval(0.5)
+    return orm.load_code("mbetrain@slurm-local")

@@ -1,0 +1,290 @@
+"""The heavy stages as jobs of a real SLURM, submitted through a real daemon, with everything that can go wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node, submit
+from ase.build import bulk
+
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+from aiida_mbetrain.datasets.hdf5 import write_dataset
+from aiida_mbetrain.demo import crystal, model_path
+from aiida_mbetrain.settings import Inference
+from aiida_mbetrain.workflows.heavy import HEAVY
+from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "aiida"))
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import OPTIONS, shell, verdi, wait_until
+from job_runs import assert_same_outputs
+
+pytestmark = [pytest.mark.slurm, pytest.mark.daemon, pytest.mark.slow]
+
+LENNARD_JONES = {"name": "lennard_jones", "parameters": {"sigma": 3.4, "epsilon": 0.0104, "rc": 6.0, "smooth": True}}
+ARGON = {
+    "md_sampling": {
+        "temperature_K": 20.0,
+        "finite_subsystem_filter": {"n_molecules": [1, 2]},
+        "md_crystal": {
+            "ensemble": "NVT",
+            "time_total_fs": 60.0,
+            "time_equilibration_fs": 20.0,
+            "sampling_interval_fs": 10.0,
+            "time_step_fs": 5.0,
+            "supercell_radius": 6.0,
+        },
+    },
+    "quasi_harmonic": {"thermal_expansion": False, "supercell_radius": 6.0, "fourier_interpolation_mesh": [4, 4, 4]},
+    "phonon_sampling": {
+        "temperature_K": 20.0,
+        "finite_subsystem_filter": {"n_molecules": [1, 2]},
+        "phonon_filter": {"k_point_mesh": "commensurate"},
+        "n_frames": 2,
+    },
+}
+DEMO = {
+    "md_sampling": {
+        "finite_subsystem_filter": {"n_molecules": [1, 2]},
+        "md_crystal": {
+            "ensemble": "NPT",
+            "time_total_fs": 8.0,
+            "time_equilibration_fs": 2.0,
+            "sampling_interval_fs": 2.0,
+            "time_step_fs": 0.5,
+            "supercell_radius": 5.0,
+        },
+    },
+    "quasi_harmonic": {
+        "thermal_expansion": False,
+        "supercell_radius": 5.0,
+        "fourier_interpolation_mesh": [2, 2, 2],
+        "max_force_on_atom": 1e-2,
+    },
+    "phonon_sampling": {"finite_subsystem_filter": {"n_molecules": [1, 2]}, "n_frames": 2},
+    "inference": {"device": "cpu"},
+}
+
+
+def finished(node: orm.ProcessNode, seconds: float = 900) -> orm.ProcessNode:
+    """The node, once its process has ended well."""
+    wait_until(lambda: node.is_terminated, seconds=seconds, what=f"{node} is {node.process_state}")
+    assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}\n{verdi('process', 'report', str(node.pk))}"
+    return node
+
+
+def jobs_of(node: orm.ProcessNode) -> list[orm.CalcJobNode]:
+    """The jobs below a process, in order."""
+    return sorted((job for job in node.called_descendants if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+
+
+def running_job(node: orm.ProcessNode, number: int) -> orm.CalcJobNode:
+    """The job of that number (from 1) of a chain, once SLURM runs it."""
+    wait_until(lambda: len(jobs_of(node)) >= number, what=f"job {number} of {node}")
+    job = jobs_of(node)[number - 1]
+    wait_until(job.get_job_id, what=f"{job} is not submitted")
+    wait_until(lambda: state_of(job) == "RUNNING", what=f"{job} does not run")
+    return job
+
+
+def state_of(job: orm.CalcJobNode) -> str:
+    """State in the queue; empty when it is not there any more."""
+    return shell("squeue", "--noheader", f"--jobs={job.get_job_id()}", "--states=all", "--format=%T").strip()
+
+
+def workers_of(job: orm.CalcJobNode) -> list[int]:
+    """Process ids of the worker of a running job, found by the job's folder."""
+    folder = Path(job.get_remote_workdir())
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.joinpath("cwd").resolve() == folder and b"mbetrain-worker" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def has_checkpoint(job: orm.CalcJobNode, *, newer_than: float = 0.0) -> bool:
+    """Whether the worker has saved something of its own."""
+    path = Path(job.get_remote_workdir()) / "checkpoint.npz"
+    return path.exists() and path.stat().st_mtime > newer_than
+
+
+def dataset_bytes(node: orm.WorkChainNode, path: Path) -> bytes:
+    """The HDF5 file of a training set without the uuids of the run."""
+    write_dataset(path, dataset_of(stage_nodes(stages_of(node))), provenance=False)
+    return path.read_bytes()
+
+
+def argon_dynamics(n_steps: int) -> dict[str, Any]:
+    """Molecular dynamics of argon that takes as long as one likes."""
+    times = {"time_step_fs": 5.0, "time_total_fs": 5.0 * n_steps, "time_equilibration_fs": 0.0}
+    settings = {"temperature_K": 20.0, "md_crystal": {"sampling_interval_fs": 100.0, **times}}
+    supercell = orm.StructureData(ase=bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2))
+    return {"supercell": supercell, "settings": orm.Dict(settings), "model": orm.Dict(LENNARD_JONES)}
+
+
+def demo_force_constants() -> dict[str, Any]:
+    """All 132 displacements of the demo crystal without symmetry, with the demo model."""
+    atoms = crystal()
+    atoms.rattle(0.02, seed=1)
+    settings = {"supercell_radius": 5.0, "symmetrize_unit_cell": False, "thermal_expansion": False}
+    model = MaceModelData.get_or_create(model_path())
+    return {"structure": orm.StructureData(ase=atoms), "settings": orm.Dict(settings), "model": model}
+
+
+def in_process(stage: str, inputs: dict[str, Any]) -> orm.ProcessNode:
+    """The stage in this process, in one go."""
+    _, node = HEAVY[stage].function.run_get_node(**inputs)
+    assert node.is_finished_ok, node.exit_message
+    return node
+
+
+def submit_stage(stage: str, inputs: dict[str, Any], code: orm.Code, **options: Any) -> orm.WorkChainNode:
+    """The stage as jobs."""
+    metadata = {"options": {**OPTIONS, **options}}
+    return submit(HEAVY[stage].job, calculation={"code": code, **inputs, "metadata": metadata})
+
+
+def on_cpu(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {**inputs, "inference": orm.Dict(Inference(device="cpu").to_dict())}
+
+
+@pytest.mark.parametrize("system", ["argon", "demo"])
+def test_training_set_equals_the_one_made_in_process(system, code, tmp_path):
+    if system == "argon":
+        structure, model = orm.StructureData(ase=bulk("Ar", "fcc", a=5.26)), orm.Dict(LENNARD_JONES)
+    else:
+        structure, model = orm.StructureData(ase=crystal()), MaceModelData.get_or_create(model_path())
+    given = {"protocol": "fast", "overrides": ARGON if system == "argon" else DEMO}
+    build = TrainingSetWorkChain.get_builder_from_protocol
+    node = submit(build(structure, model, code=code, options=OPTIONS, **given))
+    _, expected = run_get_node(build(structure, model, **given))
+    assert expected.is_finished_ok, expected.exit_message
+    finished(node)
+    assert len(jobs_of(node)) == 5
+    assert dataset_bytes(node, tmp_path / "jobs") == dataset_bytes(expected, tmp_path / "in_process")
+
+
+@pytest.mark.parametrize("stage", ["molecular_dynamics", "force_constants"])
+def test_walltimes_that_end_three_jobs_change_nothing(stage, code):
+    inputs = on_cpu(argon_dynamics(3000) if stage == "molecular_dynamics" else demo_force_constants())
+    expected = in_process(stage, inputs)
+    start = 12  # seconds that Python and its imports may take
+    seconds = round(start + expected.outputs.run_info["wall_time_s"] / 4)
+    node = finished(submit_stage(stage, inputs, code, max_wallclock_seconds=seconds))
+    assert len(jobs_of(node)) >= 3
+    assert {job.exit_status for job in jobs_of(node)[:-1]} == {400}
+    assert_same_outputs(expected, node)
+
+
+def test_dynamics_survives_everything_at_once(code):
+    """The worker killed twice, the node drained, the daemon stopped, the scratch of a finished job deleted."""
+    inputs = on_cpu(argon_dynamics(6000))
+    node = submit_stage("molecular_dynamics", inputs, code, checkpoint_interval_seconds=1)
+    expected = in_process("molecular_dynamics", inputs)
+
+    first = running_job(node, 1)
+    wait_until(lambda: has_checkpoint(first))
+    verdi("daemon", "stop")
+    kill_worker(first)
+    drain()
+    verdi("daemon", "start")
+    wait_until(lambda: first.is_terminated)
+    wait_until(lambda: len(jobs_of(node)) == 2)
+    second = jobs_of(node)[1]
+    wait_until(second.get_job_id)
+    assert state_of(second) == "PENDING"
+    shutil.rmtree(first.get_remote_workdir())
+    resume()
+
+    second = running_job(node, 2)
+    begun = (Path(second.get_remote_workdir()) / "job.json").stat().st_mtime
+    wait_until(lambda: has_checkpoint(second, newer_than=begun + 5))
+    kill_worker(second)
+    wait_until(lambda: second.is_terminated)
+    shutil.rmtree(second.get_remote_workdir())
+
+    finished(node)
+    assert [job.exit_status for job in jobs_of(node)] == [310, 310, 0]
+    assert jobs_of(node)[2].inputs.checkpoint.uuid == second.outputs.checkpoint.uuid
+    assert_same_outputs(expected, node)
+
+
+def kill_worker(job: orm.CalcJobNode) -> None:
+    """SIGKILL, as a machine that runs out of memory or power does."""
+    for pid in wait_until(lambda: workers_of(job), seconds=30, what=f"no worker of {job}"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def drain() -> None:
+    """Let the node take no new job."""
+    shell("scontrol", "update", f"nodename={node_name()}", "state=drain", "reason=test")
+
+
+def resume() -> None:
+    """Let the node take jobs again."""
+    shell("scontrol", "update", f"nodename={node_name()}", "state=resume")
+
+
+def node_name() -> str:
+    """The one node of this SLURM."""
+    return shell("sinfo", "--noheader", "--Node", "--format=%N").split()[0]
+
+
+@pytest.fixture(autouse=True)
+def node_takes_jobs_afterwards(daemon):
+    """Whatever a test did to the node."""
+    yield
+    if "drain" in shell("sinfo", "--noheader", "--Node", "--format=%T").lower():
+        resume()
+
+
+def test_killed_force_constants_keep_the_displacements_done(code):
+    inputs = on_cpu(demo_force_constants())
+    node = submit_stage("force_constants", inputs, code, checkpoint_interval_seconds=1)
+    first = running_job(node, 1)
+    wait_until(lambda: has_checkpoint(first))
+    kill_worker(first)
+    expected = in_process("force_constants", inputs)
+    finished(node)
+    assert [job.exit_status for job in jobs_of(node)] == [310, 0]
+    assert_same_outputs(expected, node)
+
+
+def test_job_that_asks_for_a_gpu_has_the_directives(code):
+    node = submit_stage("molecular_dynamics", on_cpu(argon_dynamics(100000)), code)
+    job = running_job(node, 1)
+    record = shell("scontrol", "show", "job", str(job.get_job_id()))
+    for directive in ("Partition=tesla", "Features=h100", "gres:gpu:1", "TimeLimit=00:30:00", "NumCPUs=1"):
+        assert directive in record, record
+    verdi("process", "kill", str(node.pk))
+    wait_until(lambda: state_of(job) not in ("PENDING", "RUNNING", "COMPLETING"))
+
+
+def test_killed_training_set_leaves_no_job(code):
+    argon = orm.StructureData(ase=bulk("Ar", "fcc", a=5.26))
+    overrides = {**ARGON, "md_sampling": {**ARGON["md_sampling"]}}
+    dynamics = ARGON["md_sampling"]["md_crystal"] | {"time_total_fs": 1e6}
+    overrides["md_sampling"] = ARGON["md_sampling"] | {"md_crystal": dynamics}
+    builder = TrainingSetWorkChain.get_builder_from_protocol(
+        argon, orm.Dict(LENNARD_JONES), code=code, options=OPTIONS, protocol="fast", overrides=overrides
+    )
+    node = submit(builder)
+    job = running_job(node, 1)
+    worker = wait_until(lambda: workers_of(job))
+    verdi("process", "kill", str(node.pk))
+    wait_until(lambda: node.is_terminated)
+    assert node.is_killed
+    assert job.is_killed
+    wait_until(lambda: state_of(job) in ("CANCELLED", ""), what=state_of(job))
+    assert not [pid for pid in worker if Path(f"/proc/{pid}").exists()]
