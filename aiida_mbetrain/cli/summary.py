@@ -22,9 +22,7 @@ def print_summary(console: Console, process: Any, dataset: Dataset, output: Path
 
 
 def _contents(dataset: Dataset) -> Table:
-    table = Table(
-        "source", "clusters", "molecules", "configurations", "energy range (eV per molecule)", title="Contents"
-    )
+    table = Table("source", "clusters", "configurations", "energy range (eV per molecule)", title="Contents")
     for section in (*dataset.md, *dataset.phonons):
         name = "MD" if section in dataset.md else "phonons"
         for clusters in () if section.molecules is None else section.molecules.clusters:
