@@ -21,6 +21,7 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.errors import BrokenSymmetry, InvalidStructure, RelaxationNotConverged
 from aiida_mbetrain.science.potentials.base import Potential
+from aiida_mbetrain.science.preconditioner import StretchingSprings
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.symmetry import SpaceGroup
 from aiida_mbetrain.settings import FreeEnergy
@@ -154,7 +155,8 @@ class _Run:
 
     @property
     def algorithms(self) -> Sequence[str]:
-        return list(dict.fromkeys([self.settings.relax_algo_primary, self.settings.relax_algo_fallback]))
+        """The same one twice starts anew from where it stopped."""
+        return [self.settings.relax_algo_primary, self.settings.relax_algo_fallback]
 
     def converge(self, structure: Configurations, constraint: _KeepSymmetry | None) -> Configurations:
         """The relaxed frame; raises RelaxationNotConverged when every algorithm stopped short."""
@@ -178,11 +180,9 @@ class _Run:
         if self.mode != "only_atoms":
             pressure = self.pressure if self.mode == "full" else 0.0
             target = _CellFilter(atoms, constant_volume=self.mode == "constant_volume", scalar_pressure=pressure)
-        # Without a preconditioner: ASE's Exp ties neighbours by isotropic springs, which hinders the rotation of
-        # molecules and doubled the number of steps on alpha-N2.
-        optimizer: Any = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}[algorithm](
-            target, precon=None, logfile=None
-        )
+        # PreconLBFGS learns the stiffness of bonds within a few steps and does better without; PreconFIRE cannot.
+        precon = StretchingSprings() if algorithm == "PreconFIRE" else None
+        optimizer: Any = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
         done, limit = self.n_steps, self.settings.max_n_steps
         optimizer.attach(lambda: self.report(done + optimizer.nsteps, limit * len(self.algorithms)))
         force = self.settings.max_force_on_atom

@@ -160,6 +160,23 @@ def test_fallback_continues_where_the_primary_stopped():
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
+@pytest.mark.parametrize(
+    ("make", "potential", "mode"),
+    [
+        (carbon_dioxide, carbon_dioxide_potential(), "only_atoms"),
+        (nitrogen, nitrogen_potential(), "constant_volume"),
+        (nitrogen, nitrogen_potential(), "full"),
+    ],
+)
+def test_fire_alone_relaxes_molecular_crystals(make, potential, mode):
+    fire = {"relax_algo_primary": "PreconFIRE", "relax_algo_fallback": "PreconFIRE"}
+    start = distorted(make())
+    result = relax(start, potential, free(max_n_steps=200, **fire), mode=mode)
+    expected = relax(start, potential, free(), mode=mode)
+    assert result.structure.energies[0] == pytest.approx(expected.structure.energies[0], abs=1e-5)
+    assert result.max_force < 1e-4
+
+
 def test_unconverged_relaxation_is_an_error_that_names_force_steps_and_remedy():
     settings = free(max_n_steps=2)
     with pytest.raises(RelaxationNotConverged) as caught:
