@@ -1,0 +1,65 @@
+"""The models that are timed: the demo model, and one of the size of MACE-OFF small with random weights."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aiida_mbetrain.demo import model_path
+from aiida_mbetrain.science.potentials import load_mace
+from aiida_mbetrain.settings import Inference
+
+NUMBERS = [1, 6, 7, 8]
+
+
+def demo_model(inference: Inference) -> Any:
+    """The shipped model: 16 channels, 2 layers."""
+    return load_mace(model_path(), inference)
+
+
+def large_model(folder: Path, inference: Inference) -> Any:
+    """96 invariant channels, 2 layers, correlation 3, cutoff 4.5 Å, as MACE-OFF small; its weights are random."""
+    path = folder / "large.model"
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        _save_random(path)
+    return load_mace(path, inference)
+
+
+def _save_random(path: Path) -> None:
+    import mace.modules  # before e3nn, whose import fails otherwise
+    import torch
+    from e3nn import o3
+
+    torch.manual_seed(0)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = mace.modules.ScaleShiftMACE(
+            r_max=4.5,
+            num_bessel=8,
+            num_polynomial_cutoff=5,
+            max_ell=3,
+            interaction_cls=mace.modules.RealAgnosticResidualInteractionBlock,
+            interaction_cls_first=mace.modules.RealAgnosticInteractionBlock,
+            num_interactions=2,
+            num_elements=len(NUMBERS),
+            hidden_irreps=o3.Irreps("96x0e"),
+            MLP_irreps=o3.Irreps("16x0e"),
+            atomic_energies=np.zeros(len(NUMBERS)),
+            avg_num_neighbors=20.0,
+            atomic_numbers=NUMBERS,
+            correlation=3,
+            gate=torch.nn.functional.silu,
+            radial_MLP=[64, 64, 64],
+            atomic_inter_scale=1.0,
+            atomic_inter_shift=0.0,
+        )
+        torch.save(model, path)
+    finally:
+        torch.set_default_dtype(default)
