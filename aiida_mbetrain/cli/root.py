@@ -16,11 +16,13 @@ COMMANDS = {
     "model": "Register MACE models.",
     "export": "Write the HDF5 dataset of a finished run.",
     "export-xyz": "Write extended XYZ for a trainer, with a ready train.yaml.",
+    "subsample": "Choose a number of diverse frames of finished runs.",
     "labels": "Bring back energies and forces computed elsewhere.",
     "status": "Show the stages of a run and how far its jobs are.",
     "check": "Try a code with a job of two frames.",
     "show": "Show what a node of this plugin holds.",
     "trace": "Follow a frame of the dataset back to where it came from.",
+    "query": "Ask where data came from, and what was made of them.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
 }
 

@@ -98,6 +98,18 @@ class DeviceNotAvailable(MbetrainError):
     status, code = "device_not_available", 212
 
 
+class NotEnoughFrames(MbetrainError):
+    """More distinct frames are asked for than there are."""
+
+    status, code = "not_enough_frames", 213
+
+
+class FeaturesMissing(MbetrainError):
+    """Frames have no feature vectors, or vectors of another length than the others."""
+
+    status, code = "features_missing", 214
+
+
 class NotAModel(MbetrainError):
     """The file is not a MACE model."""
 
