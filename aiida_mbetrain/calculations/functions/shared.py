@@ -73,7 +73,10 @@ def stop_on_signal() -> Iterator[ShouldStop]:
     AiiDA's own handler only asks the event loop, which waits for the stage.  The daemon's signals are its own.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or get_manager().get_runner().is_daemon_runner:
+    # Not get_runner(): it would connect to the broker, which runs only beside a daemon.
+    runner = get_manager()._runner
+    in_daemon = runner is not None and runner.is_daemon_runner
+    if in_daemon or threading.current_thread() is not threading.main_thread():
         yield never
         return
     received: list[int] = []
