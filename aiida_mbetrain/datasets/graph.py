@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -10,6 +11,7 @@ from aiida import orm
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.data.conversion import as_science
+from aiida_mbetrain.data.crystals import crystals
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import (
     Dataset,
@@ -20,8 +22,8 @@ from aiida_mbetrain.datasets.model import (
     QuasiHarmonicSection,
     Section,
 )
+from aiida_mbetrain.datasets.quasi_harmonic import quasi_harmonic_section
 from aiida_mbetrain.datasets.sections import cluster_order
-from aiida_mbetrain.datasets.thermodynamics import fixed_volume_table
 from aiida_mbetrain.datasets.tree import Provenance
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import InvalidSettings
@@ -79,17 +81,25 @@ def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
     if "md_sampling" in stages:
         sections.append(_md_section(stages["md_sampling"]))
     if "quasi_harmonic" in stages:
-        sections.append(_quasi_harmonic_section(stages["quasi_harmonic"]))
+        sections.append(quasi_harmonic_section(stages["quasi_harmonic"], provenance_of))
     if "phonon_sampling" in stages:
         sections += _phonon_sections(stages["phonon_sampling"], stages.get("quasi_harmonic"))
     first = next(iter(stages.values()))
-    return Dataset(
-        tuple(sections), provenance={"aiida_mbetrain": __version__} | _model_of(_inputs_of(_any_job(first).creator))
-    )
+    model = _model_of(_inputs_of(_any_job(first).creator))
+    return Dataset(tuple(sections), provenance={"aiida_mbetrain": __version__} | model | _crystal_of(first))
 
 
 def _any_job(nodes: Nodes) -> orm.Data:
     return nodes.get("trajectory") or nodes["force_constants"]
+
+
+def _crystal_of(nodes: Nodes) -> dict[str, str]:
+    """The crystal that everything began with: back from a supercell or force constants to what nothing made."""
+    node: orm.Data = nodes.get("supercell") or nodes.get("force_constants") or nodes["modes"]
+    while (inputs := _inputs_of(node.creator)) and (inputs.keys() & {"structure", "force_constants"}):
+        node = inputs.get("structure") or inputs["force_constants"]
+    formula = {"crystal_formula": node.get_formula()} if isinstance(node, orm.StructureData) else {}
+    return {"crystal_uuid": node.uuid, **formula}
 
 
 def _md_section(nodes: Nodes) -> MDSection:
@@ -127,32 +137,8 @@ def _molecules_provenance(nodes: Nodes) -> dict[str, Provenance]:
     return {names.MOLECULAR_CRYSTAL: provenance_of(nodes["molecular_crystal"])} | clusters
 
 
-def _quasi_harmonic_section(nodes: Nodes) -> QuasiHarmonicSection:
-    settings = FreeEnergy(**nodes["settings"].get_dict())
-    summary = nodes["relaxation"].get_dict()
-    label = summary["label"]
-    relaxed = as_science(nodes["relaxed"])
-    force_constants = nodes["force_constants"].to_science()
-    return QuasiHarmonicSection(
-        root_key=settings.root_key,
-        structures={label: relaxed},
-        force_constants={label: force_constants},
-        bands={label: as_science(nodes["phonon_bands"])},
-        thermodynamics_fixed_volume=fixed_volume_table(
-            as_science(nodes["thermodynamics"]), relaxed, force_constants, label
-        ),
-        provenance={
-            "": provenance_of(nodes["settings"], "settings"),
-            f"{names.STRUCTURES}/{label}": provenance_of(nodes["relaxed"]),
-            f"{names.PHONONS}/{label}/{names.FORCE_CONSTANTS_GROUP}": provenance_of(nodes["force_constants"]),
-            f"{names.PHONONS}/{label}/{names.BRILLOUIN_ZONE_PATH}": provenance_of(nodes["phonon_bands"]),
-            names.THERMODYNAMICS_FIXED_VOLUME: provenance_of(nodes["thermodynamics"]),
-        },
-    )
-
-
 def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section]:
-    """The sampling, preceded by its force constants where no quasi-harmonic section brings them."""
+    """The sampling, preceded by its force constants where no quasi-harmonic section has them."""
     settings = PhononSampling(**nodes["settings"].get_dict())
     frames = as_science(nodes["trajectory"])
     modes = as_science(nodes["modes"])
@@ -164,13 +150,9 @@ def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section
         frames_group: provenance_of(nodes["trajectory"]),
         names.MODES: provenance_of(nodes["modes"]),
     }
-    if quasi_harmonic is None:
-        key = settings.force_constants_key
-        before = [_lone_force_constants(nodes["modes"].creator.inputs.force_constants, key)]
-    else:
-        root_key = FreeEnergy(**quasi_harmonic["settings"].get_dict()).root_key
-        key = names.force_constants_key(root_key, quasi_harmonic["relaxation"].get_dict()["label"])
-        before = []
+    constants = nodes["modes"].creator.inputs.force_constants
+    key = None if quasi_harmonic is None else _key_of(constants, quasi_harmonic)
+    before = [] if key is not None else [_lone_force_constants(constants, settings.force_constants_key)]
     section = PhononSection(
         root_key=settings.root_key,
         temperature_K=settings.temperature_K,
@@ -178,11 +160,20 @@ def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section
         modes=Modes(**{field.name: modes[field.name] for field in fields(Modes)}),
         frames=frames if molecules is None else None,
         molecules=molecules,
-        force_constants_key=key,
+        force_constants_key=key or settings.force_constants_key,
         provenance=provenance,
         **{name: int(modes[name]) for name in counts},
     )
     return [*before, section]
+
+
+def _key_of(constants: orm.Data, quasi_harmonic: Nodes) -> str | None:
+    """Where the quasi-harmonic section keeps these force constants; None where it has them not."""
+    settings = FreeEnergy(**quasi_harmonic["settings"].get_dict())
+    for label, crystal in crystals(quasi_harmonic, settings).items():
+        if crystal["force_constants"].uuid == constants.uuid:
+            return names.force_constants_key(settings.root_key, label)
+    return None
 
 
 def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
@@ -201,6 +192,8 @@ def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
 def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
     """Where a node came from: its uuid, the process that made it, and that process's model and structure."""
     found: dict[str, Any] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
+    if isinstance(node, orm.Dict):
+        found[prefix] = json.dumps(node.get_dict(), sort_keys=True)
     creator = node.creator
     if creator is not None:
         found |= {"process_uuid": creator.uuid, "process_label": creator.process_label}

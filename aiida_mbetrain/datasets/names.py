@@ -77,6 +77,31 @@ ACOUSTIC_FREQ_MIN = "acoustic_freq_min (THz)"
 OPTICAL_FREQ_MIN = "optical_freq_min (THz)"
 SYSTEM_LABEL_CRYSTAL = "system_label_crystal"
 FOURIER_INTERP_MESH = "Fourier_interp_mesh"
+V_EOS = f"V_eos ({ANGSTROM}{CUBED}{PER}unit cell)"
+F_TOT_EOS = f"F_tot_eos (kJ{PER}mol{PER}unit cell)"
+B_EOS = "B_eos (GPa)"
+B_PRIME_EOS = "B_prime_eos"
+P_THERMAL_EOS = "p_thermal_eos (GPa)"
+ALPHA_V_EOS = f"alpha_V_eos (1{PER}K)"
+MIN_BRACKETED = "min_bracketed"
+USED_IN_FIT = "used_in_fit"
+PER_MOLECULE = f"(kJ{PER}mol{PER}molecule)"
+PER_MOLECULE_K = f"(J{PER}K{PER}mol{PER}molecule)"
+SUBLIMATION: Mapping[str, str] = {
+    "F_vib_molecule_kJ_per_mol": f"F_vib_molecule {PER_MOLECULE}",
+    "E_vib_molecule_kJ_per_mol": f"E_vib_molecule {PER_MOLECULE}",
+    "ZPE_molecule_kJ_per_mol": f"ZPE_molecule {PER_MOLECULE}",
+    "E_el_molecule_kJ_per_mol": f"E_el_molecule {PER_MOLECULE}",
+    "G_molecule_kJ_per_mol": f"G_molecule {PER_MOLECULE}",
+    "S_molecule_J_per_K_mol": f"S_molecule {PER_MOLECULE_K}",
+    "n_imaginary_molecule": "n_imaginary_molecule",
+    "E_lattice_kJ_per_mol": f"E_latt {PER_MOLECULE}",
+    "E_sub_kJ_per_mol": f"E_sub {PER_MOLECULE}",
+    "H_sub_kJ_per_mol": f"H_sub {PER_MOLECULE}",
+    "G_sub_kJ_per_mol": f"G_sub {PER_MOLECULE}",
+    "S_sub_J_per_K_mol": f"S_sub {PER_MOLECULE_K}",
+}
+"""Column of a sublimation table -> name in the tables of thermodynamics."""
 V_SAMPLED = f"V_sampled ({ANGSTROM}{CUBED}{PER}unit cell)"
 F_SAMPLED = f"F_sampled (kJ{PER}mol{PER}unit cell)"
 V_INTERP = f"V_interp ({ANGSTROM}{CUBED}{PER}unit cell)"

@@ -1,6 +1,8 @@
-"""Harmonic thermodynamics under the file's column names, with the static energy added."""
+"""Thermodynamics and equations of state under the file's column names, per primitive cell."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from ase import units
@@ -28,6 +30,23 @@ RENAMED = {
     "optical_freqs_real": names.OPTICAL_FREQS_REAL,
 }
 
+EQUILIBRIUM = {
+    "V_A3": names.V_EOS,
+    "F_tot_kJ_per_mol": names.F_TOT_EOS,
+    "bulk_modulus_GPa": names.B_EOS,
+    "bulk_modulus_prime": names.B_PRIME_EOS,
+    "thermal_pressure_GPa": names.P_THERMAL_EOS,
+    "expansion_coefficient_per_K": names.ALPHA_V_EOS,
+    "bracketed": names.MIN_BRACKETED,
+}
+CURVES = {
+    "temperatures_K": names.T_COLUMN,
+    "sampled_free_energies": names.F_SAMPLED,
+    "curve_free_energies": names.F_INTERP,
+    "volumes": names.V_MIN,
+    "free_energies": names.F_MIN,
+}
+
 
 def fixed_volume_table(
     vibrations: Table, relaxed: Configurations, force_constants: ForceConstants, label: str
@@ -53,3 +72,37 @@ def fixed_volume_table(
         names.FOURIER_INTERP_MESH: np.full(n_rows, mesh),
     }
     return Table(columns)
+
+
+def stacked(tables: Sequence[Table]) -> Table:
+    """Rows of tables with the same columns, one after another."""
+    return Table({name: np.concatenate([table[name] for table in tables]) for name in tables[0].columns})
+
+
+def sampled_table(tables: Sequence[Table], used: Sequence[bool]) -> Table:
+    """The table ``eos_sampled``: every sampled crystal at every temperature, and whether it entered the fits."""
+    flags = [np.full(len(table[names.T_COLUMN]), flag) for table, flag in zip(tables, used, strict=True)]
+    return Table({**stacked(tables).columns, names.USED_IN_FIT: np.concatenate(flags)})
+
+
+def interpolated_table(curves: Table) -> Table:
+    """The table ``eos_interpolated``: sampled points and fits by temperature, (T, n) each."""
+    columns = {new: curves[old] for old, new in CURVES.items()}
+    n_temperatures = len(curves["temperatures_K"])
+    columns[names.V_SAMPLED] = np.tile(curves["sampled_volumes"], (n_temperatures, 1))
+    columns[names.V_INTERP] = np.tile(curves["curve_volumes"], (n_temperatures, 1))
+    return Table(columns)
+
+
+def equilibrium_table(tables: Sequence[Table], equilibrium: Table) -> Table:
+    """The table ``thermodynamics_equilibrium_volume``: the crystal at V(T), one row per temperature that has one.
+
+    tables: one row each.  equilibrium: columns of :class:`ThermalExpansion`.
+    """
+    rows = np.flatnonzero(np.isfinite(equilibrium["V_A3"]))
+    return Table({**stacked(tables).columns, **{new: equilibrium[old][rows] for old, new in EQUILIBRIUM.items()}})
+
+
+def with_sublimation(table: Table, sublimation: Table) -> Table:
+    """The table with the columns of sublimation, row by row."""
+    return Table({**table.columns, **{new: sublimation[old] for old, new in names.SUBLIMATION.items()}})

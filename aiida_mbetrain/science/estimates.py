@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from aiida_mbetrain.science.clusters import Cluster, select_clusters
 from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.crystal_labels import equilibrium_labels, label_of_key, sampled_labels
 from aiida_mbetrain.science.errors import SelectedModesOutOfRange
 from aiida_mbetrain.science.force_constants import DisplacementPlan, plan_displacements
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.q_points import q_points
 from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix
+from aiida_mbetrain.science.thermal_expansion import check_thermal_expansion
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononSampling
 
 BYTES = 8
@@ -64,9 +66,17 @@ def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimat
 
 
 def estimate_force_constants(structure: Configurations, settings: FreeEnergy) -> StageEstimate:
-    """Size of the force constants (the relaxation before them works on the unit cell and is cheap)."""
+    """Size of the force constants of every crystal (the relaxations before them work on the unit cell).
+
+    With thermal expansion that is the reference, the sampled volumes and one crystal for each temperature.
+    Raises InvalidSettings where no equation of state can come of the settings.
+    """
+    if settings.thermal_expansion:
+        check_thermal_expansion(settings)
+    n_crystals = 1 + len(sampled_labels(settings)) + len(equilibrium_labels(settings))
     plan = _plan(structure, settings)
-    return StageEstimate("force constants", plan.supercell_matrix.T, plan.frames.n_atoms, plan.frames.n_frames)
+    name = "force constants" if n_crystals == 1 else f"force constants of {n_crystals} crystals"
+    return StageEstimate(name, plan.supercell_matrix.T, plan.frames.n_atoms, n_crystals * plan.frames.n_frames)
 
 
 def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
@@ -108,6 +118,7 @@ def estimate_all(
     structure: Configurations, md: MDSampling, free_energy: FreeEnergy, phonons: PhononSampling
 ) -> list[StageEstimate]:
     """Sizes of the three stages; raises whatever can be refused before anything expensive starts."""
+    label_of_key(phonons.force_constants_key, free_energy)
     return [
         estimate_md(structure, md),
         estimate_force_constants(structure, free_energy),

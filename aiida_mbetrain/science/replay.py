@@ -100,10 +100,13 @@ class _ReplayedCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         record = self._log.take(self.atoms) or self._log.add(self.atoms, self._evaluate(self.atoms))
-        self.results = {name: _plain(record[name]) for name in self.implemented_properties}
+        self.results = {name: _plain(record[name]) for name in self._properties(self.atoms)}
 
     def _evaluate(self, atoms: Atoms) -> dict[str, Any]:
-        return {name: self._calculator.get_property(name, atoms) for name in self.implemented_properties}
+        return {name: self._calculator.get_property(name, atoms) for name in self._properties(atoms)}
+
+    def _properties(self, atoms: Atoms) -> list[str]:
+        return [name for name in self.implemented_properties if name != "stress" or atoms.pbc.all()]
 
 
 def _records(arrays: Mapping[str, NDArray]) -> list[dict[str, NDArray]]:

@@ -15,6 +15,7 @@ from aiida_mbetrain.science.checkpoints import Checkpoint
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.force_constants import calculate_force_constants
+from aiida_mbetrain.science.isolated_molecule import isolated_molecule as compute_molecule
 from aiida_mbetrain.science.label_pieces import label_in_pieces
 from aiida_mbetrain.science.molecular_dynamics import MDRun, run_molecular_dynamics
 from aiida_mbetrain.science.potentials import Potential
@@ -66,6 +67,14 @@ def relaxation(job: Job) -> dict[str, Any]:
         "space_group": result.space_group,
     }
     return {"relaxed": result.structure, "summary": facts}
+
+
+def isolated_molecule(job: Job) -> dict[str, Any]:
+    """structure (finite) -> relaxed, vibrations (frequencies), and facts about the molecule."""
+    potential = ReplayedPotential(job.potential, Savings(job, "isolated_molecule"))
+    found = compute_molecule(job.inputs["structure"], potential, FreeEnergy(**job.settings), report=job.report)
+    vibrations = Table({"frequency_THz": found.frequencies_THz})
+    return {"relaxed": found.structure, "vibrations": vibrations, "summary": found.facts()}
 
 
 def molecular_dynamics(job: Job) -> dict[str, Any]:
@@ -157,6 +166,7 @@ def _atoms_per_piece(potential: Potential) -> int:
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "relaxation": relaxation,
+    "isolated_molecule": isolated_molecule,
     "molecular_dynamics": molecular_dynamics,
     "force_constants": force_constants,
     "labels": labels,

@@ -104,17 +104,6 @@ def check_thermal_expansion(settings: FreeEnergy) -> None:
         )
 
 
-def sampled_labels(settings: FreeEnergy) -> list[str]:
-    """Names of the sampled crystals in the order of ``eos_points``; none without thermal expansion."""
-    label = volume_label if settings.eos_sampling == "volume" else pressure_label
-    return [label(point) for point in settings.eos_points] if settings.thermal_expansion else []
-
-
-def equilibrium_labels(settings: FreeEnergy) -> list[str]:
-    """Names of the crystals at equilibrium, by temperature; none without thermal expansion."""
-    return [equilibrium_label(t) for t in settings.temperatures_K] if settings.thermal_expansion else []
-
-
 def filtered_by(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space_group: str) -> list[str]:
     """Per volume the filter of the settings that removes it, "" where none does; space_group: the reference's."""
     filters = {

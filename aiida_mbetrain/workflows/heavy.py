@@ -8,12 +8,14 @@ from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.force_constants import force_constants
+from aiida_mbetrain.calculations.functions.isolated_molecule import isolated_molecule
 from aiida_mbetrain.calculations.functions.labels import labels
 from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
 from aiida_mbetrain.calculations.functions.relaxation import relaxation
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.workflows.jobs import (
     ForceConstantsJob,
+    IsolatedMoleculeJob,
     LabelsJob,
     MolecularDynamicsJob,
     RelaxationJob,
@@ -35,6 +37,7 @@ class HeavyStage(NamedTuple):
 
 HEAVY = {
     "relaxation": HeavyStage(relaxation, RelaxationJob),
+    "isolated_molecule": HeavyStage(isolated_molecule, IsolatedMoleculeJob),
     "molecular_dynamics": HeavyStage(molecular_dynamics, MolecularDynamicsJob),
     "force_constants": HeavyStage(force_constants, ForceConstantsJob),
     "labels": HeavyStage(labels, LabelsJob),

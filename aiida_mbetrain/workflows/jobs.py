@@ -10,6 +10,7 @@ from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, P
 
 from aiida_mbetrain.calculations.exit_codes import define_exit_codes, exit_code_of
 from aiida_mbetrain.calculations.force_constants import ForceConstantsCalculation
+from aiida_mbetrain.calculations.isolated_molecule import IsolatedMoleculeCalculation
 from aiida_mbetrain.calculations.labels import LabelsCalculation
 from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
@@ -132,6 +133,12 @@ class RelaxationJob(StageJob):
     """Relaxation of a crystal."""
 
     _process_class = RelaxationCalculation
+
+
+class IsolatedMoleculeJob(StageJob):
+    """Relaxation and vibrations of an isolated molecule."""
+
+    _process_class = IsolatedMoleculeCalculation
 
 
 class MolecularDynamicsJob(StageJob):

@@ -6,26 +6,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, if_
+from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
 
+from aiida_mbetrain.calculations.functions.isolated_molecule import sublimation
 from aiida_mbetrain.calculations.functions.thermal_expansion import (
-    link_label,
     sampled_structures,
     thermal_expansion,
 )
+from aiida_mbetrain.data.crystals import EQUILIBRIUM, VOLUMES, link_label
+from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.science.crystal_labels import equilibrium_labels, sampled_labels
 from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.sublimation import molecules_per_cell
 from aiida_mbetrain.science.thermal_expansion import (
     bracketing_advice,
     check_thermal_expansion,
-    equilibrium_labels,
-    sampled_labels,
 )
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.harmonic_crystal import HarmonicCrystalWorkChain
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 from aiida_mbetrain.workflows.stage import validator_of
 
+MOLECULE_NODES = ("relaxed", "vibrations", "summary")
 SAMPLE_NODES = ("relaxed", "relaxation", "thermodynamics")
 
 
@@ -51,12 +54,19 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
     """
 
     protocol_section = "quasi_harmonic"
+    heavy_stages = ("relaxation", "force_constants", "isolated_molecule")
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
         """Ports, outline, outputs."""
         super().define(spec)
         spec.inputs["settings"].validator = validate_settings
+        spec.input(
+            "molecule",
+            valid_type=orm.StructureData,
+            required=False,
+            help="The crystal's molecule, not periodic: adds the properties of sublimation.",
+        )
         spec.outline(
             cls.setup,
             *cls.harmonic_steps(),
@@ -67,17 +77,64 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
                 cls.run_equilibrium,
                 cls.inspect_equilibrium,
             ),
+            if_(cls.should_sublimate)(cls.derive_sublimation),
             cls.results,
         )
         spec.output("equilibrium", valid_type=TableData, required=False, help="V, F, bulk modulus ... per temperature.")
         spec.output("equation_of_state", valid_type=TableData, required=False, help="Sampled F(V, T) and the fits.")
         spec.output("samples", valid_type=orm.Dict, required=False, help="Which volumes entered the fits, and why not.")
-        for namespace, what in (("volumes", "every sampled volume"), ("equilibrium_crystals", "every V(T)")):
+        spec.output("sublimation", valid_type=TableData, required=False, help="Of the relaxed crystal.")
+        spec.output("sublimation_equilibrium", valid_type=TableData, required=False, help="Of the crystal at V(T).")
+        spec.output_namespace("molecule", dynamic=True, required=False, help="The relaxed molecule, its vibrations.")
+        for namespace, what in ((VOLUMES, "every sampled volume"), (EQUILIBRIUM, "every V(T)")):
             spec.output_namespace(namespace, dynamic=True, required=False, help=f"The harmonic crystal at {what}.")
+
+    def setup(self) -> ExitCode | None:
+        """Refuse a molecule that is not the crystal's too."""
+        self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
+        try:
+            if "molecule" in self.inputs:
+                molecules_per_cell(*map(structure_to_configurations, (self.inputs.structure, self.inputs.molecule)))
+        except MbetrainError as error:
+            return self.refuse(error)
+        return super().setup()
+
+    def run_relaxation(self) -> ToContext | None:
+        """Relax the input structure, and the molecule at the same time."""
+        if "molecule" in self.inputs:
+            started = self.compute("isolated_molecule", structure=self.inputs.molecule, settings=self.inputs.settings)
+            self.to_context(**(started or {}))
+        return super().run_relaxation()
+
+    def inspect_relaxation(self) -> ExitCode | None:
+        """Stop where a relaxation failed."""
+        failure = self.failed(self.ctx.isolated_molecule) if "molecule" in self.inputs else None
+        return failure or super().inspect_relaxation()
+
+    def should_sublimate(self) -> bool:
+        """Whether a molecule is given."""
+        return "molecule" in self.inputs
+
+    def derive_sublimation(self) -> ExitCode | None:
+        """Sublimation of the relaxed crystal, and of the crystals at V(T)."""
+        reference = {
+            "relaxed": self.ctx.relaxation.outputs.relaxed,
+            "thermodynamics": self.ctx.thermodynamics.outputs.result,
+        }
+        wanted = {"sublimation": {"reference": reference}}
+        if self.ctx.settings.thermal_expansion:
+            wanted["sublimation_equilibrium"] = {
+                name: {key: nodes[key] for key in reference} for name, nodes in self.ctx.equilibrium.items()
+            }
+        for name, crystals in wanted.items():
+            molecule = {key: self.ctx.isolated_molecule.outputs[key] for key in MOLECULE_NODES}
+            self.ctx[name] = self.call(sublimation, name, **molecule, **crystals)
+            if not self.ctx[name].is_finished_ok:
+                return self.failed(self.ctx[name])
+        return None
 
     def should_expand(self) -> bool:
         """Whether an equation of state is asked for."""
-        self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
         return self.ctx.settings.thermal_expansion
 
     def run_volumes(self) -> ExitCode | None:
@@ -166,13 +223,18 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
     def results(self) -> None:
         """Hand out the nodes."""
         super().results()
+        if "molecule" in self.inputs:
+            self.out("molecule", {key: self.ctx.isolated_molecule.outputs[key] for key in MOLECULE_NODES})
+            for name in ("sublimation", "sublimation_equilibrium"):
+                if name in self.ctx:
+                    self.out(name, self.ctx[name].outputs.result)
         if not self.ctx.settings.thermal_expansion:
             return
         self.out("equilibrium", self.ctx.expansion.outputs.equilibrium)
         self.out("equation_of_state", self.ctx.expansion.outputs.curves)
         self.out("samples", self.ctx.expansion.outputs.samples)
-        self.out("volumes", self.ctx.volumes)
-        self.out("equilibrium_crystals", self.ctx.equilibrium)
+        self.out(VOLUMES, self.ctx.volumes)
+        self.out(EQUILIBRIUM, self.ctx.equilibrium)
 
     def _settings_of_one(self, **changes: Any) -> orm.Dict:
         """The settings of a crystal among several."""
@@ -184,8 +246,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         started = self.launch(
             HarmonicCrystalWorkChain, name, **(inputs | {"structure": structure, "settings": settings})
         )
-        if started is not None:
-            self.to_context(**started)
+        self.to_context(**(started or {}))
 
 
 def _outputs(node: orm.WorkChainNode) -> Iterator[tuple[str, orm.Data]]:

@@ -9,7 +9,9 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessSpec
 
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
+from aiida_mbetrain.data.crystals import crystals
 from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.science.crystal_labels import label_of_key
 from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.science.estimates import estimate_all
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
@@ -84,13 +86,13 @@ class TrainingSetWorkChain(StageWorkChain):
 
     def setup(self) -> ExitCode | None:
         """Refuse what any of the stages would refuse, before the first of them is paid for; report the sizes."""
-        settings = {
+        self.ctx.settings = {
             section: SECTIONS[section](**self.inputs[section].settings.get_dict())
             for section in ("md_sampling", "quasi_harmonic", "phonon_sampling")
         }
         try:
             check_inputs(self.inputs.structure, self.inputs.model)
-            for stage in estimate_all(structure_to_configurations(self.inputs.structure), *settings.values()):
+            for stage in estimate_all(structure_to_configurations(self.inputs.structure), *self.ctx.settings.values()):
                 self.report(str(stage))
         except MbetrainError as error:
             return self.refuse(error)
@@ -113,12 +115,15 @@ class TrainingSetWorkChain(StageWorkChain):
         return self.failed(self.ctx.quasi_harmonic)
 
     def run_phonon_sampling(self) -> Any:
-        """Frames along the modes and their clusters."""
-        return self._start(
-            PhononSamplingWorkChain,
-            "phonon_sampling",
-            force_constants=self.ctx.quasi_harmonic.outputs.force_constants,
-        )
+        """Frames along the modes of the crystal that ``force_constants_key`` names, and their clusters."""
+        free_energy, key = self.ctx.settings["quasi_harmonic"], self.ctx.settings["phonon_sampling"].force_constants_key
+        label, quasi_harmonic = label_of_key(key, free_energy), self.ctx.quasi_harmonic
+        found = crystals(quasi_harmonic.outputs, free_energy)
+        if label not in found:
+            step = f"phonon sampling with force_constants_key = {key!r}"
+            reason = f"{label} was not computed (see the report of <{quasi_harmonic.pk}>); there are {', '.join(found)}"
+            return self.exit_codes.ERROR_CHILD_FAILED.format(step=step, reason=reason)
+        return self._start(PhononSamplingWorkChain, "phonon_sampling", force_constants=found[label]["force_constants"])
 
     def inspect_phonon_sampling(self) -> ExitCode | None:
         """Stop where phonon sampling failed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,11 @@ from aiida.engine import calcfunction
 
 from aiida_mbetrain.calculations.functions.shared import exit_codes
 from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.crystals import link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.science import thermal_expansion as science
+from aiida_mbetrain.science.crystal_labels import sampled_labels
 from aiida_mbetrain.science.errors import NotEnoughVolumes
 from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics
 from aiida_mbetrain.science.tables import Table
@@ -30,12 +31,6 @@ CURVES = (
 )
 
 
-def link_label(label: str) -> str:
-    """Link label of a crystal: ``crystal[eos:p_thermal=-0.2000]`` -> ``p_thermal_minus_0_2000``."""
-    name = re.sub(r"^\w+\[\w+:|\]$", "", label)
-    return re.sub(r"\W", "_", name.replace("-", "minus_"))
-
-
 @calcfunction
 @exit_codes
 def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
@@ -45,7 +40,7 @@ def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) 
     ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
     return {
         link_label(label): structure_from_configurations(science.strained_structure(primitive, ratio))
-        for label, ratio in zip(science.sampled_labels(wanted), ratios, strict=True)
+        for label, ratio in zip(sampled_labels(wanted), ratios, strict=True)
     }
 
 
@@ -62,7 +57,7 @@ def thermal_expansion(
     fits and what removed the others), structures (the start of the relaxation at V(T), by link label).
     """
     wanted = FreeEnergy(**settings.get_dict())
-    labels = [label for label in science.sampled_labels(wanted) if link_label(label) in crystals]
+    labels = [label for label in sampled_labels(wanted) if link_label(label) in crystals]
     samples = [_sampled_volume(crystals[link_label(label)]) for label in labels]
     space_group = relaxation["space_group"]
     try:
