@@ -13,6 +13,7 @@ CLASSES: tuple[type[Settings], ...] = (
     settings.PhononFilter,
     settings.PhononSampling,
     settings.FreeEnergy,
+    settings.Subsampling,
     settings.NamedCalculator,
 )
 

@@ -28,6 +28,7 @@ from aiida_mbetrain.science.potentials import load_mace, named_calculator
 from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics, harmonic_thermodynamics
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages import STAGES, Job
+from aiida_mbetrain.science.subsampling import pick_frames
 from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix, phonon_supercell_matrix
 from aiida_mbetrain.science.thermal_expansion import SampledVolume, thermal_expansion, usable_volumes
 from aiida_mbetrain.settings import (
@@ -39,6 +40,7 @@ from aiida_mbetrain.settings import (
     NamedCalculator,
     PhononFilter,
     PhononSampling,
+    Subsampling,
 )
 
 KEY = "training/quasi_harmonic/phonons/crystal[opt:atoms,shape]/force_constants"
@@ -267,7 +269,8 @@ def test_plain_dicts_stand_for_nested_settings():
 
 
 EXAMPLES = [
-    *(cls() for cls in CLASSES if cls is not NamedCalculator),
+    *(cls() for cls in CLASSES if cls not in (NamedCalculator, Subsampling)),
+    Subsampling(n_frames=7, temperatures_K={"md": 300.0}, stratify_by=np.array(["source", "orbit"])),
     NamedCalculator(name="morse", parameters={"epsilon": 1.0, "rho0": 6}),
     Inference(default_dtype="float32", head="pbe", batch_atoms=64, features="clusters"),
     ClassicalMD(supercell_matrix=np.diag([2, 3, 1]), temperature_window=(0.5, 2.0), rng_seed=7),
@@ -590,6 +593,30 @@ def test_features_are_given_to_what_the_inference_names(model_file, wanted, with
     labelled = STAGES["labels"](job)
     found = {"frames": labelled["frames"].features, "n_2": labelled["n_2"].configurations.features}
     assert {name for name, features in found.items() if features is not None} == with_features
+
+
+# Subsampling
+
+
+def picked_frames(made: Subsampling) -> list[Any]:
+    """Of two sets of random frames with features, unequally many."""
+    rng = np.random.default_rng(5)
+    sets = {
+        name: Configurations(
+            numbers=[18],
+            positions=rng.normal(size=(n, 1, 3)),
+            features=rng.normal(size=(n, 1, 3)),
+            origin={key: np.arange(n)},
+        )
+        for name, key, n in (("md", "md_step", 9), ("phonons", "mode", 30))
+    }
+    picks = pick_frames(sets, made)
+    return [picks.names.tolist(), picks.rows.tolist(), picks.reasons.tolist(), picks.strata.tolist()]
+
+
+SOME = {"n_frames": 12, "random_share": 0.25}
+effect(picked_frames, SOME, n_frames=13, method="k_means", random_share=0.5, stratify_by=[], allocation="proportional")
+effect(picked_frames, SOME, temperatures_K={"md": 300.0}, rng_seed=7)
 
 
 def calculator_energy(made: NamedCalculator) -> float:
