@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
-from aiida.engine import CalcJobMonitorResult
+from aiida.engine.processes.calcjobs.monitors import CalcJobMonitorResult
 from aiida.transports import Transport
 
 from aiida_mbetrain.worker.job_file import PROGRESS_FILE

@@ -10,8 +10,8 @@ from aiida.common import AttributeDict, LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 from aiida.plugins import CalculationFactory, ParserFactory, WorkflowFactory
+from argon import LENNARD_JONES
 from ase.build import bulk
-from conftest import LENNARD_JONES
 from job_runs import assert_same_outputs, data_outputs, local_code
 
 from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
@@ -47,6 +47,13 @@ def distorted_argon() -> orm.StructureData:
     atoms = bulk("Ar", "fcc", a=5.3).repeat((1, 1, 2))
     atoms.rattle(0.05, seed=1)
     return orm.StructureData(ase=atoms)
+
+
+def long_dynamics(time_total_fs: float) -> dict[str, orm.Data]:
+    """32 atoms, whose temperature stays within its window."""
+    times = {"time_total_fs": time_total_fs, "sampling_interval_fs": 100.0}
+    supercell = orm.StructureData(ase=bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2))
+    return {"supercell": supercell, "settings": orm.Dict(MD | {"md_crystal": MD["md_crystal"] | times})}
 
 
 def cluster_sets() -> dict[str, orm.Data]:
@@ -303,14 +310,11 @@ def test_options_without_a_code_are_refused(argon, lennard_jones):
 
 def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
     """The worker stops itself before each walltime; three jobs make one trajectory."""
-    inputs = inputs_of("molecular_dynamics")
-    settings = {"temperature_K": 20.0, "md_crystal": MD["md_crystal"] | {"time_total_fs": 20000.0}}
-    settings["md_crystal"]["sampling_interval_fs"] = 500.0
-    inputs["settings"] = orm.Dict(settings)
+    inputs = long_dynamics(5000.0)
     _, in_process = HEAVY["molecular_dynamics"].function.run_get_node(
         model=orm.Dict(LENNARD_JONES), inference=orm.Dict(Inference().to_dict()), **inputs
     )
-    seconds = max(6, int(3 + in_process.outputs.run_info["wall_time_s"] / 2))
+    seconds = 8 + int(in_process.outputs.run_info["wall_time_s"] / 3)  # imports and a third of the work
     options = {"max_wallclock_seconds": seconds}
     calculation = job_inputs("molecular_dynamics", inputs, code, metadata={"options": options})
     _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
@@ -318,3 +322,13 @@ def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
     assert len(node.called) >= 2
     assert_same_outputs(in_process, node)
     assert "checkpoint" not in data_outputs(node)
+
+
+def test_monitor_stops_dynamics_outside_its_window(code):
+    inputs = long_dynamics(1e6)
+    cold = {"entry_point": "mbetrain.stability", "kwargs": {"temperature_K": [0.0, 0.1]}}
+    calculation = job_inputs("molecular_dynamics", inputs, code, monitors={"stability": orm.Dict(cold)})
+    _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+    assert node.exit_status == 150
+    assert "temperature_K" in node.exit_message
+    assert len(node.called) == 1

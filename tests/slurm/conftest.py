@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from aiida import load_profile, orm
 from aiida.manage import get_manager
 from aiida.manage.configuration import reset_config
 from aiida.manage.configuration.settings import AiiDAConfigDir
-
-BIN = Path(sys.executable).parent
-SLURM_LOCAL = Path(__file__).parents[2] / "setup_computers" / "slurm-local"
-OPTIONS = yaml.safe_load((SLURM_LOCAL / "options.yaml").read_text()) | {"max_memory_kb": 1024 * 1024}
-
-
-def shell(*command: str) -> str:
-    """Standard output of a command that must succeed."""
-    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert process.returncode == 0, f"{command}: {process.stdout}{process.stderr}"
-    return process.stdout
-
-
-def verdi(*arguments: str) -> str:
-    """Output of a verdi command in the profile of these tests."""
-    return shell(str(BIN / "verdi"), *arguments)
-
-
-def wait_until(condition: Callable[[], Any], *, seconds: float = 300, what: str = "") -> Any:
-    """The condition's value, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{seconds} s are over: {what}"
-        time.sleep(0.3)
-    return value
+from slurm_session import BIN, SLURM_LOCAL, verdi
 
 
 def _slurm_answers() -> bool:
@@ -62,6 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ |= {"AIIDA_PATH": str(folder), "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     verdi("presto", "--use-zeromq", "-n")
     verdi("config", "set", "runner.poll.interval", "1")
+    verdi("config", "set", "daemon.timeout", "120")
     verdi("config", "set", "warnings.development_version", "False")
     _load("presto", folder)
     verdi("daemon", "start")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node, submit
+from argon import LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk
+from job_runs import assert_same_outputs
+from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
@@ -22,35 +24,8 @@ from aiida_mbetrain.settings import Inference
 from aiida_mbetrain.workflows.heavy import HEAVY
 from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "aiida"))
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import OPTIONS, shell, verdi, wait_until
-from job_runs import assert_same_outputs
-
 pytestmark = [pytest.mark.slurm, pytest.mark.daemon, pytest.mark.slow]
 
-LENNARD_JONES = {"name": "lennard_jones", "parameters": {"sigma": 3.4, "epsilon": 0.0104, "rc": 6.0, "smooth": True}}
-ARGON = {
-    "md_sampling": {
-        "temperature_K": 20.0,
-        "finite_subsystem_filter": {"n_molecules": [1, 2]},
-        "md_crystal": {
-            "ensemble": "NVT",
-            "time_total_fs": 60.0,
-            "time_equilibration_fs": 20.0,
-            "sampling_interval_fs": 10.0,
-            "time_step_fs": 5.0,
-            "supercell_radius": 6.0,
-        },
-    },
-    "quasi_harmonic": {"thermal_expansion": False, "supercell_radius": 6.0, "fourier_interpolation_mesh": [4, 4, 4]},
-    "phonon_sampling": {
-        "temperature_K": 20.0,
-        "finite_subsystem_filter": {"n_molecules": [1, 2]},
-        "phonon_filter": {"k_point_mesh": "commensurate"},
-        "n_frames": 2,
-    },
-}
 DEMO = {
     "md_sampling": {
         "finite_subsystem_filter": {"n_molecules": [1, 2]},
@@ -162,10 +137,10 @@ def on_cpu(inputs: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("system", ["argon", "demo"])
 def test_training_set_equals_the_one_made_in_process(system, code, tmp_path):
     if system == "argon":
-        structure, model = orm.StructureData(ase=bulk("Ar", "fcc", a=5.26)), orm.Dict(LENNARD_JONES)
+        structure, model = orm.StructureData(ase=argon_atoms()), orm.Dict(LENNARD_JONES)
     else:
         structure, model = orm.StructureData(ase=crystal()), MaceModelData.get_or_create(model_path())
-    given = {"protocol": "fast", "overrides": ARGON if system == "argon" else DEMO}
+    given = {"protocol": "fast", "overrides": argon_settings() if system == "argon" else DEMO}
     build = TrainingSetWorkChain.get_builder_from_protocol
     node = submit(build(structure, model, code=code, options=OPTIONS, **given))
     _, expected = run_get_node(build(structure, model, **given))
@@ -267,15 +242,23 @@ def test_job_that_asks_for_a_gpu_has_the_directives(code):
     record = shell("scontrol", "show", "job", str(job.get_job_id()))
     for directive in ("Partition=tesla", "Features=h100", "gres:gpu:1", "TimeLimit=00:30:00", "NumCPUs=1"):
         assert directive in record, record
+    lines = wait_until(lambda: progress_lines(node), what="no progress")
+    assert "iteration_01" in lines[0]
+    assert "left" in lines[0]
+    assert " K, " in lines[0]
     verdi("process", "kill", str(node.pk))
     wait_until(lambda: state_of(job) not in ("PENDING", "RUNNING", "COMPLETING"))
 
 
+def progress_lines(node: orm.ProcessNode) -> list[str]:
+    """Lines of ``aiida-mbetrain status`` about a running job that say how fast it is."""
+    tree = shell("env", "COLUMNS=300", str(BIN / "aiida-mbetrain"), "status", str(node.pk))
+    return [line for line in tree.splitlines() if "steps/s" in line]
+
+
 def test_killed_training_set_leaves_no_job(code):
-    argon = orm.StructureData(ase=bulk("Ar", "fcc", a=5.26))
-    overrides = {**ARGON, "md_sampling": {**ARGON["md_sampling"]}}
-    dynamics = ARGON["md_sampling"]["md_crystal"] | {"time_total_fs": 1e6}
-    overrides["md_sampling"] = ARGON["md_sampling"] | {"md_crystal": dynamics}
+    argon = orm.StructureData(ase=argon_atoms())
+    overrides = argon_settings(md_sampling={"md_crystal": {"time_total_fs": 1e6}})
     builder = TrainingSetWorkChain.get_builder_from_protocol(
         argon, orm.Dict(LENNARD_JONES), code=code, options=OPTIONS, protocol="fast", overrides=overrides
     )
