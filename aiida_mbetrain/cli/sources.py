@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
-from aiida_mbetrain.cli.common import load, node_of_uuid, with_profile
+from aiida_mbetrain.cli.common import load, node_of_uuid
+from aiida_mbetrain.cli.common import with_profile as in_profile
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+
+__all__ = ["in_profile", "integers", "is_file", "load_node", "model_of_source", "numbers", "read_source", "words"]
 
 FILE_SUFFIXES = (".hdf5", ".h5", ".xyz", ".extxyz", ".json", ".yaml")
 
@@ -55,7 +58,7 @@ def stages_of_node(node: Any) -> Any:
     return stage_nodes(stages_of(node))
 
 
-@with_profile
+@in_profile
 def load_node(source: str) -> Any:
     """The node of a pk or uuid in the profile of this command."""
     return load(source)
@@ -70,7 +73,7 @@ def _is_dataset_file(node: Any) -> bool:
 def model_of_source(source: str, dataset: Dataset) -> Any:
     """The model node behind a source, or None: a file knows its uuid, and a profile may not have it."""
     uuid = dataset.provenance.get("model_uuid")
-    if uuid is None:
+    if not isinstance(uuid, str):  # of several runs in one file: several
         return None
     return node_of_uuid(str(uuid), click.get_current_context().meta.get("mbetrain_profile"))
 

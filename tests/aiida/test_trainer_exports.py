@@ -12,27 +12,10 @@ import pytest
 import yaml
 from aiida import orm
 from ase.io import read, write
-from click.testing import CliRunner
+from commands import call, one_line
 
-from aiida_mbetrain.cli import main
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
-
-
-def call(*arguments: object, code: int = 0) -> str:
-    """Output of a command; a refusal must be one line and no traceback."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    if code:
-        assert isinstance(result.exception, SystemExit)
-    return result.output
-
-
-def one_line(*arguments: object) -> str:
-    output = call(*arguments, code=1)
-    assert output.startswith("Error: ")
-    assert len(output.strip().splitlines()) == 1
-    return output
 
 
 @pytest.fixture(scope="module")

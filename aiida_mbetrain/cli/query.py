@@ -1,0 +1,187 @@
+"""Questions to provenance: of the profile, or of a dataset file alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from aiida_mbetrain.cli import sources
+from aiida_mbetrain.science.errors import InvalidSettings
+
+form = click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+
+
+@click.group("query")
+def query() -> None:
+    """Ask where data came from, and what was made of them."""
+
+
+@query.command("datasets")
+@click.argument("file", required=False)
+@click.option("--model", help="Made with this model: pk, uuid or sha256.")
+@click.option("--structure", help="Made from this crystal: pk or uuid.")
+@form
+def datasets(file: str | None, model: str | None, structure: str | None, form: str) -> None:
+    """List the training sets and stages of the profile, or the sections of FILE."""
+    if file is not None:
+        from aiida_mbetrain.datasets.questions import file_datasets
+
+        if model or structure:
+            raise InvalidSettings("--model and --structure choose from the profile: leave FILE out.")
+        if not sources.is_file(file):
+            raise InvalidSettings(f"{file} is no file: without FILE the profile is asked.")
+        return show_rows(file_datasets(file), form)
+    return show_rows(_datasets_of_profile(model, structure), form)
+
+
+@query.command("origin")
+@click.argument("source")
+@click.argument("place", metavar="[ENTRY] FRAME", nargs=-1, required=True)
+@form
+def origin(source: str, place: tuple[str, ...], form: str) -> None:
+    """Show what lies behind a frame: FILE ENTRY FRAME, or the pk of a cluster set or trajectory and FRAME."""
+    *entries, number = place
+    if len(entries) > 1 or not number.isdigit():
+        raise InvalidSettings(f"{' '.join(place)}: give FILE ENTRY FRAME or PK FRAME, frames counted from 0.")
+    entry, frame = (entries[0] if entries else None), int(number)
+    if sources.is_file(source):
+        from aiida_mbetrain.datasets.questions import file_origin
+
+        if entry is None:
+            raise InvalidSettings(f"{source} is a file: give FILE ENTRY FRAME.")
+        return show_facts(file_origin(source, entry, frame), form)
+    if entry is not None:
+        raise InvalidSettings(f"{source} is a node: give its pk and FRAME only, without {entry!r}.")
+    from aiida_mbetrain import provenance
+
+    return show_facts(provenance.origin_of(sources.load_node(source), frame), form)
+
+
+@query.command("frames")
+@click.argument("source")
+@click.argument("trajectory", required=False)
+@form
+def frames(source: str, trajectory: str | None, form: str) -> None:
+    """Show where the frames of a trajectory ended up: its pk, or FILE and a section of it."""
+    if sources.is_file(source):
+        from aiida_mbetrain.datasets.questions import file_destinations
+
+        if trajectory is None:
+            raise InvalidSettings(f"{source} is a file: give FILE and the section, as `query datasets FILE` lists it.")
+        return show_rows(file_destinations(source, trajectory), form)
+    from aiida_mbetrain import provenance
+
+    return show_rows(provenance.destinations_of(sources.load_node(source)), form)
+
+
+@query.command("diff")
+@click.argument("first")
+@click.argument("second")
+@form
+def diff(first: str, second: str, form: str) -> None:
+    """Show what differs between two datasets: settings, model, crystal.  Each is a pk, a uuid or a file."""
+    from aiida_mbetrain.datasets.questions import differences
+
+    left, right = _facts(first), _facts(second)
+    if sources.is_file(first) != sources.is_file(second):  # of a file and a run only what both tell
+        left, right = ({name: side[name] for name in left.keys() & right.keys()} for side in (left, right))
+    show_rows(differences(left, right), form, empty="No difference.")
+
+
+def _facts(source: str) -> dict[str, Any]:
+    if sources.is_file(source):
+        from aiida_mbetrain.datasets.questions import file_facts
+
+        return file_facts(source)
+    from aiida import orm
+
+    from aiida_mbetrain import provenance
+
+    node = sources.load_node(source)
+    if not isinstance(node, orm.WorkChainNode):
+        raise InvalidSettings(f"<{node.pk}> is a {type(node).__name__}: give a training set, a stage or a file.")
+    return provenance.facts_of(node)
+
+
+@sources.in_profile
+def _datasets_of_profile(model: str | None, structure: str | None) -> list[dict[str, Any]]:
+    from aiida_mbetrain import provenance
+
+    return provenance.datasets(
+        model=None if model is None else _model(model), structure=None if structure is None else _structure(structure)
+    )
+
+
+def _model(identifier: str) -> Any:
+    from aiida import orm
+
+    by_digest = orm.QueryBuilder().append(orm.Data, filters={"attributes.sha256": identifier})
+    return by_digest.first(flat=True) or sources.load_node(identifier)
+
+
+def _structure(identifier: str) -> Any:
+    from aiida import orm
+
+    node = sources.load_node(identifier)
+    if not isinstance(node, orm.StructureData):
+        raise InvalidSettings(f"--structure {identifier} is a {type(node).__name__}, not a StructureData.")
+    return node
+
+
+def show_facts(facts: dict[str, Any], form: str) -> None:
+    """One answer: name and value per line, or one JSON object."""
+    if form == "json":
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        show_rows([{"fact": name, "value": value} for name, value in facts.items()], form)
+
+
+def show_rows(rows: Sequence[dict[str, Any]], form: str, *, empty: str = "Nothing found.") -> None:
+    """Many answers in the form asked for; JSON and CSV keep every digit."""
+    if form == "json":
+        click.echo(json.dumps(list(rows), indent=2, ensure_ascii=False))
+    elif form == "csv":
+        click.echo(_csv(rows), nl=False)
+    elif not rows:
+        click.echo(empty)
+    else:
+        _print_table(rows)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value, str) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any, number: Callable[[float], str]) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _short(name: str, text: str) -> str:
+    """Enough of a digest to tell it from others; JSON and CSV have all of it."""
+    return text[:8] if name.endswith(("uuid", "sha256", "dataset")) else text
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*(Text(_short(name, _cell(value, lambda x: f"{x:g}"))) for name, value in row.items()))
+    console = Console()
+    Console(width=max(console.width, 160) if not console.is_terminal else None).print(table)

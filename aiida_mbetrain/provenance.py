@@ -1,0 +1,228 @@
+"""Questions to the provenance graph of the loaded profile, an imported archive included.
+
+Every question is a fixed number of queries: nodes are never loaded one by one.  The same questions to a file alone are
+in :mod:`aiida_mbetrain.datasets.questions`.  Answers are rows of plain values, ready for a table, JSON or CSV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+
+from aiida_mbetrain.data.cluster_set import ClusterSetData
+from aiida_mbetrain.data.force_constants import ForceConstantsData
+from aiida_mbetrain.datasets.graph import STAGE_OF, TRAINING_SET
+from aiida_mbetrain.datasets.questions import Row, flat, frame_facts, ranges
+from aiida_mbetrain.science.errors import InvalidSettings
+
+RUNS = (TRAINING_SET, *STAGE_OF)
+MODEL_FACTS = ["id", "attributes.filename", "attributes.name", "attributes.sha256"]
+
+
+def datasets(*, model: orm.Data | None = None, structure: orm.StructureData | None = None) -> list[Row]:
+    """Every training set and stage of the profile, or those made from a model, a crystal or both, oldest first.
+
+    A phonon sampling that was started from force constants belongs to the crystal they descend from.
+    """
+    runs = {row["pk"]: row for row in _runs()}
+    for pks in (_fed_by(model), _made_from(structure)):
+        if pks is not None:
+            runs = {pk: row for pk, row in runs.items() if pk in pks}
+    _add_models(runs)
+    _add_structures(runs)
+    _add_files(runs)
+    return list(runs.values())
+
+
+def _runs() -> Iterable[Row]:
+    query = orm.QueryBuilder().append(
+        orm.WorkChainNode,
+        tag="run",
+        filters={"attributes.process_label": {"in": list(RUNS)}},
+        project=["id", "uuid", "attributes.process_label", "ctime", "attributes.exit_status"],
+    )
+    query.order_by({"run": {"id": "asc"}})
+    for pk, uuid, label, created, exit_status in query.all():
+        yield {
+            "pk": pk, "uuid": uuid, "process": label, "created": created.isoformat(timespec="seconds"),
+            "exit_status": exit_status, "model": None, "model_sha256": None, "structure": None, "structure_uuid": None,
+            "dataset": None, "content_sha256": None,
+        }  # fmt: skip
+
+
+def _fed_by(model: orm.Data | None) -> set[int] | None:
+    """Runs with this model as input, or with another copy of the same file."""
+    if model is None:
+        return None
+    sha256 = model.base.attributes.get("sha256", None)
+    same = {"id": model.pk} if sha256 is None else {"attributes.sha256": sha256}
+    query = orm.QueryBuilder().append(orm.Data, filters=same, tag="model")
+    query.append(orm.WorkChainNode, with_incoming="model", edge_filters={"label": "model"}, project="id")
+    return set(query.all(flat=True))
+
+
+def _made_from(structure: orm.StructureData | None) -> set[int] | None:
+    if structure is None:
+        return None
+    direct = orm.QueryBuilder().append(orm.StructureData, filters={"id": structure.pk}, tag="crystal")
+    direct.append(orm.WorkChainNode, with_incoming="crystal", edge_filters={"label": "structure"}, project="id")
+    later = orm.QueryBuilder().append(orm.StructureData, filters={"id": structure.pk}, tag="crystal")
+    later.append(ForceConstantsData, with_ancestors="crystal", tag="constants")
+    later.append(orm.WorkChainNode, with_incoming="constants", project="id")
+    return set(direct.all(flat=True)) | set(later.all(flat=True))
+
+
+def _inputs(runs: Mapping[int, Row], label: str, kind: Any, project: list[str]) -> Iterable[list[Any]]:
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters=_among(runs), tag="run", project="id")
+    query.append(kind, with_outgoing="run", edge_filters={"label": label}, project=project)
+    return query.all()
+
+
+def _among(runs: Mapping[int, Row]) -> dict[str, Any]:
+    return {"attributes.process_label": {"in": list(RUNS)}, "id": {"in": list(runs) or [-1]}}
+
+
+def _add_models(runs: Mapping[int, Row]) -> None:
+    wanted = ["attributes.filename", "attributes.name", "attributes.sha256"]
+    for pk, filename, name, sha256 in _inputs(runs, "model", orm.Data, wanted):
+        runs[pk].update(model=filename or name, model_sha256=sha256)
+
+
+def _add_structures(runs: Mapping[int, Row]) -> None:
+    for pk, uuid, kinds, sites in _inputs(
+        runs, "structure", orm.StructureData, ["uuid", "attributes.kinds", "attributes.sites"]
+    ):
+        runs[pk].update(structure=_formula(kinds, sites), structure_uuid=uuid)
+
+
+def _formula(kinds: list[dict[str, Any]], sites: list[dict[str, Any]]) -> str:
+    from aiida.orm.nodes.data.structure import get_formula
+
+    symbols = {kind["name"]: kind["symbols"][0] for kind in kinds}
+    return get_formula([symbols[site["kind_name"]] for site in sites])
+
+
+def _add_files(runs: Mapping[int, Row]) -> None:
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters=_among(runs), tag="run", project="id")
+    wanted = ["uuid", "attributes.content_sha256"]
+    query.append(orm.SinglefileData, with_incoming="run", edge_filters={"label": "dataset"}, project=wanted)
+    for pk, uuid, digest in query.all():
+        runs[pk].update(dataset=uuid, content_sha256=digest)
+
+
+def origin_of(node: orm.Data, frame: int) -> Row:
+    """All that lies behind one frame of a cluster set or trajectory.
+
+    The frame's source (MD step, or q-point, mode and amplitude), the cluster's molecules and translations, the
+    processes, models, structures and settings that it descends from.
+    Raises InvalidSettings for another node and for a frame that the node does not have.
+    """
+    facts: Row = {"node": f"{type(node).__name__}<{node.pk}>", "uuid": node.uuid}
+    facts |= frame_facts(_origin_arrays(node), frame, str(facts["node"]))
+    if isinstance(node, ClusterSetData):
+        facts["cluster"] = node.key
+        facts["molecule_indices"] = node.get_array("molecule_indices").tolist()
+        facts["lattice_translations"] = node.get_array("translations").tolist()
+    return facts | _history(node)
+
+
+def _origin_arrays(node: orm.Data) -> dict[str, Any]:
+    if not isinstance(node, ClusterSetData | orm.TrajectoryData):
+        raise InvalidSettings(f"<{node.pk}> is a {type(node).__name__}: give a ClusterSetData or a TrajectoryData.")
+    names = [name for name in node.get_arraynames() if name.startswith("origin_")]
+    arrays = {name.removeprefix("origin_"): node.get_array(name) for name in names}
+    return arrays or {"frame": np.arange(node.base.attributes.get("array|positions")[0])}
+
+
+def _history(node: orm.Data) -> Row:
+    """Jobs, models, structures and settings among the ancestors, each in one query."""
+
+    def ancestors(kind: Any, project: list[str]) -> list[list[Any]]:
+        query = orm.QueryBuilder().append(type(node), filters={"id": node.pk}, tag="it")
+        query.append(kind, with_descendants="it", project=["id", "uuid", *project], tag="before")
+        return query.distinct().order_by({"before": {"id": "asc"}}).all()
+
+    jobs = ancestors(orm.CalculationNode, ["attributes.process_label"])
+    structures = ancestors(orm.StructureData, ["attributes.kinds", "attributes.sites"])
+    pks = [pk for pk, *_ in jobs]
+    return {
+        "jobs": [f"{label}<{pk}> {uuid}" for pk, uuid, label in jobs],
+        "models": sorted({_model_line(*facts) for _, _, *facts in _around(pks, "model", MODEL_FACTS, orm.Data)}),
+        "structures": [f"{_formula(kinds, sites)}<{pk}> {uuid}" for pk, uuid, kinds, sites in structures],
+        "settings": {f"{label}<{pk}>": values for pk, label, values in _around(pks, "settings", ["attributes"])},
+        "runs": {f"{label}<{pk}>": info for pk, label, info in _around(pks, "run_info", ["attributes"])},
+    }
+
+
+def _around(jobs: list[int], label: str, project: list[str], kind: Any = orm.Dict) -> list[list[Any]]:
+    """What lies at the links of this label of jobs: pk and process label of the job, then the projections."""
+    query = orm.QueryBuilder().append(
+        orm.CalculationNode, filters={"id": {"in": jobs or [-1]}}, tag="job", project=["id", "attributes.process_label"]
+    )
+    side = {"with_incoming": "job"} if label == "run_info" else {"with_outgoing": "job"}
+    query.append(kind, edge_filters={"label": label}, project=project, **side)
+    return query.all()
+
+
+def _model_line(pk: int, filename: str | None, name: str | None, sha256: str | None) -> str:
+    return f"{filename or name}<{pk}>" + (f" sha256 {sha256}" if sha256 else "")
+
+
+def destinations_of(trajectory: orm.TrajectoryData) -> list[Row]:
+    """Where the frames of a trajectory ended up: one row per cluster set or trajectory that descends from it.
+
+    frames: indices into the trajectory; missing: those that it has not (broken molecules, not selected).
+    """
+    if not isinstance(trajectory, orm.TrajectoryData):
+        raise InvalidSettings(f"<{trajectory.pk}> is a {type(trajectory).__name__}: give a TrajectoryData.")
+    n_frames = int(trajectory.base.attributes.get("array|positions")[0])
+    query = orm.QueryBuilder().append(orm.TrajectoryData, filters={"id": _unlabelled(trajectory).pk}, tag="it")
+    query.append((ClusterSetData, orm.TrajectoryData), with_ancestors="it", tag="set", project="*")
+    rows = []
+    for node in query.distinct().order_by({"set": {"id": "asc"}}).all(flat=True):
+        if "origin_frame" in node.get_arraynames():
+            frames = node.get_array("origin_frame")
+            rows.append(_destination(node, frames, n_frames))
+    return rows
+
+
+def _unlabelled(trajectory: orm.TrajectoryData) -> orm.TrajectoryData:
+    """The frames that labels were added to: clusters are cut from them, before either is labelled."""
+    if trajectory.creator is None:
+        return trajectory
+    inputs = trajectory.creator.base.links.get_incoming(node_class=orm.TrajectoryData).all()
+    before = {link.link_label: link.node for link in inputs}
+    return before.get("frames", trajectory)
+
+
+def _destination(node: orm.Data, frames: Any, n_frames: int) -> Row:
+    return {
+        "node": f"{type(node).__name__}<{node.pk}>",
+        "uuid": node.uuid,
+        "entry": node.base.attributes.get("path", None) or node.base.attributes.get("key", None),
+        "made_by": node.creator.process_label if node.creator else None,
+        "labelled": "energies" in node.get_arraynames(),
+        "n_frames": len(frames),
+        "frames": ranges(frames),
+        "missing": ranges(np.setdiff1d(np.arange(n_frames), frames)),
+    }
+
+
+def facts_of(run: orm.WorkChainNode) -> Row:
+    """What a run was made of, flat: settings as ``stage.field``, model, crystal, versions; for comparisons."""
+    if run.process_label not in RUNS:
+        raise InvalidSettings(f"{run.process_label}<{run.pk}> is no run: give one of {', '.join(RUNS)}.")
+    links = run.base.links.get_outgoing(node_class=orm.WorkChainNode).all() if run.process_label == TRAINING_SET else []
+    stages = [link.node for link in links] or [run]
+    facts: Row = {}
+    for stage in stages:
+        if stage.process_label in STAGE_OF:
+            facts |= flat(stage.inputs.settings.get_dict(), STAGE_OF[stage.process_label])
+    assert run.pk is not None
+    found: dict[int, Row] = {run.pk: {}}
+    _add_models(found)
+    _add_structures(found)
+    return facts | found[run.pk]
