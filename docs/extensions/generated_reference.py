@@ -1,7 +1,7 @@
 """Directives whose text is made from the code at build time, so that the reference cannot fall behind it.
 
 ``{settings}`` every settings class | ``{protocols}`` | ``{exit-codes}`` | ``{commands}`` | ``{processes}`` WorkChains
-with their ports | ``{node-types}`` | ``{steps}`` calculation plugins | ``{hdf5-names}`` names with unusual characters
+with their ports | ``{node-types}`` | ``{steps}`` calculation plugins | ``{hdf5-names}`` names in the file
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-AIIDAS_OWN = ("metadata", "monitors", "clean_workdir", "handler_overrides", "max_iterations", "on_unhandled_failure", "pause_on_max_iterations")
+AIIDAS_OWN = (
+    "metadata",
+    "monitors",
+    "clean_workdir",
+    "handler_overrides",
+    "max_iterations",
+    "on_unhandled_failure",
+    "pause_on_max_iterations",
+)
 """Ports that every process or restart WorkChain of AiiDA has; its own documentation has them."""
 
 
@@ -45,7 +53,9 @@ def settings_text() -> str:
 
 def class_text(cls: Any) -> str:
     """Docstring and table of fields of a settings class."""
-    rows = ((f"`{field}`", type_text(info), default_text(info), info.description or "") for field, info in fields_of(cls))
+    rows = (
+        (f"`{field}`", type_text(info), default_text(info), info.description or "") for field, info in fields_of(cls)
+    )
     return f"{cls.__doc__}\n\n" + table(("field", "type", "default", "meaning"), rows)
 
 
@@ -272,17 +282,29 @@ def loaded(group: str) -> list[tuple[Any, Any]]:
 
 
 def hdf5_names_text() -> str:
-    """Names with characters beyond ASCII, with their code points."""
+    """Every name of the file, with the code points of characters beyond ASCII."""
+    rows = (
+        (f"`{name}`", f"`{constant}`", ", ".join(dict.fromkeys(f"U+{ord(c):04X}" for c in name if ord(c) > 127)))
+        for name, constant in sorted(hdf5_names().items())
+    )
+    return table(("name", "in `names`", "characters beyond ASCII"), rows)
+
+
+def hdf5_names() -> dict[str, str]:
+    """Names in the file with the constant that holds each; single characters are parts of names."""
     from aiida_mbetrain.datasets import names
 
-    unusual = {
-        value: ", ".join(dict.fromkeys(f"U+{ord(c):04X}" for c in value if ord(c) > 127))
-        for value in vars(names).values()
-        if isinstance(value, str) and not value.isascii() and len(value) > 1 and not value.startswith("Every name")
-    }
-    return table(
-        ("name", "characters beyond ASCII"), ((f"`{name}`", points) for name, points in sorted(unusual.items()))
-    )
+    found: dict[str, str] = {}
+    for constant, value in vars(names).items():
+        if not constant.isupper():
+            continue
+        if isinstance(value, Mapping):
+            # The values are names, or pairs of a name and whether it is per atom.
+            inside = [item[0] if isinstance(item, tuple) else item for item in value.values()]
+            found = dict.fromkeys(inside, constant) | found
+        elif len(value) > 1:
+            found[value] = constant
+    return found
 
 
 class Generated(SphinxDirective):
