@@ -24,6 +24,7 @@ E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .
 @click.option("--gap", default=1, show_default=True, help="MD frames left out at the seams between two sets.")
 @click.option("--sources", callback=source_options.words, help="Some of md,phonons,quasi_harmonic [md,phonons].")
 @click.option("--sizes", callback=source_options.integers, help="Numbers of molecules, 0 for the crystal [all].")
+@click.option("--picks", help="Only the frames that a `subsample` of this run picked: its pk.")
 @click.option("--e0s", help=f"Energies of isolated atoms: {E0S_HELP}")
 @click.option("--no-labels", is_flag=True, help="Geometries and uids only, to be labelled elsewhere.")
 @click.option("--labels", help="Take imported labels: the pk of `labels import`, or a labelled file.")
@@ -46,9 +47,11 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
     check_options(options)
     dataset = source_options.read_source(source)
     if no_labels:
-        written = write_unlabelled(output, entries_of(dataset, sources=options["sources"], sizes=options["sizes"]))
+        entries = entries_of(dataset, sources=options["sources"], sizes=options["sizes"])
+        written = write_unlabelled(output, _picked(entries, dataset, options["picks"]))
     else:
         entries, e0s, origin = _labelled(source, dataset, options)
+        entries = _picked(entries, dataset, options["picks"])
         reason = undetermined(entries)
         if reason is not None:
             click.echo(f"{reason}; they are taken from {origin} and written to train.yaml.")
@@ -101,6 +104,22 @@ def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[
         e0s = delta_e0s(require_elements(e0s, elements_of(entries), origin), baseline)
         origin = f"{origin} minus {other}"
     return entries, e0s, origin
+
+
+def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
+    """What a subsampling picked of the entries; all of them where none is named."""
+    if picks is None:
+        return entries
+    from aiida import orm
+
+    from aiida_mbetrain.datasets.picked import picked_entries
+
+    node = source_options.load_node(picks)
+    if not isinstance(node, orm.ProcessNode):
+        raise InvalidSettings(f"--picks {picks} is a {type(node).__name__}: give the pk that `subsample` printed.")
+    from aiida_mbetrain.calculations.functions.subsampling import picked_rows
+
+    return picked_entries(entries, dataset, picked_rows(node))
 
 
 def read_external(labels: str) -> Any:

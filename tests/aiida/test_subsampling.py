@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from aiida import orm
@@ -152,3 +153,37 @@ def test_command_refuses_in_one_line(run):
         assert result.exit_code == 1
         assert said in result.output
         assert "Traceback" not in result.output
+
+
+def test_picked_frames_are_exported_with_their_uids(run, tmp_path: Path):
+    """Geometries alone: the picked frames have the uids that they have in the export of everything."""
+    inputs = subsample_inputs([run], n_frames=8, method="random")
+    _, node = subsample.run_get_node(**inputs)
+    for folder, more in (("all", []), ("picked", ["--picks", str(node.pk)])):
+        arguments = ["export-xyz", str(run.pk), "--no-labels", "-o", str(tmp_path / folder), *more]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+    found = {
+        folder: {
+            atoms.info["uid"]: atoms.positions
+            for path in (tmp_path / folder).glob("*.xyz")
+            for atoms in ase.io.iread(path, index=":")
+            if not atoms.info["uid"].startswith("isolated")
+        }
+        for folder in ("all", "picked")
+    }
+    assert len(found["picked"]) == 8
+    assert len(found["all"]) == 28
+    picked = sum(node.outputs[name].get_array("positions").shape[0] for name in inputs if name in node.outputs)
+    assert picked == 8
+    for uid, positions in found["picked"].items():
+        np.testing.assert_array_equal(positions, found["all"][uid])
+
+
+def test_picks_of_something_else_are_refused(run, tmp_path: Path):
+    _, other = subsample.run_get_node(orm.Dict({"n_frames": 3}), **sets_with_features())
+    for picks, said in ((other.pk, "None of the picked frames"), (run.pk, "no finished subsample")):
+        arguments = ["export-xyz", str(run.pk), "--no-labels", "-o", str(tmp_path), "--picks", str(picks)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 1
+        assert said in result.output

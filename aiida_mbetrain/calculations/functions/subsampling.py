@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
@@ -12,6 +13,7 @@ from aiida_mbetrain.calculations.functions.shared import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.datasets.graph import STAGE_OF, stages_of
+from aiida_mbetrain.science.configurations import IntArray
 from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.science.subsampling import subsample as pick
 from aiida_mbetrain.science.tables import Table
@@ -86,3 +88,14 @@ def _sets_of(stage: orm.ProcessNode, *, crystal: bool, clusters: bool) -> dict[s
     if clusters and "clusters" in stage.outputs:
         found |= {label: stage.outputs.clusters[label] for label in stage.outputs.clusters}
     return found
+
+
+def picked_rows(node: orm.ProcessNode) -> dict[str, IntArray]:
+    """Rows of the frames that a finished :func:`subsample` picked, by uuid of the node that they are in.
+
+    Raises InvalidSettings for any other process.
+    """
+    if node.process_label != "subsample" or not node.is_finished_ok:
+        raise InvalidSettings(f"{node.process_label}<{node.pk}> is no finished subsample: give what it printed.")
+    names, rows = node.outputs.picks.get_array("set"), node.outputs.picks.get_array("row")
+    return {node.inputs[name].uuid: rows[names == name] for name in np.unique(names).tolist()}
