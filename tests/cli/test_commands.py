@@ -168,14 +168,14 @@ def test_trace_leads_from_a_cluster_to_molecules_step_and_job(finished, succeed,
     told = succeed("trace", dataset_file, "training/md_sampling/crystal[dyn:T=20.00]/finite_subsystems/n=2", 1)
     assert len(re.findall(r"molecule \d+, lattice translation", told)) == 2
     assert "md_step = 8" in told
-    assert "time_fs = 40" in told
+    assert "time (fs) = 40" in told
     assert finished.outputs.md_sampling.clusters.n_2.uuid in told
     assert f"(pk {finished.outputs.md_sampling.clusters.n_2.pk})" in told
 
 
 def test_trace_leads_from_a_phonon_frame_to_its_mode(succeed, dataset_file):
     told = succeed("trace", dataset_file, "training/phonon_sampling/finite_subsystems/n=1", 0)
-    assert all(word in told for word in ("mode = ", "frequency_THz = ", "amplitude = ", "q_point = ("))
+    assert all(word in told for word in ("mode = ", "frequency (THz) = ", "amplitude (sigma) = ", "q_point = ("))
 
 
 def test_trace_refuses_in_one_line(fail, dataset_file, tmp_path):
