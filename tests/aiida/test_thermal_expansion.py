@@ -1,0 +1,283 @@
+"""Thermal expansion end to end, on argon with Lennard-Jones: WorkChains, provenance, dataset, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from argon import LENNARD_JONES, argon_atoms, merged
+from ase import Atoms
+
+from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+from aiida_mbetrain.datasets.hdf5 import write_dataset
+from aiida_mbetrain.datasets.reader import read_dataset
+from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
+from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
+
+MODEL = merged(LENNARD_JONES, {"parameters": {"rc": 9.0}})
+EXPANSION: dict[str, Any] = {
+    "thermal_expansion": True,
+    "relax_input_cell": "full",
+    "supercell_radius": 7.0,
+    "fourier_interpolation_mesh": [4, 4, 4],
+    "temperatures_K": [0.0, 30.0, 100.0],
+    "volume_range": [0.0005, 0.97, 1.01, 1.05, 1.09, 1.13],
+    "equation_of_state": "birch_murnaghan",
+}
+VOLUMES = ["V_0_9700", "V_1_0100", "V_1_0500", "V_1_0900", "V_1_1300"]
+KEY = "training/quasi_harmonic/phonons/crystal[eq:T=30.00]/force_constants"
+SMALL = {
+    "md_sampling": {
+        "temperature_K": 20.0,
+        "finite_subsystem_filter": None,
+        "md_crystal": {
+            "ensemble": "NVT",
+            "time_total_fs": 20.0,
+            "time_equilibration_fs": 10.0,
+            "sampling_interval_fs": 10.0,
+            "time_step_fs": 5.0,
+            "supercell_radius": 7.0,
+        },
+    },
+    "quasi_harmonic": EXPANSION,
+    "phonon_sampling": {
+        "temperature_K": 30.0,
+        "finite_subsystem_filter": {"n_molecules": [1]},
+        "phonon_filter": {"k_point_mesh": "commensurate"},
+        "n_frames": 2,
+        "modes": "all",
+        "force_constants_key": KEY,
+    },
+}
+
+
+def quasi_harmonic(molecule: Atoms | None = None, **changes: Any) -> orm.WorkChainNode:
+    builder = QuasiHarmonicWorkChain.get_builder()
+    builder.structure = orm.StructureData(ase=argon_atoms())
+    builder.model = orm.Dict(MODEL)
+    builder.settings = orm.Dict(EXPANSION | changes)
+    if molecule is not None:
+        builder.molecule = orm.StructureData(ase=molecule)
+    return run_get_node(builder)[1]
+
+
+def training_set(**changes: Any) -> orm.WorkChainNode:
+    builder = TrainingSetWorkChain.get_builder_from_protocol(
+        orm.StructureData(ase=argon_atoms()), orm.Dict(MODEL), protocol="fast", overrides=merged(SMALL, changes)
+    )
+    builder.quasi_harmonic.molecule = orm.StructureData(ase=Atoms("Ar"))
+    return run_get_node(builder)[1]
+
+
+def called(node: orm.WorkChainNode) -> dict[str, orm.ProcessNode]:
+    links = node.base.links.get_outgoing().all()
+    return {link.link_label: link.node for link in links if link.link_type.value.startswith("call")}
+
+
+def reports(node: orm.WorkChainNode) -> str:
+    return "\n".join(log.message for log in orm.Log.collection.get_logs_for(node))
+
+
+@pytest.fixture(scope="module")
+def expanded(profile) -> orm.WorkChainNode:
+    """A training set sampled at the volume of 30 K; one volume fails, one temperature has no minimum."""
+    node = training_set()
+    assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}"
+    return node
+
+
+@pytest.fixture(scope="module")
+def stage(expanded) -> orm.WorkChainNode:
+    return stages_of(expanded)[1]
+
+
+@pytest.fixture(scope="module")
+def section(expanded, tmp_path_factory) -> Any:
+    path = tmp_path_factory.mktemp("expansion") / "set.hdf5"
+    path.write_bytes(expanded.outputs.dataset.get_content("rb"))
+    return read_dataset(path)
+
+
+def test_every_volume_and_every_equilibrium_is_a_step_of_its_own(stage):
+    steps = called(stage)
+    crystals = {name for name, node in steps.items() if node.process_label == "HarmonicCrystalWorkChain"}
+    assert crystals == {"V_0_0005", *VOLUMES, "T_0_00", "T_30_00"}
+    assert set(called(steps["V_1_0100"])) == {"relaxation", "force_constants", "phonon_bands", "thermodynamics"}
+    assert {"relaxation", "force_constants", "isolated_molecule", "thermal_expansion", "sublimation"} <= set(steps)
+
+
+def test_provenance_leads_from_the_expanded_crystal_to_every_volume(stage):
+    start = called(stage)["T_30_00"].inputs.structure
+    fit = start.creator
+    assert fit.process_label == "thermal_expansion"
+    assert fit.uuid == stage.outputs.equilibrium.creator.uuid
+    for name in VOLUMES:
+        thermodynamics = stage.outputs.volumes[name]["thermodynamics"]
+        assert fit.inputs[name].thermodynamics.uuid == thermodynamics.uuid
+        assert thermodynamics.creator.caller.uuid == called(stage)[name].uuid
+
+
+def test_all_volumes_use_the_supercell_of_the_reference(stage):
+    wanted = stage.outputs.force_constants.get_array("supercell_matrix")
+    for nodes in (*stage.outputs.volumes.values(), *stage.outputs.equilibrium_crystals.values()):
+        assert np.array_equal(nodes["force_constants"].get_array("supercell_matrix"), wanted)
+
+
+def test_failed_volume_is_reported_and_left_out(stage):
+    facts = stage.outputs.samples["V_0_0005"]
+    assert facts["used"] is False
+    assert "[203]" in facts["removed_by"]
+    assert "crystal[eos:V=0.0005] is left out of the fits" in reports(stage)
+    assert [name for name, one in stage.outputs.samples.get_dict().items() if one["used"]] == VOLUMES
+
+
+def test_temperature_without_minimum_is_reported_with_the_sampled_volumes(stage):
+    table = stage.outputs.equilibrium.to_science()
+    assert table["bracketed"].tolist() == [True, True, False]
+    assert np.isnan(table["V_A3"][2])
+    assert "at 100.0 K the free energy has no minimum between 35.30 and 41.12 Å³" in reports(stage)
+
+
+def test_crystal_at_equilibrium_has_the_volume_and_the_free_energy_of_the_fit(stage):
+    table = stage.outputs.equilibrium.to_science()
+    assert table["V_A3"][1] > table["V_A3"][0] > stage.outputs.structure.get_cell_volume()
+    for i, name in enumerate(("T_0_00", "T_30_00")):
+        nodes = stage.outputs.equilibrium_crystals[name]
+        assert nodes["structure"].get_cell_volume() == pytest.approx(table["V_A3"][i], rel=1e-9)
+        static = nodes["relaxed"].get_array("energies")[0] * 96.4853321  # kJ/mol
+        total = static + nodes["thermodynamics"].get_array("F_vib_kJ_per_mol")[0]
+        assert total == pytest.approx(table["F_tot_kJ_per_mol"][i], abs=2e-3)
+        assert nodes["thermodynamics"].get_array("temperature_K").tolist() == [[0.0, 30.0][i]]
+
+
+def test_free_energy_at_zero_kelvin_is_static_plus_zero_point(stage):
+    table = stage.outputs.equilibrium.to_science()
+    nodes = stage.outputs.equilibrium_crystals["T_0_00"]
+    zero_point = nodes["thermodynamics"].get_array("ZPE_kJ_per_mol")[0]
+    assert zero_point > 0.5
+    static = nodes["relaxed"].get_array("energies")[0] * 96.4853321
+    assert table["F_tot_kJ_per_mol"][0] == pytest.approx(static + zero_point, abs=2e-3)
+
+
+def test_phonons_are_sampled_from_the_crystal_that_the_key_names(expanded, stage, section):
+    used = called(expanded)["phonon_sampling"].inputs.force_constants
+    assert used.uuid == stage.outputs.equilibrium_crystals["T_30_00"]["force_constants"].uuid
+    assert section.phonons[0].force_constants_key == KEY
+    volume = section.phonons[0].molecules.frames.volumes[0] / section.phonons[0].molecules.frames.n_atoms
+    assert volume == pytest.approx(stage.outputs.equilibrium.get_array("V_A3")[1])
+
+
+def test_dataset_holds_every_crystal_under_its_label(section):
+    [found] = section.quasi_harmonic
+    crystals = {
+        "crystal[opt:atoms,shape,V]",
+        *(f"crystal[eos:V={ratio:.4f}]" for ratio in EXPANSION["volume_range"][1:]),
+        "crystal[eq:T=0.00]",
+        "crystal[eq:T=30.00]",
+    }
+    assert set(found.structures) == crystals | {"molecule[opt:atoms]"}
+    assert set(found.force_constants) == set(found.bands) == crystals
+    assert "process_uuid" in found.provenance["phonons/crystal[eq:T=30.00]/force_constants"]
+
+
+def test_dataset_has_the_tables_under_the_names_that_readers_look_up(section):
+    [found] = section.quasi_harmonic
+    equilibrium = found.thermodynamics_equilibrium_volume
+    assert equilibrium["T (K)"].tolist() == [0.0, 30.0]
+    assert list(equilibrium[names.SYSTEM_LABEL_CRYSTAL]) == ["crystal[eq:T=0.00]", "crystal[eq:T=30.00]"]
+    assert np.allclose(equilibrium[names.V_CRYSTAL], equilibrium[names.V_EOS])
+    assert np.allclose(equilibrium[names.F_TOT_CRYSTAL], equilibrium[names.F_TOT_EOS], atol=2e-3)
+    sampled = found.eos_sampled
+    assert len(sampled[names.V_CRYSTAL]) == 5 * 3
+    assert sampled[names.USED_IN_FIT].all()
+    assert set(found.thermodynamics_fixed_volume.columns) <= set(sampled.columns) | set(equilibrium.columns)
+    curves = found.eos_interpolated
+    assert curves[names.F_SAMPLED].shape == curves[names.V_SAMPLED].shape == (3, 5)
+    assert np.isnan(curves[names.V_MIN]).tolist() == [False, False, True]
+    rows = sampled["T (K)"] == 30.0
+    assert np.allclose(curves[names.F_SAMPLED][1], sampled[names.F_TOT_CRYSTAL][rows])
+    assert "eos_sampled" in found.provenance
+
+
+def test_sublimation_is_that_of_a_monatomic_gas(stage, section):
+    table = stage.outputs.sublimation_equilibrium.to_science()
+    equilibrium = stage.outputs.equilibrium.to_science()
+    assert np.allclose(table["E_el_molecule_kJ_per_mol"], 0.0)
+    assert table["G_sub_kJ_per_mol"][0] == pytest.approx(-equilibrium["F_tot_kJ_per_mol"][0], abs=2e-3)
+    assert stage.outputs.molecule.summary["geometry"] == "monatomic"
+    columns = section.quasi_harmonic[0].thermodynamics_equilibrium_volume
+    assert np.array_equal(columns["H_sub (kJ∕mol∕molecule)"], table["H_sub_kJ_per_mol"])
+
+
+def test_volume_and_pressure_sampling_agree(stage):
+    node = quasi_harmonic(
+        eos_sampling="pressure", pressure_range=[0.15, 0.0, -0.05, -0.1, -0.15], temperatures_K=[30.0]
+    )
+    assert node.is_finished_ok, node.exit_message
+    assert "p_thermal_minus_0_1500" in node.outputs.volumes
+    ours, other = (one.outputs.equilibrium.to_science() for one in (node, stage))
+    assert ours["V_A3"][0] == pytest.approx(other["V_A3"][1], rel=1e-3)
+    assert ours["F_tot_kJ_per_mol"][0] == pytest.approx(other["F_tot_kJ_per_mol"][1], abs=1e-3)
+    assert ours["bulk_modulus_GPa"][0] == pytest.approx(other["bulk_modulus_GPa"][1], rel=0.03)
+    # the reference of both is the same crystal, and a static crystal under no pressure
+    zero = node.outputs.volumes["p_thermal_0_0000"]["structure"].get_cell_volume()
+    assert zero == pytest.approx(stage.outputs.structure.get_cell_volume(), rel=1e-4)
+
+
+def test_too_few_volumes_left_is_an_error_that_says_what_removed_the_others():
+    node = quasi_harmonic(volume_range=[0.0005, 0.97, 1.0, 1.03, 1.7], filter_out_imaginary_acoustic=True)
+    assert node.exit_status == 454
+    assert "filter_out_imaginary_acoustic removes 1" in node.exit_message
+    assert "crystal[eos:V=0.0005] failed" in node.exit_message
+
+
+def test_no_minimum_at_all_names_the_range_that_would_have_one():
+    node = quasi_harmonic(volume_range=[0.86, 0.89, 0.92, 0.95], temperatures_K=[30.0])
+    assert node.exit_status == 455
+    assert "extrapolates it to" in node.exit_message
+    assert "extend volume_range" in node.exit_message
+
+
+def test_wrong_key_is_refused_before_anything_runs():
+    node = training_set(phonon_sampling={"force_constants_key": KEY.replace("30.00", "31.00")})
+    assert node.exit_status == 201
+    assert KEY in node.exit_message
+    assert called(node) == {}
+
+
+def test_molecule_of_another_crystal_is_refused_before_anything_runs():
+    node = quasi_harmonic(molecule=Atoms("N2", [(0, 0, 0), (0, 0, 1.1)]))
+    assert node.exit_status == 203
+    assert "does not make up the crystal" in node.exit_message
+    assert called(node) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"relax_input_cell": "only_atoms"}, "only_atoms"),
+        ({"volume_range": [0.98, 1.0, 1.02]}, "volume_range"),
+        ({"volume_range": [0.98, 1.0, 1.02, 1.02]}, "different"),
+        ({"eos_sampling": "pressure", "pressure_range": [0.0]}, "pressure_range"),
+        ({"temperatures_K": [10.001, 10.002]}, "temperatures_K"),
+    ],
+)
+def test_settings_without_an_equation_of_state_are_refused_by_the_port(changes, message):
+    with pytest.raises(ValueError, match=message):
+        quasi_harmonic(**changes)
+
+
+@pytest.mark.slow
+def test_two_runs_give_the_same_dataset(tmp_path: Path):
+    digests = [
+        write_dataset(
+            tmp_path / str(i), dataset_of(stage_nodes([quasi_harmonic(temperatures_K=[30.0])])), provenance=False
+        )
+        for i in range(2)
+    ]
+    assert digests[0] == digests[1]
