@@ -13,7 +13,14 @@ import click
 from aiida_mbetrain.cli import sources
 from aiida_mbetrain.science.errors import InvalidSettings
 
-form = click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+form = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How the answer is printed.",
+)
 
 
 @click.group("query")
