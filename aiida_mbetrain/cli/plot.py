@@ -1,4 +1,4 @@
-"""Draw molecular dynamics, phonon bands and clusters as PNG files."""
+"""Draw molecular dynamics, phonons, thermal expansion and clusters as PNG files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from aiida_mbetrain.cli.common import load, with_profile
 def plot(process: str, folder: str) -> None:
     """Draw what PROCESS (pk or uuid; a training set or one of its stages) computed.
 
-    Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the clusters.
+    Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
+    states, free energy over volume and volume over temperature, the clusters.
     """
     from aiida_mbetrain.datasets.graph import stage_nodes, stages_of
 
@@ -64,8 +65,38 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if "clusters" in nodes:
             yield "phonon_clusters", pictures.clusters_picture(_sets(nodes))
     if "quasi_harmonic" in stages:
-        bands = as_science(stages["quasi_harmonic"]["phonon_bands"])
-        yield "phonon_bands", pictures.bands_picture(bands, **window)
+        yield from _phonon_figures(stages["quasi_harmonic"], window)
+
+
+def _phonon_figures(nodes: Mapping[str, Any], window: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Bands of every crystal at equilibrium, or of the relaxed one; density of states; thermal expansion."""
+    from aiida_mbetrain import pictures
+    from aiida_mbetrain.data.conversion import as_science
+    from aiida_mbetrain.data.crystals import equilibrium_crystals, link_label
+    from aiida_mbetrain.science.crystal_labels import reference_label
+    from aiida_mbetrain.science.density_of_states import density_of_states
+    from aiida_mbetrain.settings import FreeEnergy
+
+    settings = FreeEnergy(**nodes["settings"].get_dict())
+    expanded = equilibrium_crystals(nodes, settings)
+    yield "phonon_bands", pictures.bands_picture(as_science(nodes["phonon_bands"]), **window)
+    for label, crystal in expanded.items():
+        bands = as_science(crystal["phonon_bands"])
+        yield f"phonon_bands_{link_label(label)}", pictures.bands_picture(bands, title=label, **window)
+    shown = {reference_label(settings): nodes, **dict(list(expanded.items())[-1:])}
+    densities = {
+        label: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
+        for label, crystal in shown.items()
+    }
+    yield "phonon_density_of_states", pictures.density_of_states_picture(densities)
+    if "equation_of_state" in nodes:
+        equilibrium = as_science(nodes["equilibrium"])
+        yield "free_energy", pictures.free_energy_picture(as_science(nodes["equation_of_state"]))
+        if len(equilibrium["temperature_K"]) > 1:
+            relaxed = as_science(nodes["relaxed"])
+            share = int(nodes["thermodynamics"].get_array("n_atoms_unit_cell")[0]) / relaxed.n_atoms
+            static = float(relaxed.volumes[0]) * share if settings.relax_input_cell == "full" else None
+            yield "thermal_expansion", pictures.expansion_picture(equilibrium, static)
 
 
 def _sets(nodes: Mapping[str, Any]) -> list[Any]:

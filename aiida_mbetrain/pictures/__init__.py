@@ -1,11 +1,21 @@
-"""Pictures of what a run did, from arrays: molecular dynamics, phonon bands, clusters.  Nothing here imports aiida.
+"""Pictures of what a run did, from arrays: dynamics, phonons, thermal expansion, clusters.  Nothing imports aiida.
 
 Every function returns a ``matplotlib.figure.Figure`` and touches no global state of matplotlib.
 """
 
 from aiida_mbetrain.pictures.bands import bands_picture
 from aiida_mbetrain.pictures.clusters import clusters_picture
+from aiida_mbetrain.pictures.density_of_states import density_of_states_picture
 from aiida_mbetrain.pictures.md import md_picture
 from aiida_mbetrain.pictures.style import save
+from aiida_mbetrain.pictures.thermal_expansion import expansion_picture, free_energy_picture
 
-__all__ = ["bands_picture", "clusters_picture", "md_picture", "save"]
+__all__ = [
+    "bands_picture",
+    "clusters_picture",
+    "density_of_states_picture",
+    "expansion_picture",
+    "free_energy_picture",
+    "md_picture",
+    "save",
+]
