@@ -162,7 +162,7 @@ def _around(jobs: list[int], label: str, project: list[str], kind: Any = orm.Dic
     query = orm.QueryBuilder().append(
         orm.CalculationNode, filters={"id": {"in": jobs or [-1]}}, tag="job", project=["id", "attributes.process_label"]
     )
-    side = {"with_incoming": "job"} if label == "run_info" else {"with_outgoing": "job"}
+    side: dict[str, Any] = {"with_incoming": "job"} if label == "run_info" else {"with_outgoing": "job"}
     query.append(kind, edge_filters={"label": label}, project=project, **side)
     return query.all()
 

@@ -26,8 +26,11 @@ def merge(old: Group, new: Group, old_digests: Digests, new_digests: Digests, pa
     )
     for name in sorted(old.groups | new.groups):
         where = f"{path}/{name}" if path else name
-        sides = [group.groups[name] for group in (old, new) if name in group.groups]
-        merged.groups[name] = sides[0] if len(sides) == 1 else merge(*sides, old_digests, new_digests, where)
+        first, second = old.groups.get(name), new.groups.get(name)
+        if first is None or second is None:
+            merged.groups[name] = new.groups[name] if first is None else first
+        else:
+            merged.groups[name] = merge(first, second, old_digests, new_digests, where)
     return merged
 
 

@@ -76,6 +76,7 @@ def imported_labels(process: orm.ProcessNode) -> ExternalLabels:
         if link.link_label == E0S:
             e0s = {atomic_numbers[symbol]: energy for symbol, energy in link.node.get_dict().items()}
         else:
+            assert isinstance(link.node, orm.Data)
             frames |= _frames_of(link.node)
     return ExternalLabels(f"labels <{process.pk}>", frames, e0s)
 
