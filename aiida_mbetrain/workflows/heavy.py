@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from aiida import orm
+from aiida.engine.processes.ports import PortNamespace
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.force_constants import force_constants
@@ -57,6 +58,18 @@ def define_heavy_stages(spec: WorkChainSpec, *stages: str) -> None:
         spec.expose_inputs(job, stage, exclude=("calculation", "metadata"), namespace_options=_only_where_given())
         spec.expose_inputs(calculation, stage, include=("metadata",), namespace_options=_only_where_given())
         spec.inputs[stage].validator = None  # of the whole CalcJob, most of whose ports are not here
+    close_namespaces(spec.inputs)
+
+
+def close_namespaces(inputs: PortNamespace) -> None:
+    """Refuse ports that were not declared: expose_inputs leaves every namespace dynamic, and would take a misspelt one.
+
+    The metadata, whose resources are dynamic on purpose, stays as it is.
+    """
+    inputs.dynamic = False
+    for name, port in inputs.items():
+        if isinstance(port, PortNamespace) and name != "metadata":
+            close_namespaces(port)
 
 
 def _only_where_given() -> dict[str, bool]:

@@ -14,6 +14,7 @@ from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.science.crystal_labels import label_of_key
 from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.science.estimates import estimate_all
+from aiida_mbetrain.workflows.heavy import close_namespaces
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.protocols import SECTIONS, check_options, protocol_settings, set_options
@@ -37,6 +38,7 @@ class TrainingSetWorkChain(StageWorkChain):
         spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=COMMON)
         spec.expose_inputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic", exclude=COMMON)
         spec.expose_inputs(PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants"))
+        close_namespaces(spec.inputs)
         spec.outline(
             cls.setup,
             cls.run_md_sampling,
