@@ -308,6 +308,7 @@ def test_options_without_a_code_are_refused(argon, lennard_jones):
         )
 
 
+@pytest.mark.slow
 def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
     """The worker stops itself before each walltime; three jobs make one trajectory."""
     inputs = long_dynamics(5000.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,9 +56,24 @@ def _load(name: str, folder: Path) -> None:
 @pytest.fixture(scope="session")
 def code(daemon: Path) -> orm.InstalledCode:
     """mbetrain-worker on the local SLURM, set up from the files of setup_computers."""
-    verdi("computer", "setup", "-n", "--config", str(SLURM_LOCAL / "computer.yaml"))
-    verdi("computer", "configure", "core.local", "slurm-local", "-n", "--config", str(SLURM_LOCAL / "configure.yaml"))
-    verdi("code", "create", "core.code.installed", "-n", "--config", str(SLURM_LOCAL / "code.yaml"))
-    computer = orm.load_computer("slurm-local")
-    computer.set_minimum_job_poll_interval(0.5)
-    return orm.load_code("mbetrain@slurm-local")
+    return _set_up("core.local", "slurm-local", "", SLURM_LOCAL / "code.yaml")
+
+
+@pytest.fixture(scope="session")
+def code_over_ssh(daemon: Path) -> orm.InstalledCode:
+    """The same through core.ssh_async; skips where start-sshd.sh has not been run."""
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "mbetrain-slurm-local", "true"]
+    if shutil.which("ssh") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no ssh to mbetrain-slurm-local; start it with setup_computers/slurm-local/start-sshd.sh")
+    filled_in = daemon / "code-ssh.yaml"
+    filled_in.write_text((SLURM_LOCAL / "code-ssh.yaml").read_text().replace("/CHANGE_ME/bin", str(BIN)))
+    return _set_up("core.ssh_async", "slurm-local-ssh", "-ssh", filled_in)
+
+
+def _set_up(transport: str, label: str, suffix: str, code: Path) -> orm.InstalledCode:
+    computer, configure = (str(SLURM_LOCAL / f"{role}{suffix}.yaml") for role in ("computer", "configure"))
+    verdi("computer", "setup", "-n", "--config", computer)
+    verdi("computer", "configure", transport, label, "-n", "--config", configure)
+    verdi("code", "create", "core.code.installed", "-n", "--config", str(code))
+    orm.load_computer(label).set_minimum_job_poll_interval(0.5)
+    return orm.load_code(f"mbetrain@{label}")

@@ -165,13 +165,13 @@ def test_walltimes_that_end_three_jobs_change_nothing(stage, code):
 def test_dynamics_survives_everything_at_once(code):
     """The worker killed twice, the node drained, the daemon stopped, the scratch of a finished job deleted."""
     inputs = on_cpu(argon_dynamics(6000))
-    node = submit_stage("molecular_dynamics", inputs, code, checkpoint_interval_seconds=1)
     expected = in_process("molecular_dynamics", inputs)
+    node = submit_stage("molecular_dynamics", inputs, code, checkpoint_interval_seconds=1)
 
     first = running_job(node, 1)
     wait_until(lambda: has_checkpoint(first))
-    verdi("daemon", "stop")
     kill_worker(first)
+    verdi("daemon", "stop")
     drain()
     verdi("daemon", "start")
     wait_until(lambda: first.is_terminated)
@@ -271,3 +271,12 @@ def test_killed_training_set_leaves_no_job(code):
     assert job.is_killed
     wait_until(lambda: state_of(job) in ("CANCELLED", ""), what=state_of(job))
     assert not [pid for pid in worker if Path(f"/proc/{pid}").exists()]
+
+
+def test_job_over_ssh_gives_the_same_arrays(code_over_ssh):
+    """The demo model's file and the outputs travel through core.ssh_async."""
+    inputs = on_cpu(demo_force_constants())
+    inputs["structure"] = orm.StructureData(ase=crystal())
+    node = submit_stage("force_constants", inputs, code_over_ssh)
+    expected = in_process("force_constants", inputs)
+    assert_same_outputs(expected, finished(node))

@@ -22,6 +22,7 @@ from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.stages import STAGES, Job
 from aiida_mbetrain.settings import NamedCalculator
 from aiida_mbetrain.worker import codec
+from aiida_mbetrain.worker.main import run_and_describe
 
 LENNARD_JONES = {"sigma": 3.4, "epsilon": 0.0104, "rc": 6.0}
 SUPERCELL = Configurations.from_atoms(bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2))
@@ -137,10 +138,16 @@ def test_program_does_not_import_aiida(tmp_path):
     ({"model": {"kind": "mace", "file": "m.model"}}, "sha256"),
 ])  # fmt: skip
 def test_job_that_is_not_understood_is_refused_by_field(tmp_path, changes, names):
-    exit_code, results, stderr = run(write_job(tmp_path, **changes))
+    results, exit_code = run_and_describe(write_job(tmp_path, **changes))
     assert exit_code == 1
     assert (results["status"], results["code"]) == ("invalid_settings", 201)
     assert names in results["message"]
+
+
+def test_refusal_is_no_traceback(tmp_path):
+    exit_code, results, stderr = run(write_job(tmp_path, stage="molecular_dynamic"))
+    assert exit_code == 1
+    assert "molecular_dynamics" in results["message"]
     assert "Traceback" not in stderr
 
 
@@ -148,7 +155,7 @@ def test_job_that_is_not_understood_is_refused_by_field(tmp_path, changes, names
 def test_job_file_that_is_none_is_refused(tmp_path, text):
     if text is not None:
         (tmp_path / "job.json").write_text(text)
-    exit_code, results, _ = run(tmp_path)
+    results, exit_code = run_and_describe(tmp_path)
     assert exit_code == 1
     assert results["code"] in (201, 305)
     assert "job.json" in results["message"]
@@ -157,7 +164,7 @@ def test_job_file_that_is_none_is_refused(tmp_path, text):
 def test_damaged_input_is_named(tmp_path):
     write_job(tmp_path)
     (tmp_path / "supercell.npz").write_bytes(b"PK")
-    _, results, _ = run(tmp_path)
+    results, _ = run_and_describe(tmp_path)
     assert results["status"] == "unreadable_file"
     assert "supercell.npz" in results["message"]
 
@@ -166,7 +173,7 @@ def test_model_file_with_another_sha256_is_not_loaded(tmp_path):
     (tmp_path / "bomb.model").write_bytes(b"cos\nsystem\n(S'touch BOMB'\ntR.")
     digest = hashlib.sha256(demo.model_path().read_bytes()).hexdigest()
     write_job(tmp_path, model={"kind": "mace", "file": "bomb.model", "sha256": digest})
-    _, results, _ = run(tmp_path)
+    results, _ = run_and_describe(tmp_path)
     assert results["status"] == "model_hash_mismatch"
     assert not list(tmp_path.glob("BOMB"))
 
@@ -239,7 +246,8 @@ def test_demo_model_runs_with_features(tmp_path):
         inputs={"frames": codec.save(tmp_path, "frames", frames)},
         model={"kind": "mace", "file": "demo.model", "sha256": digest},
     )
-    _, results, _ = run(tmp_path)
+    results, _ = run_and_describe(tmp_path)
+    codec.write_json(tmp_path / "results.json", results)
     assert results["potential"]["sha256"] == digest
     labelled = outputs_of(tmp_path)["frames"]
     assert labelled.features.shape[:2] == (1, 22)
