@@ -7,7 +7,7 @@ from scipy import constants
 
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.force_constants import calculate_force_constants
-from aiida_mbetrain.science.quasi_harmonic import EV_PER_THZ, harmonic_thermodynamics
+from aiida_mbetrain.science.quasi_harmonic import EV_PER_THZ, HarmonicThermodynamics, harmonic_thermodynamics
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -135,6 +135,13 @@ def test_single_atom_has_no_optical_bands():
     assert np.isnan(result.optical_freq_min_THz)
     assert result.optical_freqs_real
     assert result.acoustic_freq_min_THz > 0.1
+
+
+def test_columns_lead_back(nitrogen_constants):
+    result = harmonic_thermodynamics(nitrogen_constants, [10.0, 20.0], (2, 2, 2))
+    again = HarmonicThermodynamics.from_columns(result.columns())
+    for name, value in vars(result).items():
+        np.testing.assert_array_equal(getattr(again, name), value, err_msg=name)
 
 
 def test_columns_have_one_row_per_temperature(nitrogen_constants):

@@ -1,5 +1,7 @@
 """Thermal expansion against a solvable model and phonopy's QHA."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import units
@@ -15,7 +17,9 @@ from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics, harmon
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.thermal_expansion import (
     SampledVolume,
+    check_thermal_expansion,
     equilibrium_label,
+    filtered_by,
     pressure_label,
     strained_structure,
     thermal_expansion,
@@ -169,6 +173,48 @@ def test_filtered_volumes_do_not_enter_the_fit():
     assert result.volumes[0] == pytest.approx(exact_volume(50.0), rel=2e-4)
     with pytest.raises(NotEnoughVolumes):
         thermal_expansion([*samples[:3], bad], settings_for(), space_group="Pa-3")
+
+
+def test_too_few_volumes_name_the_filters_that_removed_them():
+    samples = [*model_samples([50.0])[:3], *model_samples([50.0], ratios=[1.05, 1.06], optical=False)]
+    samples.append(SampledVolume(150.0, -20.0, "P1", samples[0].thermodynamics))
+    with pytest.raises(NotEnoughVolumes, match="filter_out_imaginary_optical removes 2, filter_out_broken_symmetry"):
+        thermal_expansion(samples, settings_for(), space_group="Pa-3")
+    names = filtered_by(samples, settings_for(), space_group="Pa-3")
+    assert names == ["", "", "", *["filter_out_imaginary_optical"] * 2, "filter_out_broken_symmetry"]
+
+
+@pytest.mark.parametrize("ratios", [np.linspace(0.96, 1.02, 6), np.linspace(1.14, 1.2, 6)])
+def test_advice_on_the_range_leads_to_a_minimum(ratios):
+    temperature = 100.0 if ratios[0] < 1 else 0.0
+    samples = model_samples([temperature], ratios=ratios)
+    with pytest.raises(NoEquilibriumVolume) as error:
+        thermal_expansion(samples, settings_for(), space_group="Pa-3")
+    factor = float(
+        re.search(r"extend volume_range to (\d\.\d+) times its (?:largest|smallest)", str(error.value)).group(1)
+    )
+    end = ratios[-1] if ratios[0] < 1 else ratios[0]
+    further = np.append(ratios, float(factor) * end)
+    again = thermal_expansion(model_samples([temperature], ratios=further), settings_for(), space_group="Pa-3")
+    assert again.bracketed.all()
+    assert again.volumes[0] == pytest.approx(exact_volume(temperature), rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"relax_input_cell": "only_atoms"}, "only_atoms"),
+        ({"volume_range": [0.98, 1.0, 1.02]}, "volume_range"),
+        ({"volume_range": [0.98, 1.0, 1.02, 1.02]}, "different"),
+        ({"volume_range": [-1.0, 1.0, 1.02, 1.04]}, "above 0"),
+        ({"eos_sampling": "pressure", "pressure_range": [0.0, 0.1]}, "pressure_range"),
+        ({"temperatures_K": [1.001, 1.002]}, "temperatures_K"),
+    ],
+)
+def test_settings_without_an_equation_of_state_are_refused(values, message):
+    with pytest.raises(InvalidSettings, match=message):
+        check_thermal_expansion(FreeEnergy(**values))
+    check_thermal_expansion(FreeEnergy())
 
 
 def test_different_temperatures_are_refused():
