@@ -519,6 +519,20 @@ def expansion(made: FreeEnergy) -> list[str]:
     return [f"{volume:.6f}" for volume in thermal_expansion(samples, made, space_group="Pa-3").volumes]
 
 
+def squeezed(made: FreeEnergy) -> float:
+    """Volume of argon relaxed by the stage."""
+    job = Job(inputs={"structure": one(argon())}, potential=LennardJones(), settings=made.to_dict())
+    return float(STAGES["relaxation"](job)["relaxed"].volumes[0])
+
+
+def molecule(made: FreeEnergy) -> int:
+    diatomic = Configurations(np.array([7, 7]), np.array([[[0, 0, 0], [0, 0, 1.1]]]))
+    job = Job(inputs={"structure": diatomic}, potential=nitrogen_potential(), settings=made.to_dict())
+    return int(STAGES["isolated_molecule"](job)["summary"]["symmetry_number"])
+
+
+effect(squeezed, {"relax_input_cell": "full"}, pressure_GPa=0.5)
+effect(molecule, molecule_symmetry_number=1)
 LOOSE = {"max_force_on_atom": 1e-2, "symmetrize_unit_cell": False}
 HOPELESS = {"max_force_on_atom": 1e-9, "max_n_steps": 1, "symmetrize_unit_cell": False}
 effect(relaxed, LOOSE, relax_input_cell="only_atoms", max_force_on_atom=1e-3)
