@@ -48,12 +48,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return dataclasses.replace(empty, environment=empty.environment | what_the_demo_made(empty))
 
 
+@pytest.mark.slow
 def test_tutorial_leads_to_two_datasets_with_pictures(workplace: Workplace):
     for folder in (workplace.folder / "mbetrain-demo", workplace.folder):
         assert (folder / "training_set.hdf5").stat().st_size > 100_000
         assert len(list(folder.glob("training_set_*.png"))) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [page for page in with_code() if page != TUTORIAL], ids=name_of)
 def test_code_of_a_document_runs(document: Path, workplace: Workplace, tmp_path: Path):
     here = workplace.at(tmp_path / "here")
@@ -161,6 +163,7 @@ def test_names_are_documented_to_the_code_point(documented: set[str]):
     assert unusual - set(hdf5_names()) == set()
 
 
+@pytest.mark.slow
 def test_everything_in_a_file_is_documented(workplace: Workplace, documented: set[str]):
     said: set[str] = set()
 
@@ -174,6 +177,7 @@ def test_everything_in_a_file_is_documented(workplace: Workplace, documented: se
     assert {re.sub(r"(segment)_\d+", r"\1_0", name) for name in said} - documented == set()
 
 
+@pytest.mark.slow
 def test_attributes_that_the_reference_promises_are_there(workplace: Workplace):
     page = (DOCS / "reference" / "nodes_and_ports.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+Data)` \| ((?:`\w+`,? ?)+) \|$", page, re.MULTILINE)
