@@ -196,7 +196,7 @@ def test_plot_draws_pictures_that_are_not_blank(finished, succeed, tmp_path):
 
     told = succeed("plot", finished.pk, "-o", tmp_path)
     names = {Path(line).name for line in told.split()}
-    assert names == {"molecular_dynamics.png", "md_clusters.png", "phonon_clusters.png", "phonon_bands.png"}
+    assert names >= {"molecular_dynamics.png", "md_clusters.png", "phonon_clusters.png", "phonon_bands.png"}
     for name in names:
         pixels = matplotlib.image.imread(tmp_path / name)
         assert min(pixels.shape[:2]) > 200
