@@ -1,5 +1,5 @@
 #!/bin/bash
-# The whole recipe, one after the other; about two hours on one core.   bash recipe.sh WORK_DIR
+# The whole recipe, one after the other; several hours on one core.   bash recipe.sh WORK_DIR
 set -eu
 here=$(dirname "$(readlink -f "$0")")
 work=$1
@@ -11,6 +11,7 @@ python "$here/prepare.py" "$work"
 part supercells data/supercells 12 1
 part thermal data/thermal 14 1
 part librations data/librations 16 1
+part quiet_librations data/quiet_librations 10 1
 part clusters data/clusters 40 1
 part dimers data/dimers 40 1
 part close_dimers data/close_dimers 20 1
