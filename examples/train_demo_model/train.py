@@ -33,7 +33,7 @@ LOSS = {
     "swa_energy_weight": 1000, "swa_forces_weight": 100, "swa_stress_weight": 20000,
 }  # fmt: skip
 OPTIMISER = {
-    "lr": 0.01, "swa_lr": 0.0007, "batch_size": 2, "valid_batch_size": 8, "ema_decay": 0.99, "clip_grad": 10,
+    "lr": 0.01, "swa_lr": 0.001, "batch_size": 2, "valid_batch_size": 8, "ema_decay": 0.99, "clip_grad": 10,
     "scheduler": "ExponentialLR", "weight_decay": 5e-8,
 }  # fmt: skip
 KEYS = {"energy_key": "REF_energy", "forces_key": "REF_forces", "stress_key": "REF_stress"}
