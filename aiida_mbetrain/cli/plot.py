@@ -88,7 +88,10 @@ def _phonon_figures(nodes: Mapping[str, Any], window: Mapping[str, Any]) -> Iter
         label: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
         for label, crystal in shown.items()
     }
-    yield "phonon_density_of_states", pictures.density_of_states_picture(densities)
+    # the tetrahedra of a mesh of one point have no volume: there is nothing to draw
+    densities = {label: found for label, found in densities.items() if found.densities.any()}
+    if densities:
+        yield "phonon_density_of_states", pictures.density_of_states_picture(densities)
     if "equation_of_state" in nodes:
         equilibrium = as_science(nodes["equilibrium"])
         yield "free_energy", pictures.free_energy_picture(as_science(nodes["equation_of_state"]))
