@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mbetrain.settings import Inference
-from benchmarks import models, stages
+from benchmarks import models, stages, thermal_expansion
 from benchmarks.stages import Figure
 
 
@@ -32,6 +32,7 @@ def figures(names: list[str], *, small: bool) -> Iterator[Figure]:
             yield from stages.molecular_dynamics(potential, name, n_cells=2, n_steps=20 if small else 200)
             constants, found = stages.force_constants(potential, name, n_cells=2)
             yield from found
+            yield from thermal_expansion.figures(potential, name, n_cells=1 if small else 2)
         yield from stages.molecules(n_frames=30 if small else 200)
         yield from stages.supercells(radius=15.0 if small else 25.0)
         if constants is not None:

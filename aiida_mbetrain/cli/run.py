@@ -18,6 +18,7 @@ from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError, Unread
 @click.option("--structure", required=True, help="Crystal: cif, xyz, POSCAR, anything ASE reads.")
 @click.option("--model", required=True, help="MACE model: a file, or the pk or uuid of a registered one.")
 @click.option("--protocol", help="fast, balanced (default), stringent or reference.")
+@click.option("--molecule", help="Its isolated molecule, a file that ASE reads: adds the properties of sublimation.")
 @click.option("--overrides", help="YAML file {section: {field: value}} on top of the protocol.")
 @click.option("--temperature-k", type=float, help="Temperature of MD and phonon sampling (K).")
 @click.option("--pressure-gpa", type=float, help="Pressure of MD (GPa).")
@@ -30,6 +31,7 @@ def run(
     structure: str,
     model: str,
     protocol: str | None,
+    molecule: str | None,
     overrides: str | None,
     temperature_k: float | None,
     pressure_gpa: float | None,
@@ -59,6 +61,8 @@ def run(
         overrides=chosen,
         options=read_options(options),
     )
+    if molecule is not None:
+        builder.quasi_harmonic.molecule = read_structure(molecule)
     if code is None:
         run_training_set(console, builder, Path(output))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +38,31 @@ def _row(clusters: ClusterSet) -> tuple[str, str, str]:
 
 def _times(process: Any) -> Table:
     table = Table("stage", "seconds", "share", title="\nWhere the time went", box=None)
-    spent = list(_stage_times(process))
+    spent = _stage_times(process)
     whole = (process.mtime - process.ctime).total_seconds()
-    rest = whole - sum(seconds for _, seconds in spent)
-    for name, seconds in [*spent, ("AiiDA, clusters, files", rest)]:
+    spent["AiiDA, clusters, files"] = whole - sum(spent.values())
+    for name, seconds in spent.items():
         table.add_row(name, f"{seconds:.1f}", f"{seconds / whole:.0%}")
     return table
 
 
-def _stage_times(process: Any) -> Iterator[tuple[str, float]]:
+def _stage_times(process: Any) -> dict[str, float]:
+    """Seconds by stage WorkChain and heavy stage; those of all the crystals of a thermal expansion are one sum."""
     from aiida import orm
 
+    spent: dict[str, float] = {}
     for job in process.called_descendants:
         links = job.base.links.get_outgoing(node_class=orm.Dict, link_label_filter="run_info").all()
         for link in links:
-            caller = job.caller.base.links.get_incoming(link_label_filter="%").all()
-            owner = next((item.link_label for item in caller if item.link_type.value.startswith("call")), "")
             info = link.node.get_dict()
-            yield f"{owner}: {info['stage']}", info["wall_time_s"]
+            name = f"{_owner(job, process)}: {info['stage']}"
+            spent[name] = spent.get(name, 0.0) + info["wall_time_s"]
+    return spent
+
+
+def _owner(job: Any, process: Any) -> str:
+    """Call link of the process's own child that the job belongs to."""
+    while job.caller.pk != process.pk:
+        job = job.caller
+    calls = job.base.links.get_incoming(node_class=type(process)).all()
+    return next((link.link_label for link in calls if link.node.pk == process.pk), "")

@@ -12,10 +12,14 @@ from aiida.engine import run_get_node
 from argon import LENNARD_JONES, argon_atoms, merged
 from ase import Atoms
 
+from aiida_mbetrain import demo
+from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.datasets.reader import read_dataset
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
@@ -281,3 +285,36 @@ def test_two_runs_give_the_same_dataset(tmp_path: Path):
         for i in range(2)
     ]
     assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+def test_demo_crystal_and_its_molecule_from_relaxation_to_sublimation(profile):
+    """Every step on a MACE model; the smallest supercell, so filters that judge its phonons are off."""
+    crystal = demo.crystal()
+    found = detect_molecules(Configurations.from_atoms(crystal))
+    builder = QuasiHarmonicWorkChain.get_builder()
+    builder.structure = orm.StructureData(ase=crystal)
+    builder.model = MaceModelData.get_or_create(demo.model_path())
+    builder.molecule = orm.StructureData(ase=Atoms(found.numbers, found.positions))
+    builder.settings = orm.Dict(
+        EXPANSION
+        | {
+            "supercell_radius": 6.0,
+            "temperatures_K": [0.0, 100.0],
+            "volume_range": [0.92, 0.96, 1.0, 1.04, 1.08],
+            "max_force_on_atom": 1e-3,
+            "filter_out_imaginary_optical": False,
+            "filter_out_extrapolated_minimum": False,
+        }
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    equilibrium = node.outputs.equilibrium.to_science()
+    relaxed = node.outputs.structure.get_cell_volume()
+    assert np.all(np.abs(equilibrium["V_A3"] / relaxed - 1) < 0.15)
+    assert np.all(equilibrium["bulk_modulus_GPa"] > 1)
+    assert node.outputs.molecule.summary["symmetry_number"] == 12  # of T_d
+    assert len(node.outputs.molecule.vibrations.get_array("frequency_THz")) == 3 * 22 - 6
+    sublimation = node.outputs.sublimation_equilibrium.to_science()
+    assert np.all(sublimation["E_lattice_kJ_per_mol"] < 0)
+    assert sublimation["G_sub_kJ_per_mol"][0] > sublimation["G_sub_kJ_per_mol"][1] > 0

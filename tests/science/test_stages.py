@@ -49,6 +49,8 @@ def job_of(stage: str) -> Job:
     settings = {"relaxation": {"relax_input_cell": "full"}, "molecular_dynamics": MD, "labels": {}}
     if stage == "molecular_dynamics":
         inputs = {"supercell": distorted_argon()}
+    if stage == "isolated_molecule":
+        inputs = {"structure": replace(distorted_argon(), cells=None)}
     if stage == "labels":
         rule = FiniteSubsystemFilter(n_molecules=[1, 2])
         clusters = extract_clusters(detect_molecules(frames.select([0])), frames, rule)
@@ -81,7 +83,7 @@ def run_in_pieces(job: Job, stage: str, path, questions: int) -> tuple[dict, int
 
 
 @pytest.mark.parametrize(("stage", "questions"), [
-    ("relaxation", 3), ("molecular_dynamics", 7), ("force_constants", 2), ("labels", 2),
+    ("relaxation", 3), ("isolated_molecule", 3), ("molecular_dynamics", 7), ("force_constants", 2), ("labels", 2),
 ])  # fmt: skip
 def test_stage_in_pieces_equals_one_in_one_go(stage, questions, tmp_path, monkeypatch):
     monkeypatch.setitem(ATOMS_PER_PIECE, "cpu", 64 if stage == "force_constants" else 9)

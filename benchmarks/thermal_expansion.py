@@ -1,0 +1,49 @@
+"""The quasi-harmonic stage from the relaxation of the input to V(T), against the model's passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from aiida_mbetrain.demo import crystal
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.force_constants import calculate_force_constants
+from aiida_mbetrain.science.quasi_harmonic import harmonic_thermodynamics
+from aiida_mbetrain.science.relaxation import relax
+from aiida_mbetrain.science.thermal_expansion import SampledVolume, strained_structure, thermal_expansion
+from aiida_mbetrain.settings import FreeEnergy
+from benchmarks.clock import cpu_seconds, floor_of
+from benchmarks.stages import Figure
+
+RATIOS = (0.94, 0.97, 1.0, 1.03, 1.06)
+
+
+def figures(potential: Any, name: str, n_cells: int) -> Iterator[Figure]:
+    """All sampled volumes of the demo crystal, and the fits."""
+    settings = FreeEnergy(
+        supercell_matrix=(n_cells * np.eye(3, dtype=int)).tolist(),
+        volume_range=RATIOS,
+        temperatures_K=[0.0, 100.0, 200.0, 300.0],
+        max_force_on_atom=1e-3,
+        filter_out_imaginary_optical=False,
+        filter_out_extrapolated_minimum=False,
+    )
+    with floor_of(potential) as floor:
+        total = cpu_seconds(lambda: _expand(potential, settings), repeat=1)
+    stage = f"thermal expansion, {name}"
+    yield Figure(stage, f"total / floor, {len(RATIOS)} volumes", total / floor.seconds, limit=2.0)
+    yield Figure(stage, "CPU time", total, "s CPU")
+
+
+def _expand(potential: Any, settings: FreeEnergy) -> None:
+    reference = relax(Configurations.from_atoms(crystal()), potential, settings, mode="full")
+    samples = []
+    for ratio in settings.volume_range:
+        relaxed = relax(strained_structure(reference.structure, ratio), potential, settings)
+        constants = calculate_force_constants(relaxed.structure, potential, settings)
+        samples.append(
+            SampledVolume.of(relaxed, harmonic_thermodynamics(constants, settings.temperatures_K, (10, 10, 10)))
+        )
+    thermal_expansion(samples, settings, space_group=reference.space_group)
