@@ -467,11 +467,11 @@ class Subsampling(Settings):
         "by chance.",
     )
     random_share: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="Share of the frames picked by chance.")
-    stratify_by: Annotated[
-        tuple[Literal["source", "temperature", "size", "orbit"], ...], BeforeValidator(_as_list)
-    ] = Field(
-        ("source", "temperature", "size", "orbit"),
-        description="Frames that differ in one of these belong to different strata, each picked from by itself.",
+    stratify_by: Annotated[tuple[Literal["source", "temperature", "size", "orbit"], ...], BeforeValidator(_as_list)] = (
+        Field(
+            ("source", "temperature", "size", "orbit"),
+            description="Frames that differ in one of these belong to different strata, each picked from by itself.",
+        )
     )
     allocation: Literal["equal", "proportional"] = Field(
         "equal", description="The same number of frames from every stratum as far as it has them, or the same share."
