@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node, submit
+from aiida.manage import get_manager
 from argon import LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk
 from job_runs import assert_same_outputs
@@ -174,6 +175,8 @@ def test_dynamics_survives_everything_at_once(code):
     verdi("daemon", "stop")
     drain()
     verdi("daemon", "start")
+    get_manager().reset_broker()  # the daemon took the broker with it that this process was connected to
+    get_manager().reset_runner()
     wait_until(lambda: first.is_terminated)
     wait_until(lambda: len(jobs_of(node)) == 2)
     second = jobs_of(node)[1]
