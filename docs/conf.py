@@ -18,7 +18,7 @@ author = "the aiida-mbetrain developers"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.mathjax", "generated_reference"]
+extensions = ["myst_parser", "mathml", "generated_reference"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
@@ -28,3 +28,4 @@ html_theme = "furo"
 html_title = "aiida-mbetrain"
 html_static_path = ["static"]
 html_css_files = ["style.css"]
+html_math_renderer = "mathml"
