@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The complete training set of the reference document: same stages, same parameters, as one provenance graph.
+"""The complete training set of mbe-automation's document: same stages, same parameters, one provenance graph.
 
     python training_set.py solid.xyz my.model
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.science.errors import UnwritableOutput
 
 
 @click.command("plot")
@@ -28,9 +29,13 @@ def plot(process: str, folder: str) -> None:
 
 
 def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
-    """Write the pictures of collected stages and give their paths."""
+    """Write the pictures of collected stages and give their paths; makes the folder where there is none."""
     from aiida_mbetrain.pictures import save
 
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(f"The folder {folder} cannot be made ({error.strerror}): give another one.") from error
     for name, figure in _figures(stages):
         yield save(figure, folder / f"{prefix}{name}.png")
 

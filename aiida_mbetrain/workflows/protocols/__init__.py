@@ -1,4 +1,4 @@
-"""Named sets of settings: ``fast``, ``balanced``, ``stringent``, and the reference document's own values."""
+"""Named sets of settings: ``fast``, ``balanced``, ``stringent``, and ``reference``, those of mbe-automation."""
 
 from __future__ import annotations
 
