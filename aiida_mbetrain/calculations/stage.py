@@ -76,11 +76,17 @@ class StageCalculation(CalcJob):
         program.cmdline_params = ["."]
         info = CalcInfo()
         info.codes_info = [program]
+        info.prepend_text = self._threads()
         info.local_copy_list = self._files_to_copy()
         info.provenance_exclude_list = [INPUTS]  # these arrays are in the input nodes
         info.retrieve_list = [job_file.RESULTS_FILE, job_file.PROGRESS_FILE]
         info.retrieve_temporary_list = [job_file.OUTPUTS, job_file.CHECKPOINT]
         return info
+
+    def _threads(self) -> str:
+        """Threads as the job has cores: more of them than that are several times slower.  What the user sets wins."""
+        cores = self.options.resources.get("num_cores_per_mpiproc") or 1
+        return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cores}}}"'
 
     def _job(self, entries: dict[str, Any]) -> dict[str, Any]:
         """The content of job.json, checked by the class that the worker reads it with."""

@@ -19,4 +19,6 @@ export OMP_NUM_THREADS='8'
 export MKL_NUM_THREADS='8'
 # ENVIRONMENT VARIABLES END ###
 
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-8}"
+
 '/home/user/mbetrain-env/bin/mbetrain-worker' '.'
