@@ -171,8 +171,8 @@ def test_dynamics_survives_everything_at_once(code):
 
     first = running_job(node, 1)
     wait_until(lambda: has_checkpoint(first))
-    kill_worker(first)
     verdi("daemon", "stop")
+    kill_worker(first)
     drain()
     verdi("daemon", "start")
     get_manager().reset_broker()  # the daemon took the broker with it that this process was connected to
