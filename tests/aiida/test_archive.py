@@ -25,7 +25,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, str]:
     here.create_profile()
     node = here.python(MAKE, str(here.folder / "stored.hdf5")).split()[-1]
     here.succeed("aiida-mbetrain", "export", node, "-o", "here.hdf5")
-    here.succeed("verdi", "archive", "create", "archive.aiida", "--nodes", node)
+    here.succeed("verdi", "group", "create", "argon-sets")
+    here.succeed("verdi", "group", "add-nodes", "--force", "--group", "argon-sets", node)
+    here.succeed("verdi", "archive", "create", "archive.aiida", "--groups", "argon-sets")
     return here, node
 
 
@@ -51,6 +53,10 @@ def test_export_of_an_imported_archive_gives_the_same_bytes(made, elsewhere):
     here, node = made
     elsewhere.succeed("aiida-mbetrain", "export", node, "-o", "there.hdf5")
     assert content(elsewhere, "there.hdf5") == content(here, "stored.hdf5")
+
+
+def test_group_comes_along(made, elsewhere):
+    assert made[1] in elsewhere.succeed("verdi", "group", "show", "--uuid", "argon-sets")
 
 
 def test_verdi_exports_the_same_bytes(made, elsewhere):
