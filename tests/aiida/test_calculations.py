@@ -11,6 +11,7 @@ from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 from aiida.plugins import CalculationFactory, ParserFactory, WorkflowFactory
 from argon import LENNARD_JONES
+from ase import Atoms
 from ase.build import bulk
 from job_runs import assert_same_outputs, data_outputs, local_code
 
@@ -71,6 +72,9 @@ def inputs_of(stage: str) -> dict[str, orm.Data]:
         return cluster_sets()
     if stage == "molecular_dynamics":
         return {"supercell": distorted_argon(), "settings": orm.Dict(MD)}
+    if stage == "isolated_molecule":
+        dimer = orm.StructureData(ase=Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 3.9]]))
+        return {"structure": dimer, "settings": orm.Dict(FREE_ENERGY)}
     return {"structure": distorted_argon(), "settings": orm.Dict(FREE_ENERGY)}
 
 
