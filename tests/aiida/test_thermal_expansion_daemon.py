@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from profiles import Workplace
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.slow]
 
 SUBMIT = """
 import json, sys, time
