@@ -40,10 +40,10 @@ def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def settings_classes() -> dict[str, type]:
-    """Every settings class by name, in the order of the module."""
-    from aiida_mbetrain.settings import Settings
+    """Every settings class by name, in the order of the module; not those of other modules, such as the worker's."""
+    from aiida_mbetrain import settings
 
-    return {cls.__name__: cls for cls in Settings.__subclasses__()}
+    return {cls.__name__: cls for cls in settings.Settings.__subclasses__() if cls.__module__ == settings.__name__}
 
 
 def settings_text() -> str:
