@@ -52,7 +52,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def test_tutorial_leads_to_two_datasets_with_pictures(workplace: Workplace):
     for folder in (workplace.folder / "mbetrain-demo", workplace.folder):
         assert (folder / "training_set.hdf5").stat().st_size > 100_000
-        assert len(list(folder.glob("training_set_*.png"))) == 4
+        assert len(list(folder.glob("training_set_*.png"))) == 5
 
 
 @pytest.mark.slow
