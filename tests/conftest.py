@@ -2,6 +2,8 @@
 
 Importing ``aiida.orm`` creates ``$AIIDA_PATH/.aiida``, hence ``~/.aiida`` where the variable is not set; so it is
 set before any test module is imported.
+
+One thread, as the jobs have: sums over another number of threads differ in the last bits.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from argon import run_argon
 
 AIIDA_PATH = Path(tempfile.mkdtemp(prefix="mbetrain-tests-"))
 os.environ["AIIDA_PATH"] = str(AIIDA_PATH)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
