@@ -46,10 +46,9 @@ def test_the_profile_lists_the_training_set_with_model_crystal_and_file(finished
 
 
 def test_runs_of_a_crystal_include_those_from_its_force_constants(finished):
-    found = [row["process"] for row in provenance.datasets(structure=finished.inputs.structure)]
-    assert sorted(found) == sorted(
-        ["TrainingSetWorkChain", "MDSamplingWorkChain", "QuasiHarmonicWorkChain", "PhononSamplingWorkChain"]
-    )
+    """Other tests may have run more of this crystal in the shared profile."""
+    found = {row["pk"] for row in provenance.datasets(structure=finished.inputs.structure)}
+    assert {finished.pk, *(child.pk for child in finished.called if "WorkChain" in child.process_label)} <= found
 
 
 def test_runs_of_another_crystal_or_model_are_not_found(finished):
