@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +46,30 @@ def profile() -> Iterator[Any]:
 def finished(profile: Any) -> Any:
     """One finished training set of argon, shared by every test that only reads it."""
     return run_argon()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> None:
+    """Skip where no SLURM of setup_computers/slurm-local runs."""
+    if shutil.which("scontrol") is None:
+        pytest.skip("SLURM is not installed; see setup_computers/slurm-local")
+    clusters = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
+    if clusters.returncode != 0:
+        pytest.skip("SLURM does not answer; start it with setup_computers/slurm-local/start.sh")
+    if "mbetrain" not in clusters.stdout:
+        pytest.skip("the SLURM of this machine is not that of setup_computers/slurm-local")
+
+
+@pytest.fixture(scope="session")
+def sshd() -> None:
+    """Skip where the ssh server of setup_computers/slurm-local does not let us in.
+
+    ssh looks for its configuration in the home of the password database, asyncssh (AiiDA) in $HOME: name the latter.
+    """
+    if shutil.which("ssh") is None:
+        pytest.skip("ssh is not installed")
+    configuration = Path.home() / ".ssh" / "config"
+    options = ["-F", str(configuration), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+    command = ["ssh", *options, "mbetrain-slurm-local", "true"]
+    if not configuration.exists() or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no ssh to mbetrain-slurm-local; start it with setup_computers/slurm-local/start-sshd.sh")

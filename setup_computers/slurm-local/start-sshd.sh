@@ -79,5 +79,6 @@ write_client_configuration
 if ! alive "$state/sshd.pid" sshd; then
     /usr/sbin/sshd -f "$state/sshd_config" -E "$state/sshd.log"
 fi
-wait_for 20 ssh -q -o BatchMode=yes "$host" true || fail "cannot log in; see $state/sshd.log"
+# ssh looks for its configuration in the home of the password database, asyncssh in $HOME: here they may differ
+wait_for 20 ssh -q -F "$HOME/.ssh/config" -o BatchMode=yes "$host" true || fail "cannot log in; see $state/sshd.log"
 echo "ssh $host works (127.0.0.1:$port, pid $(cat "$state/sshd.pid"))"

@@ -1,10 +1,9 @@
-"""A throw-away AiiDA profile in a process of its own, and what this machine offers of SLURM."""
+"""A throw-away AiiDA profile in a process of its own."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,25 +35,3 @@ def ask_verdi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Answers
         return json.loads((folder / "answers.json").read_text())
 
     return ask
-
-
-@pytest.fixture(scope="session")
-def slurm() -> None:
-    """Skip where no SLURM of setup_computers/slurm-local runs."""
-    if shutil.which("scontrol") is None:
-        pytest.skip("SLURM is not installed; see setup_computers/slurm-local")
-    clusters = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
-    if clusters.returncode != 0:
-        pytest.skip("SLURM does not answer; start it with setup_computers/slurm-local/start.sh")
-    if "mbetrain" not in clusters.stdout:
-        pytest.skip("the SLURM of this machine is not that of setup_computers/slurm-local")
-
-
-@pytest.fixture(scope="session")
-def sshd() -> None:
-    """Skip where the ssh server of setup_computers/slurm-local does not let us in."""
-    if shutil.which("ssh") is None:
-        pytest.skip("ssh is not installed")
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "mbetrain-slurm-local", "true"]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no ssh to mbetrain-slurm-local; start it with setup_computers/slurm-local/start-sshd.sh")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +14,9 @@ from aiida.manage.configuration.settings import AiiDAConfigDir
 from slurm_session import BIN, SLURM_LOCAL, verdi
 
 
-def _slurm_answers() -> bool:
-    try:
-        config = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return False
-    return config.returncode == 0 and "mbetrain" in config.stdout
-
-
 @pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def daemon(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a profile whose daemon runs; skips where no SLURM of setup_computers/slurm-local answers."""
-    if not _slurm_answers():
-        pytest.skip("no SLURM; start it with setup_computers/slurm-local/start.sh")
     folder = tmp_path_factory.mktemp("daemon")
     before = get_manager().get_profile()
     saved = {name: os.environ.get(name) for name in ("AIIDA_PATH", "PATH", "OMP_NUM_THREADS")}
@@ -60,11 +48,8 @@ def code(daemon: Path) -> orm.InstalledCode:
 
 
 @pytest.fixture(scope="session")
-def code_over_ssh(daemon: Path) -> orm.InstalledCode:
+def code_over_ssh(sshd: None, daemon: Path) -> orm.InstalledCode:
     """The same through core.ssh_async; skips where start-sshd.sh has not been run."""
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "mbetrain-slurm-local", "true"]
-    if shutil.which("ssh") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no ssh to mbetrain-slurm-local; start it with setup_computers/slurm-local/start-sshd.sh")
     filled_in = daemon / "code-ssh.yaml"
     filled_in.write_text((SLURM_LOCAL / "code-ssh.yaml").read_text().replace("/CHANGE_ME/bin", str(BIN)))
     return _set_up("core.ssh_async", "slurm-local-ssh", "-ssh", filled_in)
