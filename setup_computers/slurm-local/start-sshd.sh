@@ -32,12 +32,14 @@ make_keys() {
 }
 
 write_server_configuration() {
+    # StrictModes would also refuse a home below a sticky folder such as /tmp; our own folder is closed to others
     cat >"$state/sshd_config" <<CONF
 ListenAddress 127.0.0.1
 Port $port
 HostKey $state/host_key
 PidFile $state/sshd.pid
 AuthorizedKeysFile $state/authorized_keys
+StrictModes no
 AllowUsers $(id -un)
 PermitRootLogin prohibit-password
 PasswordAuthentication no
