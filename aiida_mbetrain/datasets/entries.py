@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import Dataset, MDSection, Molecules, PhononSection, QuasiHarmonicSection, Section
 from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.crystal_labels import force_constants_key
 from aiida_mbetrain.science.errors import InvalidSettings
 
 SOURCES = {"md": MDSection, "phonons": PhononSection, "quasi_harmonic": QuasiHarmonicSection}
@@ -254,7 +255,7 @@ def _with_features(section: Section, *, keep: bool) -> Section:
 def _without_dangling_keys(dataset: Dataset) -> Dataset:
     """Phonon sections whose force constants were left out no longer point at them."""
     known = {
-        names.force_constants_key(section.root_key, label)
+        force_constants_key(section.root_key, label)
         for section in dataset.quasi_harmonic
         for label in section.force_constants
     }

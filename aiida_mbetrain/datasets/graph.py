@@ -26,6 +26,7 @@ from aiida_mbetrain.datasets.quasi_harmonic import quasi_harmonic_section
 from aiida_mbetrain.datasets.sections import cluster_order
 from aiida_mbetrain.datasets.tree import Provenance
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.crystal_labels import force_constants_key
 from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.science.molecules import unwrap_molecules
 from aiida_mbetrain.settings import FreeEnergy, MDSampling, PhononSampling
@@ -172,7 +173,7 @@ def _key_of(constants: orm.Data, quasi_harmonic: Nodes) -> str | None:
     settings = FreeEnergy(**quasi_harmonic["settings"].get_dict())
     for label, crystal in crystals(quasi_harmonic, settings).items():
         if crystal["force_constants"].uuid == constants.uuid:
-            return names.force_constants_key(settings.root_key, label)
+            return force_constants_key(settings.root_key, label)
     return None
 
 

@@ -192,21 +192,6 @@ def md_label(temperature_K: float, pressure_GPa: float | None) -> str:
     return f"crystal[dyn:T={temperature_K:.2f}{pressure}]"
 
 
-def equilibrium_label(temperature_K: float) -> str:
-    """The crystal at its equilibrium volume: ``crystal[eq:T=298.15]``."""
-    return f"crystal[eq:T={temperature_K:.2f}]"
-
-
-def scaled_volume_label(ratio: float) -> str:
-    """A point of the equation of state sampled by volume: ``crystal[eos:V=1.0200]``."""
-    return f"crystal[eos:V={ratio:.4f}]"
-
-
-def thermal_pressure_label(pressure_GPa: float) -> str:
-    """A point of the equation of state sampled by pressure: ``crystal[eos:p_thermal=-0.2000]``."""
-    return f"crystal[eos:p_thermal={pressure_GPa:.4f}]"
-
-
 def n_molecules_key(n_molecules: int) -> str:
     """``n=3``: clusters of a given number of molecules."""
     return f"n={n_molecules}"
@@ -215,11 +200,6 @@ def n_molecules_key(n_molecules: int) -> str:
 def distance_key(distance: float) -> str:
     """``r=6.50``: clusters within a distance (Å)."""
     return f"r={distance:.2f}"
-
-
-def force_constants_key(root_key: str, label: str) -> str:
-    """Where a quasi-harmonic section keeps the force constants of ``label``."""
-    return f"{root_key}/{PHONONS}/{label}/{FORCE_CONSTANTS_GROUP}"
 
 
 def frequencies_segment(i: int) -> str:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from aiida_mbetrain.datasets.names import force_constants_key
 from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.science.relaxation import LABELS
-from aiida_mbetrain.science.thermal_expansion import equilibrium_label, pressure_label, volume_label
 from aiida_mbetrain.settings import FreeEnergy, PhononSampling
+
+
+def volume_label(volume_ratio: float) -> str:
+    """The crystal relaxed at a sampled volume: ``crystal[eos:V=1.0200]``."""
+    return f"crystal[eos:V={volume_ratio:.4f}]"
+
+
+def pressure_label(pressure_GPa: float) -> str:
+    """The crystal relaxed under a sampled (thermal) pressure: ``crystal[eos:p_thermal=-0.2000]``."""
+    return f"crystal[eos:p_thermal={pressure_GPa:.4f}]"
+
+
+def equilibrium_label(temperature_K: float) -> str:
+    """The crystal at its equilibrium volume at a temperature: ``crystal[eq:T=298.15]``."""
+    return f"crystal[eq:T={temperature_K:.2f}]"
+
+
+def force_constants_key(root_key: str, label: str) -> str:
+    """Name of a crystal's force constants: where the exporter writes them, by which a setting chooses them."""
+    return f"{root_key}/phonons/{label}/force_constants"
 
 
 def reference_label(settings: FreeEnergy) -> str:

@@ -41,21 +41,6 @@ def strained_structure(structure: Configurations, volume_ratio: float) -> Config
     return Configurations(structure.numbers, structure.positions[:1] * scale, structure.cells[:1] * scale)
 
 
-def volume_label(volume_ratio: float) -> str:
-    """Name of the crystal relaxed at a sampled volume."""
-    return f"crystal[eos:V={volume_ratio:.4f}]"
-
-
-def pressure_label(pressure_GPa: float) -> str:
-    """Name of the crystal relaxed under a sampled (thermal) pressure."""
-    return f"crystal[eos:p_thermal={pressure_GPa:.4f}]"
-
-
-def equilibrium_label(temperature_K: float) -> str:
-    """Name of the crystal at its equilibrium volume at a temperature."""
-    return f"crystal[eq:T={temperature_K:.2f}]"
-
-
 @dataclass(frozen=True, eq=False)
 class SampledVolume:
     """A crystal relaxed at one volume, and its vibrations.

@@ -19,6 +19,7 @@ from aiida_mbetrain.datasets.model import (
 )
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.crystal_labels import force_constants_key
 from aiida_mbetrain.science.force_constants import BandStructure, ForceConstants
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.tables import Table
@@ -209,7 +210,7 @@ def phonon_section(rng: np.random.Generator, *, molecules: bool = True) -> Phono
         ),
         frames=None if molecules else frames,
         molecules=view if molecules else None,
-        force_constants_key=names.force_constants_key("training/quasi_harmonic", LABEL),
+        force_constants_key=force_constants_key("training/quasi_harmonic", LABEL),
         n_below_window=3,
         n_imaginary=1,
         provenance={"": {"process_uuid": "ee55"}}

@@ -64,9 +64,6 @@ def test_names_would_not_survive_normalisation() -> None:
 def test_labels_have_the_documented_number_of_decimals() -> None:
     assert names.md_label(298.15, 1e-4) == "crystal[dyn:T=298.15,p=0.00010]"
     assert names.md_label(300, None) == "crystal[dyn:T=300.00]"
-    assert names.equilibrium_label(298.15) == "crystal[eq:T=298.15]"
-    assert names.scaled_volume_label(1.02) == "crystal[eos:V=1.0200]"
-    assert names.thermal_pressure_label(-0.2) == "crystal[eos:p_thermal=-0.2000]"
     assert names.n_molecules_key(3) == "n=3"
     assert names.distance_key(6.5) == "r=6.50"
 
@@ -74,5 +71,5 @@ def test_labels_have_the_documented_number_of_decimals() -> None:
 def test_force_constants_lie_where_the_settings_default_says() -> None:
     from aiida_mbetrain.settings import PhononSampling
 
-    key = names.force_constants_key("training/quasi_harmonic", "crystal[opt:atoms,shape]")
-    assert key == PhononSampling().force_constants_key
+    groups = ("training/quasi_harmonic", names.PHONONS, "crystal[opt:atoms,shape]", names.FORCE_CONSTANTS_GROUP)
+    assert "/".join(groups) == PhononSampling().force_constants_key

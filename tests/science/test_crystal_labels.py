@@ -2,7 +2,15 @@
 
 import pytest
 
-from aiida_mbetrain.science.crystal_labels import equilibrium_labels, label_of_key, reference_label, sampled_labels
+from aiida_mbetrain.science.crystal_labels import (
+    equilibrium_label,
+    equilibrium_labels,
+    label_of_key,
+    pressure_label,
+    reference_label,
+    sampled_labels,
+    volume_label,
+)
 from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.settings import FreeEnergy, PhononSampling
 
@@ -11,6 +19,12 @@ DEFAULT = PhononSampling().force_constants_key
 
 def key(label: str, root: str = "training/quasi_harmonic") -> str:
     return f"{root}/phonons/{label}/force_constants"
+
+
+def test_labels_name_volume_pressure_and_temperature():
+    assert volume_label(1.02) == "crystal[eos:V=1.0200]"
+    assert pressure_label(-0.2) == "crystal[eos:p_thermal=-0.2000]"
+    assert equilibrium_label(298.15) == "crystal[eq:T=298.15]"
 
 
 def test_labels_follow_from_the_settings():

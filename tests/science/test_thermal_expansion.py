@@ -18,13 +18,10 @@ from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.thermal_expansion import (
     SampledVolume,
     check_thermal_expansion,
-    equilibrium_label,
     filtered_by,
-    pressure_label,
     strained_structure,
     thermal_expansion,
     usable_volumes,
-    volume_label,
 )
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -239,12 +236,6 @@ def test_strained_structure_keeps_fractional_coordinates():
     assert np.allclose(*fractional)
     with pytest.raises(InvalidSettings):
         strained_structure(structure, -0.1)
-
-
-def test_labels_name_volume_pressure_and_temperature():
-    assert volume_label(1.02) == "crystal[eos:V=1.0200]"
-    assert pressure_label(-0.2) == "crystal[eos:p_thermal=-0.2000]"
-    assert equilibrium_label(298.15) == "crystal[eq:T=298.15]"
 
 
 def test_alpha_nitrogen_expands_from_relaxation_to_equilibrium():

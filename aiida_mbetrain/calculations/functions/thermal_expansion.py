@@ -14,7 +14,7 @@ from aiida_mbetrain.data.crystals import link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.science import thermal_expansion as science
-from aiida_mbetrain.science.crystal_labels import sampled_labels
+from aiida_mbetrain.science.crystal_labels import equilibrium_label, sampled_labels
 from aiida_mbetrain.science.errors import NotEnoughVolumes
 from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics
 from aiida_mbetrain.science.tables import Table
@@ -100,7 +100,7 @@ def _expanded(force_constants: ForceConstantsData, found: science.ThermalExpansi
     """The reference's primitive cell scaled to V(T), for every temperature that has one."""
     primitive = force_constants.to_science().primitive
     return {
-        link_label(science.equilibrium_label(temperature)): structure_from_configurations(
+        link_label(equilibrium_label(temperature)): structure_from_configurations(
             science.strained_structure(primitive, volume / primitive.volumes[0])
         )
         for temperature, volume in zip(found.temperatures_K, found.volumes, strict=True)
