@@ -37,12 +37,34 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", FREE_OF_AIIDA, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_runs_on_the_compute_node_never_imports_aiida(path):
-    allowed = tuple(f"aiida_mbetrain.{name}" for name in ("science", "settings", "worker", "datasets.names"))
+    allowed = tuple(f"aiida_mbetrain.{name}" for name in ("science", "settings", "worker"))
     for name in imported(path):
         assert not name.startswith("."), "relative imports hide what is imported"
         top = name.partition(".")[0]
         assert top not in ("aiida", "plumpy", "aiida_workgraph", "aiida_pythonjob"), f"{path} imports {name}"
         assert top != "aiida_mbetrain" or name == "aiida_mbetrain" or name.startswith(allowed), f"{path} imports {name}"
+
+
+BELOW = {
+    "settings": {"science"},
+    "science": {"settings"},
+    "worker": {"science", "settings"},
+    "data": {"science", "settings"},
+    "datasets": {"data", "science", "settings"},
+    "calculations": {"data", "datasets", "science", "settings", "worker"},
+    "parsers": {"calculations", "data", "science", "settings", "worker"},
+    "workflows": {"calculations", "data", "science", "settings"},
+    "pictures": {"science", "settings"},
+}
+"""Room of the package -> the rooms it may look into."""
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_every_room_looks_only_into_those_below(room):
+    path = PACKAGE / room
+    for file in sorted(path.rglob("*.py")) or [path.with_suffix(".py")]:
+        rooms = {name.split(".")[1] for name in imported(file) if name.startswith("aiida_mbetrain.")}
+        assert rooms <= BELOW[room] | {room}, f"{file.relative_to(PACKAGE)} imports {rooms - BELOW[room] - {room}}"
 
 
 def modules_after(*arguments: str) -> set[str]:
