@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiida import orm
@@ -46,7 +47,7 @@ HEAVY = {
 
 
 def define_heavy_stages(spec: WorkChainSpec, *stages: str) -> None:
-    """The port ``code`` and, for each stage, a namespace with the job's metadata and the limits of its restarts."""
+    """The port ``code`` and, for each stage, a namespace with the job's metadata, monitors and limits of restarts."""
     spec.input(
         "code",
         valid_type=orm.AbstractCode,
@@ -56,19 +57,43 @@ def define_heavy_stages(spec: WorkChainSpec, *stages: str) -> None:
     for stage in stages:
         job, calculation = HEAVY[stage].job, HEAVY[stage].calculation
         spec.expose_inputs(job, stage, exclude=("calculation", "metadata"), namespace_options=_only_where_given())
-        spec.expose_inputs(calculation, stage, include=("metadata",), namespace_options=_only_where_given())
+        spec.expose_inputs(calculation, stage, include=("metadata", "monitors"), namespace_options=_only_where_given())
         spec.inputs[stage].validator = None  # of the whole CalcJob, most of whose ports are not here
+    jobs_need_code(spec, {"": stages})
     close_namespaces(spec.inputs)
+
+
+def jobs_need_code(spec: WorkChainSpec, stages: Mapping[str, Sequence[str]]) -> None:
+    """Refuse what is said about jobs where no code is given to run them: it would be ignored.
+
+    stages: by the namespace of the inputs they lie in, "" for the inputs themselves.
+    """
+
+    def validate(inputs: Mapping[str, Any], _: Any) -> str | None:
+        if "code" in inputs:
+            return None
+        for section, names in stages.items():
+            given = inputs.get(section, {}) if section else inputs
+            for name in names:
+                if given.get(name):
+                    where = f"{section}.{name}" if section else name
+                    return f"{where} is about jobs, and there is no code to run them: give code too, or leave it out."
+        return None
+
+    spec.inputs.validator = validate
+    for section in stages:
+        if section:
+            spec.inputs[section].validator = None  # of the exposed WorkChain; its code is one level up
 
 
 def close_namespaces(inputs: PortNamespace) -> None:
     """Refuse ports that were not declared: expose_inputs leaves every namespace dynamic, and would take a misspelt one.
 
-    The metadata, whose resources are dynamic on purpose, stays as it is.
+    The metadata and the monitors, which are dynamic on purpose, stay as they are.
     """
     inputs.dynamic = False
     for name, port in inputs.items():
-        if isinstance(port, PortNamespace) and name != "metadata":
+        if isinstance(port, PortNamespace) and name not in ("metadata", "monitors"):
             close_namespaces(port)
 
 

@@ -14,7 +14,7 @@ from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.science.crystal_labels import label_of_key
 from aiida_mbetrain.science.errors import MbetrainError
 from aiida_mbetrain.science.estimates import estimate_all
-from aiida_mbetrain.workflows.heavy import close_namespaces
+from aiida_mbetrain.workflows.heavy import close_namespaces, jobs_need_code
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.protocols import SECTIONS, check_options, protocol_settings, set_options
@@ -38,13 +38,12 @@ class TrainingSetWorkChain(StageWorkChain):
         spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=COMMON)
         spec.expose_inputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic", exclude=COMMON)
         spec.expose_inputs(PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants"))
+        jobs_need_code(spec, {child.protocol_section: child.heavy_stages for child in STAGES})
         close_namespaces(spec.inputs)
         spec.outline(
             cls.setup,
-            cls.run_md_sampling,
-            cls.inspect_md_sampling,
-            cls.run_quasi_harmonic,
-            cls.inspect_quasi_harmonic,
+            cls.run_crystal,
+            cls.inspect_crystal,
             cls.run_phonon_sampling,
             cls.inspect_phonon_sampling,
             cls.build_dataset,
@@ -100,21 +99,19 @@ class TrainingSetWorkChain(StageWorkChain):
             return self.refuse(error)
         return None
 
-    def run_md_sampling(self) -> Any:
-        """Molecular dynamics and its clusters."""
-        return self._start(MDSamplingWorkChain, "md_sampling")
+    def run_crystal(self) -> ExitCode | None:
+        """What needs the crystal alone: dynamics, and relaxation with force constants; in a daemon at the same time."""
+        for child in (MDSamplingWorkChain, QuasiHarmonicWorkChain):
+            started = self._start(child, child.protocol_section)
+            if started:
+                self.to_context(**started)
+            elif failure := self.failed(self.ctx[child.protocol_section]):
+                return failure
+        return None
 
-    def inspect_md_sampling(self) -> ExitCode | None:
-        """Stop where molecular dynamics sampling failed."""
-        return self.failed(self.ctx.md_sampling)
-
-    def run_quasi_harmonic(self) -> Any:
-        """Relaxation and force constants."""
-        return self._start(QuasiHarmonicWorkChain, "quasi_harmonic")
-
-    def inspect_quasi_harmonic(self) -> ExitCode | None:
-        """Stop where the force constants failed."""
-        return self.failed(self.ctx.quasi_harmonic)
+    def inspect_crystal(self) -> ExitCode | None:
+        """Stop where one of the two failed."""
+        return self.failed(self.ctx.md_sampling) or self.failed(self.ctx.quasi_harmonic)
 
     def run_phonon_sampling(self) -> Any:
         """Frames along the modes of the crystal that ``force_constants_key`` names, and their clusters."""

@@ -95,13 +95,14 @@ def main() -> None:
     parser.add_argument("--picoseconds", type=float, default=10.0)
     parser.add_argument("--temperature", type=float, default=298.15)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--time-step", type=float, default=0.5, help="fs")
     parser.add_argument("--interval", type=int, default=20)
     options = parser.parse_args()
     supercell = read(options.work / "relaxed.xyz").repeat(REPEATS)
     calculator = load_mace(options.model).calculator()
     run = run_npt(
         supercell, calculator, picoseconds=options.picoseconds, temperature_K=options.temperature,
-        seed=options.seed, interval=options.interval,
+        seed=options.seed, time_step_fs=options.time_step, interval=options.interval,
     )  # fmt: skip
     np.savez_compressed(options.out, **run)
     print(summary(run, supercell.get_volume()))

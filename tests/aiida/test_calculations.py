@@ -10,7 +10,7 @@ from aiida.common import AttributeDict, LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 from aiida.plugins import CalculationFactory, ParserFactory, WorkflowFactory
-from argon import LENNARD_JONES
+from argon import LENNARD_JONES, argon_settings
 from ase import Atoms
 from ase.build import bulk
 from job_runs import assert_same_outputs, data_outputs, local_code
@@ -312,6 +312,26 @@ def test_options_without_a_code_are_refused(argon, lennard_jones):
         )
 
 
+@pytest.mark.parametrize(
+    ("workflow", "where"),
+    [
+        ("training_set", "md_sampling.molecular_dynamics"),
+        ("training_set", "phonon_sampling.labels"),
+        ("md_sampling", "molecular_dynamics"),
+        ("quasi_harmonic", "force_constants"),
+    ],
+)
+def test_what_is_said_about_jobs_is_refused_without_a_code(workflow, where, argon, lennard_jones):
+    """It would be ignored: nothing runs as a job."""
+    builder = WorkflowFactory(f"mbetrain.{workflow}").get_builder_from_protocol(argon, lennard_jones, protocol="fast")
+    namespace = builder
+    for name in where.split("."):
+        namespace = namespace[name]
+    namespace.max_iterations = orm.Int(3)
+    with pytest.raises(ValueError, match=f"{where} is about jobs.*give code"):
+        run_get_node(builder)
+
+
 @pytest.mark.slow
 def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
     """The worker stops itself before each walltime; three jobs make one trajectory."""
@@ -337,3 +357,15 @@ def test_monitor_stops_dynamics_outside_its_window(code):
     assert node.exit_status == 150
     assert "temperature_K" in node.exit_message
     assert len(node.called) == 1
+
+
+def test_monitor_is_handed_down_to_the_job(code, argon, lennard_jones):
+    settings = argon_settings(md_sampling={"md_crystal": {"time_total_fs": 1e6}})
+    builder = WorkflowFactory("mbetrain.md_sampling").get_builder_from_protocol(
+        argon, lennard_jones, code=code, protocol="fast", overrides={"md_sampling": settings["md_sampling"]}
+    )
+    cold = {"entry_point": "mbetrain.stability", "kwargs": {"temperature_K": [0.0, 0.1]}}
+    builder.molecular_dynamics.monitors = {"stability": orm.Dict(cold)}
+    _, node = run_get_node(builder)
+    assert node.exit_status == 500
+    assert "temperature_K" in node.exit_message
