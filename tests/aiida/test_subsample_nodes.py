@@ -10,6 +10,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from argon import ARGON_SETTINGS, LENNARD_JONES
+from ase.build import bulk
 from click.testing import CliRunner
 
 from aiida_mbetrain.calculations.functions.subsampling import subsample, subsample_inputs
@@ -29,14 +30,17 @@ from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 @pytest.fixture(scope="module")
 def run(profile) -> orm.WorkChainNode:
     """Molecular dynamics of argon with three clusters of each size."""
-    from ase.build import bulk
+    return sampled("Ar")
 
+
+def sampled(element: str) -> orm.WorkChainNode:
+    """Molecular dynamics of a crystal of atoms."""
     settings = ARGON_SETTINGS["md_sampling"] | {
         "finite_subsystem_filter": {"n_molecules": [1, 2], "clusters_per_size": 3}
     }
     _, node = run_get_node(
         MDSamplingWorkChain,
-        structure=orm.StructureData(ase=bulk("Ar", "fcc", a=5.26)),
+        structure=orm.StructureData(ase=bulk(element, "fcc", a=5.26)),
         model=orm.Dict(LENNARD_JONES),
         settings=orm.Dict(settings),
     )
@@ -153,6 +157,14 @@ def test_command_refuses_in_one_line(run):
         assert result.exit_code == 1
         assert said in result.output
         assert "Traceback" not in result.output
+
+
+def test_crystals_of_different_elements_are_refused_in_one_line(run):
+    other = sampled("Kr")
+    result = CliRunner().invoke(main, ["subsample", str(run.pk), str(other.pk), "-n", "5", "--method", "random"])
+    assert result.exit_code == 1
+    assert f"md_sampling<{run.pk}> has Ar; md_sampling_2<{other.pk}> has Kr" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_picked_frames_are_exported_with_their_uids(run, tmp_path: Path):

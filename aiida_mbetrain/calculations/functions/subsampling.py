@@ -58,11 +58,12 @@ def subsample_inputs(
     Sets are named ``md_sampling_frames``, ``md_sampling_n_3``, ``phonon_sampling_n_3``; those of a second
     stage of a kind ``md_sampling_2_n_3``.  Temperatures are those of the stages' settings.
     crystal, clusters: whether periodic frames and cluster sets are candidates.
-    Raises InvalidSettings for processes that hold no frames.
+    Raises InvalidSettings for processes that hold no frames, and for crystals of different elements.
     """
     sets: dict[str, orm.Data] = {}
     temperatures: dict[str, float] = {}
     met: dict[str, int] = {}
+    elements: dict[str, str] = {}
     for stage in (stage for process in processes for stage in stages_of(process)):
         section = STAGE_OF.get(stage.process_label or "", "")
         if section not in SAMPLED:
@@ -70,12 +71,16 @@ def subsample_inputs(
         met[section] = met.get(section, 0) + 1
         prefix = section if met[section] == 1 else f"{section}_{met[section]}"
         found = _sets_of(stage, crystal=crystal, clusters=clusters)
+        elements.setdefault(", ".join(sorted(set(stage.outputs.trajectory.symbols))), f"{prefix}<{stage.pk}>")
         sets |= {f"{prefix}_{label}": node for label, node in found.items()}
         temperature = stage.inputs.settings.get_dict()["temperature_K"]
         temperatures |= {f"{prefix}_{label}": temperature for label in found}
     if not sets:
         shown = ", ".join(f"{process.process_label}<{process.pk}>" for process in processes) or "no process"
         raise InvalidSettings(f"{shown} holds no frames to choose from: give training sets or sampling stages.")
+    if len(elements) > 1:
+        shown = "; ".join(f"{stage} has {symbols}" for symbols, stage in elements.items())
+        raise InvalidSettings(f"Frames of different elements cannot be compared ({shown}): choose from one crystal.")
     wanted = Subsampling(**{"temperatures_K": temperatures} | settings)
     return {"settings": orm.Dict(wanted.to_dict()), **sets}
 
