@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -31,6 +32,13 @@ def local_code(folder: Path) -> orm.InstalledCode:
     computer.set_minimum_job_poll_interval(0)
     computer.set_default_mpiprocs_per_machine(1)
     return orm.InstalledCode(computer=computer, filepath_executable=worker_path(), label="mbetrain").store()
+
+
+def a_quarter_of(node: orm.ProcessNode) -> int:
+    """A walltime (s) for starting and a quarter of the work of a job that was not interrupted."""
+    spent = node.outputs.run_info
+    starting = spent["total_time_s"] - spent["wall_time_s"] + spent["load_time_s"]
+    return math.ceil(1.3 * starting + (spent["wall_time_s"] - spent["load_time_s"]) / 4)
 
 
 def content_of(node: orm.Data) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     CLOCK.limit(job.max_seconds)
     progress = ProgressFile(folder / job_file.PROGRESS_FILE, job.stage)
     facts["stage"] = job.stage
+    started = time.perf_counter()
     potential = load_potential(folder, job)
+    facts["load_time_s"] = time.perf_counter() - started
     facts["potential"] = potential.describe()
     facts["peak_device_memory_bytes"] = None
     checkpoint = folder / job.checkpoint

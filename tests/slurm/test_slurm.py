@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from aiida.engine import run_get_node, submit
 from aiida.manage import get_manager
 from argon import LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk
-from job_runs import assert_same_outputs
+from job_runs import a_quarter_of, assert_same_outputs
 from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
 from aiida_mbetrain.data.mace_model import MaceModelData
@@ -168,17 +167,10 @@ def test_walltimes_that_end_three_jobs_change_nothing(stage, code):
     in_one_job = finished(submit_stage(stage, inputs, code))
     assert len(jobs_of(in_one_job)) == 1
     assert_same_outputs(expected, in_one_job)
-    node = finished(submit_stage(stage, inputs, code, max_wallclock_seconds=a_quarter(in_one_job, expected)))
+    node = finished(submit_stage(stage, inputs, code, max_wallclock_seconds=a_quarter_of(in_one_job)))
     assert len(jobs_of(node)) >= 3
     assert {job.exit_status for job in jobs_of(node)[:-1]} == {400}
     assert_same_outputs(expected, node)
-
-
-def a_quarter(in_one_job: orm.ProcessNode, in_process: orm.ProcessNode) -> int:
-    """A walltime (s) for the imports and a quarter of the work, by the pace of this machine."""
-    work = in_process.outputs.run_info["wall_time_s"]
-    start = max(3.0, in_one_job.outputs.run_info["total_time_s"] - work)
-    return math.ceil(1.3 * start + work / 4)
 
 
 def test_dynamics_survives_everything_at_once(code):
