@@ -516,7 +516,8 @@ def volumes_used(made: FreeEnergy) -> list[bool]:
 def expansion(made: FreeEnergy) -> list[str]:
     """Equilibrium volumes; at 100 K the minimum lies beyond the sampled ones."""
     samples = [sampled_volume(ratio) for ratio in (0.94, 0.96, 0.98, 1.0, 1.02)]
-    return [f"{volume:.6f}" for volume in thermal_expansion(samples, made, space_group="Pa-3").volumes]
+    found = thermal_expansion(samples, made, space_group="Pa-3", reference_volume=140.0)
+    return [f"{volume:.6f}" for volume in found.volumes]
 
 
 def squeezed(made: FreeEnergy) -> float:

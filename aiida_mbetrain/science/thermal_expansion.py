@@ -18,7 +18,7 @@ from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.equations_of_state import N_PARAMETERS, Form, fit_equation_of_state
+from aiida_mbetrain.science.equations_of_state import N_PARAMETERS, EquationOfState, Form, fit_equation_of_state
 from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure, NoEquilibriumVolume, NotEnoughVolumes
 from aiida_mbetrain.science.quasi_harmonic import KJ_PER_MOL, HarmonicThermodynamics
 from aiida_mbetrain.science.relaxation import Relaxation
@@ -26,6 +26,8 @@ from aiida_mbetrain.settings import FreeEnergy
 
 BoolArray = NDArray[np.bool_]
 N_INTERPOLATED = 200
+MARGIN = 1.25
+"""How far to sample, in units of the way from the last sampled volume to a minimum beyond it."""
 
 
 def strained_structure(structure: Configurations, volume_ratio: float) -> Configurations:
@@ -119,6 +121,10 @@ class ThermalExpansion:
     bracketed: whether the minimum lies between sampled volumes, (T,).
     rmse: deviation of the sampled points from the fit, (T,), kJ/mol.
     fitted_volumes: minimum of the fit, bracketed or not; nan where it has none, (T,), Å³.
+    missing_ratios: V/V0 which, sampled too, would bracket the minimum by this fit; nan where it is bracketed or the
+        fit has none, (T,).
+    missing_pressures_GPa: sampled pressure under which the static crystal has that volume; nan also where no
+        pressure holds it there, (T,).
     used: which of the n samples entered the fits, (n,).
     sampled_volumes (m,), sampled_free_energies (T, m): the points of the fits, Å³ and kJ/mol, pressure-volume
         work included.
@@ -135,6 +141,8 @@ class ThermalExpansion:
     bracketed: BoolArray
     rmse: FloatArray
     fitted_volumes: FloatArray
+    missing_ratios: FloatArray
+    missing_pressures_GPa: FloatArray
     used: BoolArray
     sampled_volumes: FloatArray
     sampled_free_energies: FloatArray
@@ -154,6 +162,8 @@ class ThermalExpansion:
             "bracketed": self.bracketed,
             "rmse_kJ_per_mol": self.rmse,
             "V_fit_A3": self.fitted_volumes,
+            "missing_volume_ratio": self.missing_ratios,
+            "missing_pressure_GPa": self.missing_pressures_GPa,
         }
 
 
@@ -162,11 +172,13 @@ def thermal_expansion(
     settings: FreeEnergy,
     *,
     space_group: str,
+    reference_volume: float,
     pressure_GPa: float = 0.0,
 ) -> ThermalExpansion:
     """Minimise F(V, T) + pV over the volume at every temperature of the samples.
 
     space_group: symbol of the crystal's relaxed structure, which ``filter_out_broken_symmetry`` compares with.
+    reference_volume: the V0 of ``volume_range``, that structure's volume per primitive cell, Å³.
     A minimum outside the sampled volumes is reported in ``bracketed``; with ``filter_out_extrapolated_minimum``
     its temperature has no values, otherwise those of the extrapolated fit.
     Raises NotEnoughVolumes when the filters leave fewer than four, NoEquilibriumVolume when no temperature has a
@@ -193,10 +205,16 @@ def thermal_expansion(
         for row in vibrational
     ]
     equilibrium = np.array([row.volume for row in rows])
+    missing_ratios = np.array([row.missing_volume for row in rows]) / reference_volume
+    missing_pressures = np.array([row.missing_pressure for row in rows]) / units.GPa
     if np.isnan(equilibrium).all():
+        far = max(range(len(rows)), key=lambda i: np.nan_to_num(abs(rows[i].missing_volume - volumes.mean())))
+        advice = bracketing_advice(
+            settings, rows[far].fitted_volume, ratio=missing_ratios[far], pressure_GPa=missing_pressures[far]
+        )
         raise NoEquilibriumVolume(
             f"At no temperature from {temperatures[0]} to {temperatures[-1]} K does the free energy have a minimum "
-            f"between {volumes[0]:.2f} and {volumes[-1]:.2f} Å³: {bracketing_advice(volumes, rows[0].fitted_volume)}"
+            f"between {volumes[0]:.2f} and {volumes[-1]:.2f} Å³: at {temperatures[far]} K {advice}"
         )
     return ThermalExpansion(
         temperatures_K=temperatures,
@@ -209,6 +227,8 @@ def thermal_expansion(
         bracketed=np.array([row.bracketed for row in rows]),
         rmse=np.array([row.rmse for row in rows]) / KJ_PER_MOL,
         fitted_volumes=np.array([row.fitted_volume for row in rows]),
+        missing_ratios=missing_ratios,
+        missing_pressures_GPa=missing_pressures,
         used=used,
         sampled_volumes=volumes,
         sampled_free_energies=(static + vibrational + work) / KJ_PER_MOL,
@@ -217,19 +237,23 @@ def thermal_expansion(
     )
 
 
-def bracketing_advice(volumes: FloatArray, fitted_volume: float) -> str:
-    """Where to sample so that the minimum lies inside; fitted_volume: of the extrapolated fit, nan if it has none.
+def bracketing_advice(settings: FreeEnergy, fitted_volume: float, *, ratio: float, pressure_GPa: float) -> str:
+    """What to add to the sampled range so that a minimum lies inside.
 
-    volumes: sampled, ascending, Å³.
+    fitted_volume: of the extrapolated fit, Å³, nan if it has none.  ratio, pressure_GPa: ``missing_ratios`` and
+    ``missing_pressures_GPa`` of that temperature.
     """
+    field = f"{settings.eos_sampling}_range"
     if not np.isfinite(fitted_volume):
-        return "the fit has no minimum at all; sample on both sides of it, in volume_range or pressure_range."
-    below = fitted_volume < volumes[0]
-    edge, end = (volumes[0], "smallest") if below else (volumes[-1], "largest")
-    factor = (fitted_volume + (fitted_volume - edge) * 0.25) / edge
+        return f"the fit has no minimum at all; sample on both sides of it, in {field}."
+    if settings.eos_sampling == "volume":
+        remedy = f"add {ratio:.4f} to {field}"
+    elif np.isfinite(pressure_GPa):
+        remedy = f"add {pressure_GPa:.4f} (GPa) to {field}"
+    else:
+        remedy = f"no pressure holds the static crystal there: take eos_sampling='volume' with {ratio:.4f} in the range"
     return (
-        f"the fit extrapolates it to {fitted_volume:.2f} Å³; extend volume_range to {factor:.3f} times its {end} "
-        "volume or pressure_range likewise, or set filter_out_extrapolated_minimum to False."
+        f"the fit extrapolates it to {fitted_volume:.2f} Å³; {remedy}, or set filter_out_extrapolated_minimum to False."
     )
 
 
@@ -252,6 +276,8 @@ class _Equilibrium:
     bracketed: bool
     rmse: float
     fitted_volume: float
+    missing_volume: float
+    missing_pressure: float
     curve: FloatArray
 
     @classmethod
@@ -269,12 +295,13 @@ class _Equilibrium:
         try:
             fit = fit_equation_of_state(volumes, total, form=form)
         except NoEquilibriumVolume:
-            return cls(nan, nan, nan, nan, nan, False, nan, nan, np.full(len(curve), nan))
+            return cls(nan, nan, nan, nan, nan, False, nan, nan, nan, nan, np.full(len(curve), nan))
         volume, energies = fit.volume_0, fit.energy(curve)
-        bracketed = bool(volumes[0] < volume < volumes[-1])
-        if not bracketed and settings.filter_out_extrapolated_minimum:
-            return cls(nan, nan, nan, nan, nan, False, fit.rmse, volume, energies)
         slope = Polynomial.fit(volumes, vibrational, min(3, len(volumes) - 1)).deriv()
+        bracketed = bool(volumes[0] < volume < volumes[-1])
+        missing = (nan, nan) if bracketed else _missing_point(volumes, fit, slope)
+        if not bracketed and settings.filter_out_extrapolated_minimum:
+            return cls(nan, nan, nan, nan, nan, False, fit.rmse, volume, *missing, energies)
         return cls(
             volume=volume,
             free_energy=fit.energy_0 - pressure * volume,
@@ -284,8 +311,26 @@ class _Equilibrium:
             bracketed=bracketed,
             rmse=fit.rmse,
             fitted_volume=volume,
+            missing_volume=missing[0],
+            missing_pressure=missing[1],
             curve=energies,
         )
+
+
+def _missing_point(volumes: FloatArray, fit: EquationOfState, slope: Polynomial) -> tuple[float, float]:
+    """A volume (Å³) a little beyond a minimum that is not bracketed, and the static crystal's pressure there (eV/Å³).
+
+    The pressure is relative to the external one, as sampled pressures are; nan where on the way there the static
+    curve turns, so that no pressure holds the crystal at that volume.
+    fit: of F(V) + pV.  slope: dF_vib/dV.
+    """
+    below = fit.volume_0 < volumes[0]
+    edge = volumes[0] if below else volumes[-1]
+    target = float(edge + MARGIN * (fit.volume_0 - edge))
+    way = np.linspace(edge, target, N_INTERPOLATED)
+    pressures = fit.pressure(way) + slope(way)
+    turns = np.any(np.diff(pressures) < 0) if below else np.any(np.diff(pressures) > 0)
+    return target, float("nan" if turns else pressures[-1])
 
 
 def _expansion_coefficients(temperatures: FloatArray, volumes: FloatArray) -> FloatArray:

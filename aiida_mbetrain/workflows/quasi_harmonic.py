@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
 
@@ -192,14 +193,17 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             if not facts["used"]:
                 self.report(f"{facts['label']} is left out of the fits: {facts['removed_by']}")
         table, volumes = outputs.equilibrium.to_science(), outputs.curves.get_array("sampled_volumes")
-        for temperature, bracketed, fitted in zip(
-            table["temperature_K"], table["bracketed"], table["V_fit_A3"], strict=True
-        ):
-            if not bracketed:
-                self.report(
-                    f"at {temperature} K the free energy has no minimum between {volumes[0]:.2f} and "
-                    f"{volumes[-1]:.2f} Å³: {bracketing_advice(volumes, fitted)}"
-                )
+        for row in np.flatnonzero(~table["bracketed"]):
+            advice = bracketing_advice(
+                self.ctx.settings,
+                table["V_fit_A3"][row],
+                ratio=table["missing_volume_ratio"][row],
+                pressure_GPa=table["missing_pressure_GPa"][row],
+            )
+            self.report(
+                f"at {table['temperature_K'][row]} K the free energy has no minimum between {volumes[0]:.2f} and "
+                f"{volumes[-1]:.2f} Å³: {advice}"
+            )
 
     def run_equilibrium(self) -> None:
         """The crystal at V(T), for every temperature that has one."""

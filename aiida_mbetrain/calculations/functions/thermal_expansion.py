@@ -61,7 +61,13 @@ def thermal_expansion(
     samples = [_sampled_volume(crystals[link_label(label)]) for label in labels]
     space_group = relaxation["space_group"]
     try:
-        found = science.thermal_expansion(samples, wanted, space_group=space_group, pressure_GPa=wanted.pressure_GPa)
+        found = science.thermal_expansion(
+            samples,
+            wanted,
+            space_group=space_group,
+            reference_volume=float(force_constants.to_science().primitive.volumes[0]),
+            pressure_GPa=wanted.pressure_GPa,
+        )
     except NotEnoughVolumes as error:
         missing = "; ".join(f"{one['label']} failed: {one['removed_by']}" for one in failures.get_dict().values())
         raise NotEnoughVolumes(f"{error.message} {missing}".strip()) from None
