@@ -3,7 +3,7 @@
 Class and field names, units and defaults follow the mbe-automation training-set workflow, so that its input
 files carry over.  What is a node in AiiDA (the crystal, the model, the force constants) is not a setting.
 All models are frozen, refuse unknown fields with the nearest known name, take numpy arrays and lists alike,
-and survive ``Class(**settings.to_dict())`` without loss.
+and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,25 @@ INPUTS_NOT_SETTINGS = {
     "work_dir": "files are kept in AiiDA's repository; export what you need",
     "dataset": "the dataset is an output node; write it with `verdi data mbetrain export`",
 }
+
+
+SIGNIFICANT_DIGITS = 14
+"""Of floats in the attributes of a stored AiiDA node; further digits are cut off when it is stored."""
+
+
+def _to_stored_precision(value: Any) -> Any:
+    """Floats as a stored node keeps them, in tuples and dicts too.
+
+    Settings that held more digits would differ from those that the processes read back from their nodes:
+    1000 / 3 K in the script, 333.33333333333 K in the run.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, tuple):
+        return tuple(_to_stored_precision(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _to_stored_precision(item) for key, item in value.items()}
+    return value
 
 
 def _as_list(value: Any) -> Any:
@@ -79,6 +98,11 @@ class Settings(BaseModel):
     """Base of all settings: frozen, strict about names, clear about mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _round(cls, value: Any) -> Any:
+        return _to_stored_precision(value)
 
     @model_validator(mode="wrap")
     @classmethod
