@@ -1,28 +1,44 @@
-"""CPU time of a call, and of the model's passes inside it: the floor that nothing can go below."""
+"""Time of a call, of the model's passes inside it (the floor that nothing can go below), and memory."""
 
 from __future__ import annotations
 
+import ctypes
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_now: Callable[[], float] = time.process_time
 
-def cpu_seconds(call: Callable[[], Any], repeat: int = 3) -> float:
-    """Smallest CPU time of some calls: the one that the machine disturbed least."""
+
+def use_wall_time() -> None:
+    """Measure elapsed time: with several threads their CPU time says nothing about how long a user waits."""
+    global _now
+    _now = time.perf_counter
+
+
+def is_wall_time() -> bool:
+    """Whether elapsed time is measured instead of CPU time."""
+    return _now is time.perf_counter
+
+
+def seconds(call: Callable[[], Any], repeat: int = 3) -> float:
+    """Smallest time of some calls: the one that the machine disturbed least.  CPU time unless told otherwise."""
     return min(_once(call) for _ in range(repeat))
 
 
 def _once(call: Callable[[], Any]) -> float:
-    start = time.process_time()
+    start = _now()
     call()
-    return time.process_time() - start
+    return _now() - start
 
 
 class Floor:
-    """Counts the CPU time spent inside a model."""
+    """Counts the time spent inside a model."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -30,9 +46,9 @@ class Floor:
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        start = time.process_time()
+        start = _now()
         result = self._model(*args, **kwargs)
-        self.seconds += time.process_time() - start
+        self.seconds += _now() - start
         self.calls += 1
         return result
 
@@ -52,6 +68,24 @@ def floor_of(potential: Any) -> Iterator[Floor]:
         potential._model = model
 
 
-def exponent(sizes: list[float], seconds: list[float]) -> float:
+def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
     """Slope of log(time) against log(size)."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def grown_memory(call: Callable[[], Any]) -> float | None:
+    """How much more memory (MB) than before a call holds at its peak; None where there is no glibc on Linux."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        return None
+    ctypes.CDLL(None).malloc_trim(0)  # what the heap keeps for later would hide what the call takes
+    reset.write_text("5")  # the peak starts anew
+    before = _megabytes(status, "VmRSS")
+    call()
+    return _megabytes(status, "VmHWM") - before
+
+
+def _megabytes(status: Path, name: str) -> float:
+    found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024

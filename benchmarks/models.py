@@ -6,29 +6,26 @@ import io
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aiida_mbetrain.demo import model_path
-from aiida_mbetrain.science.potentials import load_mace
-from aiida_mbetrain.settings import Inference
 
 NUMBERS = [1, 6, 7, 8]
 
 
-def demo_model(inference: Inference) -> Any:
-    """The shipped model: 16 channels, 2 layers."""
-    return load_mace(model_path(), inference)
+def model_files(folder: Path) -> dict[str, Path]:
+    """The models by name."""
+    return {"demo": model_path(), "large": _large_model(folder)}
 
 
-def large_model(folder: Path, inference: Inference) -> Any:
+def _large_model(folder: Path) -> Path:
     """96 invariant channels, 2 layers, correlation 3, cutoff 4.5 Å, as MACE-OFF small; its weights are random."""
     path = folder / "large.model"
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         _save_random(path)
-    return load_mace(path, inference)
+    return path
 
 
 def _save_random(path: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from dataclasses import dataclass
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
-from ase import Atoms
+import torch
 
 from aiida_mbetrain.demo import crystal
 from aiida_mbetrain.science.clusters import ClusterSet, extract_clusters
@@ -26,7 +27,10 @@ from aiida_mbetrain.science.supercells import (
     make_supercell,
 )
 from aiida_mbetrain.settings import ClassicalMD, FiniteSubsystemFilter, FreeEnergy, PhononFilter, PhononSampling
-from benchmarks.clock import cpu_seconds, exponent, floor_of
+from benchmarks import clock
+from benchmarks.clock import floor_of, grown_memory, seconds
+from benchmarks.crystals import CRYSTALS, urea
+from benchmarks.figure import Figure
 
 RULES: dict[str, dict[str, Any]] = {
     "closest_to_center_of_mass": {},
@@ -35,25 +39,6 @@ RULES: dict[str, dict[str, Any]] = {
     "max_min_distance_to_central_molecule": {"distances": [3.0, 5.0]},
     "max_max_distance_to_central_molecule": {"distances": [9.0, 11.0]},
 }
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure.  limit: to stay at or below (or, with ``at_least``, to reach); None: for information."""
-
-    stage: str
-    what: str
-    value: float
-    unit: str = ""
-    limit: float | None = None
-    at_least: bool = False
-
-    @property
-    def reached(self) -> bool | None:
-        """None where there is nothing to reach."""
-        if self.limit is None:
-            return None
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 def thermal_frames(n_cells: int, n_frames: int, noise: float = 0.05) -> Configurations:
@@ -72,31 +57,43 @@ def clusters_of(n_cells: int, n_frames: int, rule: FiniteSubsystemFilter | None 
     return extract_clusters(detect_molecules(reference), frames, rule or FiniteSubsystemFilter(broken_molecules="keep"))
 
 
-def labels(potential: Any, name: str, n_frames: int) -> Iterator[Figure]:
+def labels(potential: Any, name: str, model: Path, scratch: Path, n_frames: int) -> Iterator[Figure]:
     """Energy, forces and features of clusters of 1 to 8 molecules, against the model and against ASE's calculator."""
     sets = [item.configurations for item in clusters_of(3, n_frames)]
-    compute_labels([part.select([0]) for part in sets[:1]], potential)
+    stage = f"labels, {name}"
+    compute_labels([part.select([0]) for part in sets], potential)
     with floor_of(potential) as floor:
-        total = cpu_seconds(lambda: compute_labels(sets, potential), repeat=1)
-    yield Figure(f"labels, {name}", f"total / floor, {8 * n_frames} clusters", total / floor.seconds, limit=1.15)
-    one_by_one = cpu_seconds(lambda: _one_by_one(potential, sets, 1), repeat=1) * n_frames
-    yield Figure(
-        f"labels, {name}", "speed against one at a time, three calls each", one_by_one / total, "x", 3.0, at_least=True
-    )
+        total = seconds(lambda: compute_labels(sets, potential), repeat=1)
+    yield Figure(stage, f"total / floor, {8 * n_frames} clusters", total / floor.seconds, limit=1.15)
+    some = min(n_frames, 4)
+    path = scratch / "clusters.xyz"
+    ase.io.write(path, [atoms for part in sets for atoms in part.select(slice(some)).to_atoms()])
+    one_by_one = _one_by_one(model, path) * n_frames / some
+    yield Figure(stage, "speed against one at a time with MACECalculator", one_by_one / total, "x", 3.0, at_least=True)
 
 
-def _one_by_one(potential: Any, sets: list[Configurations], n_frames: int) -> None:
-    """What a script with MACECalculator does: energy, forces, descriptors of one configuration after another."""
-    from mace.calculators import MACECalculator
+def _one_by_one(model: Path, configurations: Path) -> float:
+    """Seconds of a plain script with MACECalculator, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.one_by_one", str(model), str(configurations)]
+    done = subprocess.run([*command, str(torch.get_num_threads())], capture_output=True, text=True, check=True)
+    cpu, elapsed = next(line for line in done.stdout.splitlines() if line.startswith("SECONDS")).split()[1:]
+    return float(elapsed if clock.is_wall_time() else cpu)
 
-    calculator = MACECalculator(models=[potential._model], device="cpu", default_dtype="float64")
-    for part in sets:
-        for atoms in part.select(slice(n_frames)).to_atoms():
-            plain = Atoms(atoms.numbers, atoms.positions)
-            plain.calc = calculator
-            plain.get_potential_energy()
-            plain.get_forces()
-            calculator.get_descriptors(plain)
+
+def precision(double: Any, single: Any, name: str, n_frames: int) -> Iterator[Figure]:
+    """What float32 gains and what it changes."""
+    sets = [item.configurations for item in clusters_of(3, n_frames)]
+    found, times = [], []
+    for potential in (double, single):
+        compute_labels([part.select([0]) for part in sets], potential)
+        times.append(seconds(lambda: found.append(compute_labels(sets, potential)), repeat=1))  # noqa: B023
+    stage = f"float32, {name}"
+    yield Figure(stage, "labels: speed against float64", times[0] / times[1], "x")
+    pairs = list(zip(*found, strict=True))
+    force = max(float(np.abs(one.forces - other.forces).max()) for one, other in pairs)
+    energy = max(float(np.abs(one.energies - other.energies).max() / one.n_atoms) for one, other in pairs)
+    yield Figure(stage, "largest change of a force", 1000 * force, "meV/Å")
+    yield Figure(stage, "largest change of an energy", 1000 * energy, "meV/atom")
 
 
 def force_constants(potential: Any, name: str, n_cells: int) -> tuple[ForceConstants, list[Figure]]:
@@ -106,7 +103,7 @@ def force_constants(potential: Any, name: str, n_cells: int) -> tuple[ForceConst
     settings = FreeEnergy(thermal_expansion=False, supercell_matrix=matrix)
     with floor_of(potential) as floor:
         result: list[ForceConstants] = []
-        total = cpu_seconds(lambda: result.append(calculate_force_constants(cell, potential, settings)), repeat=1)
+        total = seconds(lambda: result.append(calculate_force_constants(cell, potential, settings)), repeat=1)
     plan = plan_displacements(cell, settings)
     return result[0], [
         Figure(f"force constants, {name}", "total / floor", total / floor.seconds, limit=1.15),
@@ -129,91 +126,92 @@ def molecular_dynamics(potential: Any, name: str, n_cells: int, n_steps: int) ->
         run_molecular_dynamics(supercell, potential, settings, temperature_K=298.15, pressure_GPa=1e-4, features=True)
 
     with floor_of(potential) as floor:
-        total = cpu_seconds(run, repeat=1)
+        total = seconds(run, repeat=1)
     what = f"step / model evaluation, {supercell.n_atoms} atoms"
     yield Figure(f"molecular dynamics, {name}", what, total / floor.seconds, limit=1.10)
     yield Figure(f"molecular dynamics, {name}", "model evaluations per step", (floor.calls - 1) / n_steps, limit=1.0)
 
 
 def molecules(n_frames: int) -> Iterator[Figure]:
-    """Detection, unwrapping and the five rules, at about 512 atoms, and their growth with atoms and frames."""
+    """Detection, unwrapping and the five rules, at about 512 atoms."""
     frames, reference = thermal_frames(3, n_frames), thermal_frames(3, 1, noise=0.0)
     share = frames.n_atoms * n_frames / (512 * 200)
     crystal_ = detect_molecules(reference)
-    found = cpu_seconds(lambda: unwrap_molecules(detect_molecules(reference), frames))
+    found = seconds(lambda: unwrap_molecules(detect_molecules(reference), frames))
     yield Figure("molecules", "detection and unwrapping, 512 atoms x 200 frames", found / share, "s CPU", 0.3)
     for rule, options in RULES.items():
         chosen = FiniteSubsystemFilter(selection_rule=rule, broken_molecules="keep", **options)
-        spent = cpu_seconds(lambda: extract_clusters(crystal_, frames, chosen))  # noqa: B023
+        spent = seconds(lambda: extract_clusters(crystal_, frames, chosen))  # noqa: B023
         yield Figure("clusters", f"{rule}, 512 atoms x 200 frames", spent / share, "s CPU", 0.3)
-    references = [thermal_frames(n, 1, noise=0.0) for n in (2, 4, 7)]
-    times = [cpu_seconds(lambda: detect_molecules(reference)) for reference in references]  # noqa: B023
-    atoms = [float(reference.n_atoms) for reference in references]
-    yield Figure("molecules", "exponent of detection in atoms", exponent(atoms, times), limit=1.2)
-    counts = [n_frames // 10, n_frames // 3, n_frames]
-    times = [cpu_seconds(lambda: unwrap_molecules(crystal_, frames.select(slice(n)))) for n in counts]  # noqa: B023
-    yield Figure(
-        "molecules", "exponent of unwrapping in frames", exponent([float(n) for n in counts], times), limit=1.2
-    )
 
 
 def supercells(radius: float) -> Iterator[Figure]:
     """The search for supercells, and what the choice for phonons saves."""
-    cell = Configurations.from_atoms(crystal())
-    assert cell.cells is not None
-    spent = cpu_seconds(lambda: choose_supercell(cell.cells[0], radius), repeat=1)
-    yield Figure("supercells", f"smallest at {radius:g} Å", spent, "s CPU", 1.0)
-    spent = cpu_seconds(lambda: choose_supercell_for_phonons(cell, radius), repeat=1)
-    yield Figure("supercells", f"cheapest for phonons at {radius:g} Å", spent, "s CPU", 1.0)
-    chosen = choose_supercell_for_phonons(cell, radius)
-    diagonal = choose_supercell_for_phonons(cell, radius, diagonal=True)
-    ratio = _displaced_atoms(cell, chosen) / _displaced_atoms(cell, diagonal)
-    yield Figure("supercells", "displacements x atoms against the best diagonal cell", ratio, limit=1.0)
+    for name, cell in CRYSTALS.items():
+        atoms = Configurations.from_atoms(cell())
+        assert atoms.cells is not None
+        spent = seconds(lambda: choose_supercell(atoms.cells[0], radius), repeat=1)  # noqa: B023
+        yield Figure("supercells", f"{name}: smallest at {radius:g} Å", spent, "s CPU", 1.0)
+        spent = seconds(lambda: choose_supercell_for_phonons(atoms, radius), repeat=1)  # noqa: B023
+        yield Figure("supercells", f"{name}: cheapest for phonons at {radius:g} Å", spent, "s CPU", 1.0)
+        chosen = choose_supercell_for_phonons(atoms, radius)
+        diagonal = choose_supercell_for_phonons(atoms, radius, diagonal=True)
+        ratio = _displaced_atoms(atoms, chosen) / _displaced_atoms(atoms, diagonal)
+        yield Figure("supercells", f"{name}: displacements x atoms / the best diagonal cell's", ratio, limit=1.0)
+    atoms = Configurations.from_atoms(urea())
+    found = _displaced_atoms(atoms, choose_supercell_for_phonons(atoms, 20.0))
+    yield Figure("supercells", "urea: displacements x atoms at 20 Å", found, limit=20480)
 
 
 def _displaced_atoms(cell: Configurations, matrix: Any) -> float:
     return count_displacements(cell, matrix) * cell.n_atoms * float(np.linalg.det(matrix))
 
 
-def phonon_frames(constants: ForceConstants, n_frames: int) -> Iterator[Figure]:
-    """Displaced frames, per 1024 atoms and 200 frames."""
-    settings = PhononSampling(
+def all_modes(n_frames: int) -> PhononSampling:
+    """Every mode that fits the supercell, superposed."""
+    return PhononSampling(
         n_frames=n_frames,
         modes="all",
         amplitude_scan="thermal",
         phonon_filter=PhononFilter(k_point_mesh="commensurate", freq_max_THz=None),
     )
+
+
+def phonon_frames(constants: ForceConstants, n_frames: int) -> Iterator[Figure]:
+    """Displaced frames, per 1024 atoms and 200 frames."""
     share = constants.supercell.n_atoms * n_frames / (1024 * 200)
-    spent = cpu_seconds(lambda: sample_phonons(constants, settings))
+    spent = seconds(lambda: sample_phonons(constants, all_modes(n_frames)))
     yield Figure("phonon sampling", "1024 atoms x 200 frames, all modes", spent / share, "s CPU", 1.0)
 
 
 def export(folder: Path, n_frames: int) -> Iterator[Figure]:
     """The HDF5 file of many clusters."""
+    write, n_clusters, raw_bytes = export_dataset(folder, n_frames)
+    yield Figure("export", "10,000 clusters", seconds(write, repeat=1) * 10000 / n_clusters, "s CPU", 3.0)
+    grown = grown_memory(write)
+    if grown is not None:
+        yield Figure("export", f"memory for {n_clusters:,} clusters", grown, "MB", 300.0)
+    yield Figure("export", "file size / raw arrays", (folder / "dataset.hdf5").stat().st_size / raw_bytes, limit=1.1)
+
+
+def export_dataset(folder: Path, n_frames: int) -> tuple[Callable[[], Any], int, int]:
+    """The call that writes frames with clusters of 1 to 8 molecules, the number of clusters, bytes of the arrays."""
     from aiida_mbetrain.datasets.hdf5 import write_dataset
     from aiida_mbetrain.datasets.model import Dataset, MDSection, Molecules
     from aiida_mbetrain.science.tables import Table
 
     frames = thermal_frames(2, n_frames)
-    zeros = np.zeros(n_frames)
-    times = np.arange(1.0, n_frames + 1)
+    zeros, times = np.zeros(n_frames), np.arange(1.0, n_frames + 1)
     frames = frames.with_(
         energies=zeros, forces=frames.positions, velocities=frames.positions, origin={"time_fs": times}
     )
-    reference = thermal_frames(2, 1, noise=0.0)
     sets = clusters_of(2, n_frames)
     series = Table({name: times for name in ("time_fs", "temperature_K", "kinetic_energy_eV", "pressure_GPa")})
     section = MDSection(
         root_key="training/md_sampling", ensemble="NPT", temperature_K=300.0, pressure_GPa=1e-4,
         time_equilibration_fs=0.0, trajectory=frames, series=series,
-        molecules=Molecules(detect_molecules(reference), frames, tuple(sets)),
+        molecules=Molecules(detect_molecules(thermal_frames(2, 1, noise=0.0)), frames, tuple(sets)),
     )  # fmt: skip
+    raw_bytes = sum(item.configurations.positions.nbytes for item in sets) + 3 * frames.positions.nbytes
     path = folder / "dataset.hdf5"
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    spent = cpu_seconds(lambda: write_dataset(path, Dataset((section,))), repeat=1)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    n_clusters = len(sets) * n_frames
-    yield Figure("export", "10,000 clusters", spent * 10000 / n_clusters, "s CPU", 3.0)
-    yield Figure("export", f"growth of peak memory, {n_clusters} clusters", grown, "MB", 300.0)
-    raw = sum(item.configurations.positions.nbytes for item in sets) + 3 * frames.positions.nbytes
-    yield Figure("export", "file size / raw arrays", path.stat().st_size / raw, limit=1.1)
+    return lambda: write_dataset(path, Dataset((section,))), len(sets) * n_frames, raw_bytes

@@ -14,8 +14,8 @@ from aiida_mbetrain.science.quasi_harmonic import harmonic_thermodynamics
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.thermal_expansion import SampledVolume, strained_structure, thermal_expansion
 from aiida_mbetrain.settings import FreeEnergy
-from benchmarks.clock import cpu_seconds, floor_of
-from benchmarks.stages import Figure
+from benchmarks.clock import floor_of, seconds
+from benchmarks.figure import Figure
 
 RATIOS = (0.94, 0.97, 1.0, 1.03, 1.06)
 
@@ -31,7 +31,7 @@ def figures(potential: Any, name: str, n_cells: int) -> Iterator[Figure]:
         filter_out_extrapolated_minimum=False,
     )
     with floor_of(potential) as floor:
-        total = cpu_seconds(lambda: _expand(potential, settings), repeat=1)
+        total = seconds(lambda: _expand(potential, settings), repeat=1)
     stage = f"thermal expansion, {name}"
     yield Figure(stage, f"total / floor, {len(RATIOS)} volumes", total / floor.seconds, limit=2.0)
     yield Figure(stage, "CPU time", total, "s CPU")
