@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 import warnings
 from pathlib import Path
 
@@ -64,10 +66,32 @@ def demo(folder: str) -> None:
     dataset = place / "training_set.hdf5"
     node = run_training_set(console, builder, dataset)
     console.print("\nTry next:")
+    for command in next_commands(node.pk, dataset, place):
+        console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def next_commands(pk: int, dataset: Path, place: Path) -> list[str]:
+    """Three shell commands that work as they are pasted, in the folder and with the environment of this process.
+
+    None needs an activated environment or a variable, for the README's command gives neither.
+    """
     entry = "training/phonon_sampling/finite_subsystems/n=3"
-    for command in (
-        f"export AIIDA_PATH={shlex.quote(str(place))}   # this demo's profile, for the next two",
-        f"verdi process status {node.pk}",
-        f"aiida-mbetrain trace {shlex.quote(str(dataset))} {entry} 0",
-    ):
-        console.print(f"  {command}", highlight=False, soft_wrap=True)
+    smaller = dataset.with_name(f"{dataset.stem}_without_features.hdf5")
+    return [
+        _command(place, "trace", _shortest(dataset), entry, "0"),
+        _command(place, "status", str(pk)),
+        _command(place, "export", str(pk), "--no-features", "-o", _shortest(smaller)),
+    ]
+
+
+def _command(place: Path, *arguments: str) -> str:
+    program = _shortest(Path(sys.executable).parent / "aiida-mbetrain")
+    return f"AIIDA_PATH={shlex.quote(_shortest(place))} {shlex.join([program, *arguments])}"
+
+
+def _shortest(path: Path) -> str:
+    """The path from the current folder where that is shorter; read as a path by a shell and by options."""
+    relative = os.path.relpath(path)
+    if os.sep not in relative or relative.startswith("-"):
+        relative = os.path.join(os.curdir, relative)
+    return min(relative, str(path), key=len)

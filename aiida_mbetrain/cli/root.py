@@ -29,12 +29,12 @@ COMMANDS = {
 
 def _is_foreseeable(error: Exception) -> bool:
     """Mistakes of the user that deserve a line instead of a traceback."""
+    if isinstance(error, MbetrainError):
+        return True  # before aiida is imported, which makes ~/.aiida where no AIIDA_PATH is set
     from aiida.common.exceptions import AiidaException
     from aiida.common.exceptions import InternalError as AiidaInternalError
 
-    return isinstance(error, MbetrainError) or (
-        isinstance(error, AiidaException) and not isinstance(error, AiidaInternalError)
-    )
+    return isinstance(error, AiidaException) and not isinstance(error, AiidaInternalError)
 
 
 class Commands(click.Group):

@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.science.clusters import ClusterSet
+from aiida_mbetrain.datasets.model import Dataset, Molecules
+from aiida_mbetrain.science.configurations import Configurations
 
 
 def print_summary(console: Console, process: Any, dataset: Dataset, output: Path) -> None:
-    """Frames, clusters per size, energy ranges, where the time went, the path of the file."""
+    """Periodic frames, clusters per size, energy ranges, where the time went, the path of the file."""
     console.print(_contents(dataset))
     console.print(_times(process))
     size = output.stat().st_size / 1e6
@@ -21,19 +21,28 @@ def print_summary(console: Console, process: Any, dataset: Dataset, output: Path
 
 
 def _contents(dataset: Dataset) -> Table:
-    table = Table("source", "clusters", "configurations", "energy range (eV per molecule)", title="Contents")
-    for section in (*dataset.md, *dataset.phonons):
-        name = "MD" if section in dataset.md else "phonons"
-        for clusters in () if section.molecules is None else section.molecules.clusters:
-            table.add_row(name, *_row(clusters))
+    table = Table("source", "system", "configurations", "energy range (eV per atom)", title="Contents")
+    for section in dataset.md:
+        _add_rows(table, "MD", section.trajectory, section.molecules)
+    for sampled in dataset.phonons:
+        frames = sampled.frames if sampled.molecules is None else sampled.molecules.frames
+        assert frames is not None  # a phonon section has one of the two
+        _add_rows(table, "phonons", frames, sampled.molecules)
     return table
 
 
-def _row(clusters: ClusterSet) -> tuple[str, str, str]:
-    n = clusters.cluster.n_molecules
-    energies = clusters.configurations.energies
-    span = "" if energies is None else f"{energies.min() / n:.3f} … {energies.max() / n:.3f}"
-    return clusters.cluster.key, str(clusters.configurations.n_frames), span
+def _add_rows(table: Table, source: str, frames: Configurations, molecules: Molecules | None) -> None:
+    """A row for the periodic frames and one for every cluster."""
+    table.add_row(source, f"crystal of {frames.n_atoms} atoms", *_number_and_energies(frames))
+    for clusters in () if molecules is None else molecules.clusters:
+        table.add_row(source, clusters.cluster.key, *_number_and_energies(clusters.configurations))
+
+
+def _number_and_energies(frames: Configurations) -> tuple[str, str]:
+    if frames.energies is None or not frames.n_frames:
+        return str(frames.n_frames), ""
+    energies = frames.energies / frames.n_atoms
+    return str(frames.n_frames), f"{energies.min():.4f} … {energies.max():.4f}"
 
 
 def _times(process: Any) -> Table:

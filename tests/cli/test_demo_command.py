@@ -1,0 +1,91 @@
+"""``aiida-mbetrain demo``: what it says to try next works as pasted, and a refusal leaves the home as it was."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+RUN_AND_SAY = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(TESTS)!r})
+from aiida_mbetrain.cli.profile import load_local_profile
+place = Path(sys.argv[1]).resolve()
+load_local_profile(place)
+from argon import run_argon
+from aiida_mbetrain.cli.demo import next_commands
+node = run_argon()
+dataset = place / "training_set.hdf5"
+dataset.write_bytes(node.outputs.dataset.get_content("rb"))
+print("PK", node.pk)
+for command in next_commands(node.pk, dataset, place):
+    print("COMMAND", command)
+"""
+
+
+def bare_environment(home: Path) -> dict[str, str]:
+    """That of a user who has activated nothing: no program of this environment on the PATH, no AIIDA_PATH."""
+    home.mkdir(exist_ok=True)
+    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
+
+
+def test_refused_folder_leaves_the_home_as_it_was(tmp_path):
+    code = "from aiida_mbetrain.cli import main; main(prog_name='aiida-mbetrain')"
+    command = [sys.executable, "-c", code, "demo", "--folder", "/dev/null/x"]
+    environment = bare_environment(tmp_path / "home")
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: The folder /dev/null/x cannot be written (Not a directory): give another one.\n"
+    assert not list((tmp_path / "home").iterdir())
+
+
+@pytest.fixture
+def finished_demo(tmp_path_factory) -> tuple[Path, str, list[str]]:
+    """A folder with a finished run of argon in a profile of its own, its pk, and what is printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-c", RUN_AND_SAY, "-a folder's"]
+    done = subprocess.run(
+        command, env=bare_environment(folder / "home"), cwd=folder, capture_output=True, text=True, check=True
+    )
+    pk = re.search(r"^PK (\d+)$", done.stdout, re.MULTILINE)
+    assert pk is not None
+    return folder, pk[1], re.findall(r"^COMMAND (.*)$", done.stdout, re.MULTILINE)
+
+
+def test_commands_to_try_next_work_as_pasted(finished_demo):
+    folder, pk, commands = finished_demo
+    told = []
+    for command in commands:
+        environment = bare_environment(folder / "home")
+        done = subprocess.run(["sh", "-c", command], env=environment, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        told.append(done.stdout)
+    trace, status, export = told
+    assert "mode = " in trace
+    assert "(pk " in trace  # the profile of the demo was found
+    assert f"TrainingSetWorkChain<{pk}> finished" in status
+    assert "content sha256" in export
+    [written] = folder.glob("*/training_set_without_features.hdf5")
+    assert written.stat().st_size > 10_000
+    assert not list((folder / "home").iterdir())
+
+
+def test_paths_are_written_in_the_shorter_way(tmp_path, monkeypatch):
+    from aiida_mbetrain.cli.demo import next_commands
+
+    (tmp_path / "deep" / "below").mkdir(parents=True)
+    place = tmp_path / "demo"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.chdir(tmp_path)
+    assert next_commands(7, place / "set.hdf5", place)[1] == "AIIDA_PATH=./demo .venv/bin/aiida-mbetrain status 7"
+    monkeypatch.chdir(tmp_path / "deep" / "below")
+    monkeypatch.setattr(sys, "executable", "/v/bin/python")
+    assert next_commands(7, Path("/s.hdf5"), Path("/d"))[0].startswith(
+        "AIIDA_PATH=/d /v/bin/aiida-mbetrain trace /s.hdf5 training/"
+    )

@@ -1,0 +1,70 @@
+"""The tables at the end of a run."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from argon import argon_settings, run_argon
+from rich.console import Console
+
+from aiida_mbetrain.cli.summary import print_summary
+from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+
+
+def summary_of(run: Any, tmp_path) -> tuple[list[list[str]], str]:
+    """Cells of the table of contents, the header first, and the whole text."""
+    output = tmp_path / "set.hdf5"
+    output.write_bytes(run.outputs.dataset.get_content("rb"))
+    console = Console(file=io.StringIO(), width=120)
+    print_summary(console, run, dataset_of(stage_nodes(stages_of(run))), output)
+    text = console.file.getvalue()
+    rows = [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in text.splitlines()]
+    return [row for row in rows if len(row) == 4], text
+
+
+def energies_per_atom(run: Any, stage: str) -> str:
+    trajectory = run.outputs[stage].trajectory
+    energies = trajectory.get_array("energies") / len(trajectory.symbols)
+    return f"{energies.min():.4f} … {energies.max():.4f}"
+
+
+def periodic_rows(run: Any) -> list[list[str]]:
+    """What the contents must say of the frames of dynamics (4 stored) and of phonons."""
+    rows = []
+    for name, stage in (("MD", "md_sampling"), ("phonons", "phonon_sampling")):
+        trajectory = run.outputs[stage].trajectory
+        system, n_frames = f"crystal of {len(trajectory.symbols)} atoms", str(trajectory.numsteps)
+        rows.append([name, system, n_frames, energies_per_atom(run, stage)])
+    return rows
+
+
+def test_contents_have_a_row_for_every_trajectory_and_cluster(finished, tmp_path):
+    (header, *rows), text = summary_of(finished, tmp_path)
+    assert header == ["source", "system", "configurations", "energy range (eV per atom)"]
+    dynamics, phonons = periodic_rows(finished)
+    assert dynamics[2] == "4"
+    assert [row[:2] for row in rows] == [
+        *([dynamics[:2]] + [["MD", f"n={n}"] for n in (1, 2, 3)]),
+        *([phonons[:2]] + [["phonons", f"n={n}"] for n in (1, 2, 3)]),
+    ]
+    assert rows[0] == dynamics
+    assert rows[4] == phonons
+    pairs = finished.outputs.md_sampling.clusters.n_2.to_science().configurations
+    assert rows[2][2:] == [str(pairs.n_frames), f"{pairs.energies.min() / 2:.4f} … {pairs.energies.max() / 2:.4f}"]
+    for stage in ("molecular_dynamics", "force_constants", "labels"):
+        assert stage in text
+    assert "set.hdf5" in text
+
+
+@pytest.fixture(scope="module")
+def without_clusters(profile) -> Any:
+    return run_argon(
+        argon_settings(md_sampling={"finite_subsystem_filter": None}, phonon_sampling={"finite_subsystem_filter": None})
+    )
+
+
+def test_contents_of_a_run_without_clusters_are_its_trajectories(without_clusters, tmp_path):
+    (_, *rows), _ = summary_of(without_clusters, tmp_path)
+    assert rows == periodic_rows(without_clusters)
