@@ -20,7 +20,7 @@ from aiida_mbetrain.datasets.merging import merge
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.reader import opened, require_unchanged
 from aiida_mbetrain.datasets.sections import from_dataset
-from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256
+from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, stated_provenance
 from aiida_mbetrain.science.errors import InvalidSettings, UnwritableOutput
 
 STRING = h5py.string_dtype(encoding="utf-8")
@@ -161,9 +161,10 @@ def _write(
     check: Callable[[], None],
 ) -> None:
     written: dict[str, h5py.Dataset] = {}
+    stated = stated_provenance(root)
     for path, group in root.walk():
         target = _create_group(file, path) if path else file
-        _write_attributes(target, group)
+        _write_attributes(target, group.attributes, stated[path])
         for name in sorted(group.datasets):
             digest = digests[path, name]
             if digest in written:
@@ -189,9 +190,9 @@ def _compression(source: Any, storage: Storage) -> dict[str, Any]:
     return {} if level is None else {"compression": "gzip", "compression_opts": level, "shuffle": True}
 
 
-def _write_attributes(target: h5py.Group, group: Group) -> None:
-    said = {f"{names.PROVENANCE_PREFIX}{name}": value for name, value in group.provenance.items()}
-    for name, value in sorted((group.attributes | said).items()):
+def _write_attributes(target: h5py.Group, attributes: Mapping[str, Attribute], stated: Mapping[str, Attribute]) -> None:
+    said = {f"{names.PROVENANCE_PREFIX}{name}": value for name, value in stated.items()}
+    for name, value in sorted(({**attributes} | said).items()):
         _write_attribute(target, name, value)
 
 

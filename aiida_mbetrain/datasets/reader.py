@@ -15,7 +15,7 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.objects import to_cluster_set
 from aiida_mbetrain.datasets.sections import SCHEMA_VERSION, cluster_order, to_dataset
-from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, plain
+from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, forget_inherited, plain
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure, UnreadableFile
 
@@ -208,6 +208,7 @@ def opened(path: str | Path) -> Iterator[Group]:
         with h5py.File(path, "r") as file:
             root = _read_group(file)
             _check_schema(path, root)
+            forget_inherited(root)
             yield root
     except DAMAGE as error:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__

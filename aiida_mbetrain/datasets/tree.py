@@ -18,6 +18,16 @@ Attribute = str | int | float | bool | list[str]
 Provenance = Mapping[str, Attribute | None]
 
 
+MADE_WITH = {
+    names.TIME_SERIES: names.TRAJECTORY,
+    f"{names.MOLECULAR_CRYSTAL}/{names.SUPERCELL}": names.TRAJECTORY,
+}
+"""Groups of a section that come from the process of another group, not of the group around them."""
+
+OF_THE_NODE = ("node_uuid", "node_type")
+"""What provenance says of one node: not true of what was made with it."""
+
+
 @dataclass
 class Group:
     """One group: attributes, provenance attributes, arrays and sub-groups under their names in the file.
@@ -84,6 +94,40 @@ class Group:
         yield path, self
         for name in sorted(self.groups):
             yield from self.groups[name].walk(f"{path}/{name}" if path else name)
+
+
+def stated_provenance(root: Group) -> dict[str, dict[str, Attribute]]:
+    """What a file says of every group: its own provenance or, within a section, what it inherits.
+
+    A group without provenance of its own has that of the group around it, or of the one it was made with.
+    """
+    return {path: stated for path, (_, stated) in _inheritance(root).items()}
+
+
+def forget_inherited(root: Group) -> None:
+    """Leave in a tree that was read only what :func:`stated_provenance` would not add again."""
+    for path, (inherited, _) in _inheritance(root).items():
+        if root[path].provenance == inherited:
+            root[path].provenance = {}
+
+
+def _inheritance(root: Group) -> dict[str, tuple[dict[str, Attribute], dict[str, Attribute]]]:
+    """Of every group what it inherits and what it states, by path."""
+    found: dict[str, tuple[dict[str, Attribute], dict[str, Attribute]]] = {}
+    section_of: dict[str, str] = {}
+    for path, group in root.walk():
+        parent = path.rpartition("/")[0]
+        inherited: dict[str, Attribute] = {}
+        if names.SECTION in group.attributes:
+            section_of[path] = path
+        elif parent in section_of:
+            section = section_of[path] = section_of[parent]
+            partner = MADE_WITH.get(path.removeprefix(f"{section}/"), "")
+            made_with = root[section][partner].provenance if partner and partner in root[section] else {}
+            inherited = {name: value for name, value in made_with.items() if name not in OF_THE_NODE}
+            inherited = inherited or dict(found[parent][1])
+        found[path] = inherited, group.provenance or inherited
+    return found
 
 
 def _parts(path: str) -> list[str]:

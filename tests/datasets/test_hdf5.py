@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from dataset_examples import cluster_set, full_dataset, md_section, phonon_section
+from dataset_examples import LABEL, cluster_set, full_dataset, md_section, phonon_section
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import write_dataset
@@ -98,6 +98,29 @@ def test_provenance_lies_on_the_group_it_belongs_to(tmp_path: Path) -> None:
         assert file[f"{MD.group}/trajectory"].attrs["provenance.n_steps"] == 500
         assert file[f"{MD.group}/finite_subsystems/n=2"].attrs["provenance.input_uuids"].tolist() == ["c", "Γ"]
         assert "provenance.label" not in file[f"{MD.group}/finite_subsystems/n=2"].attrs
+
+
+def test_a_group_without_provenance_says_what_the_group_around_it_says(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "a", DATASET)
+    with h5py.File(tmp_path / "a") as file:
+        around = file[f"{MD.group}/finite_subsystems/n=2"].attrs["provenance.node_uuid"]
+        for inside in ("", "/origin"):
+            found = file[f"{MD.group}/finite_subsystems/n=2/cluster_of_molecules{inside}"].attrs
+            assert found["provenance.node_uuid"] == around
+        constants = file[f"training/quasi_harmonic/phonons/{LABEL}/force_constants"]
+        assert constants["primitive"].attrs["provenance.node_uuid"] == "dd44"
+        outside = [file["training"], file["training/md_sampling"]]
+        assert not [name for group in outside for name in group.attrs if name.startswith("provenance.")]
+
+
+def test_what_was_made_with_the_trajectory_names_its_process_and_not_its_node(tmp_path: Path) -> None:
+    made = {"trajectory": {"process_uuid": "ab12", "node_uuid": "cd34"}, "molecular_crystal": {"process_uuid": "ef56"}}
+    write_dataset(tmp_path / "a", Dataset((replace(MD, provenance={"": {"settings_uuid": "1"}, **made}),)))
+    with h5py.File(tmp_path / "a") as file:
+        for path in ("time_series", "molecular_crystal/supercell"):
+            assert file[MD.group][path].attrs["provenance.process_uuid"] == "ab12"
+            assert "provenance.node_uuid" not in file[MD.group][path].attrs
+        assert file[MD.group]["molecular_crystal/reference"].attrs["provenance.process_uuid"] == "ef56"
 
 
 def test_an_earlier_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
