@@ -6,7 +6,7 @@ in :mod:`aiida_mbetrain.datasets.questions`.  Answers are rows of plain values, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ from aiida import orm
 
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
-from aiida_mbetrain.datasets.graph import STAGE_OF, TRAINING_SET
-from aiida_mbetrain.datasets.questions import Row, flat, frame_facts, ranges
+from aiida_mbetrain.datasets.comparison import Facts, SectionFacts, flat, section_path
+from aiida_mbetrain.datasets.graph import STAGE_OF, TRAINING_SET, crystal_behind
+from aiida_mbetrain.datasets.questions import Row, frame_facts, ranges
 from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.settings import PhononSampling
 
 RUNS = (TRAINING_SET, *STAGE_OF)
+SETS = "sets"
+"""Namespace in which a job takes what the calcfunction ``labels`` takes by name alone."""
 MODEL_FACTS = ["id", "attributes.filename", "attributes.name", "attributes.sha256"]
 
 
@@ -194,7 +198,7 @@ def _unlabelled(trajectory: orm.TrajectoryData) -> orm.TrajectoryData:
     if trajectory.creator is None:
         return trajectory
     inputs = trajectory.creator.base.links.get_incoming(node_class=orm.TrajectoryData).all()
-    before = {link.link_label: link.node for link in inputs}
+    before = {link.link_label.removeprefix(f"{SETS}__"): link.node for link in inputs}
     return before.get("frames", trajectory)
 
 
@@ -211,18 +215,73 @@ def _destination(node: orm.Data, frames: Any, n_frames: int) -> Row:
     }
 
 
-def facts_of(run: orm.WorkChainNode) -> Row:
-    """What a run was made of, flat: settings as ``stage.field``, model, crystal, versions; for comparisons."""
+def facts_of(run: orm.WorkChainNode) -> Facts:
+    """What a run was made of: settings and place of its stages, model, crystal, content; versions of its jobs.
+
+    Raises InvalidSettings for a process that is no run.
+    """
     if run.process_label not in RUNS:
         raise InvalidSettings(f"{run.process_label}<{run.pk}> is no run: give one of {', '.join(RUNS)}.")
-    links = run.base.links.get_outgoing(node_class=orm.WorkChainNode).all() if run.process_label == TRAINING_SET else []
-    stages = [link.node for link in links] or [run]
-    facts: Row = {}
+    stages = _stages(run)
+    sections: dict[str, SectionFacts] = {}
     for stage in stages:
-        if stage.process_label in STAGE_OF:
-            facts |= flat(stage.inputs.settings.get_dict(), STAGE_OF[stage.process_label])
+        kind, settings = STAGE_OF[str(stage.process_label)], stage.inputs.settings.get_dict()
+        if "force_constants" in stage.inputs and len(stages) == 1:  # its file holds them too
+            sections[_place_of_constants(settings)] = SectionFacts("quasi_harmonic", None)
+        sections[section_path(kind, settings)] = SectionFacts(kind, flat(settings))
+    return Facts("run", _shared_facts(run), _own_facts(run, stages), sections)
+
+
+def _stages(run: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    if run.process_label != TRAINING_SET:
+        return [run]
+    children = run.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
+    return [link.node for link in children if link.node.process_label in STAGE_OF]
+
+
+def _place_of_constants(settings: Mapping[str, Any]) -> str:
+    return str(PhononSampling(**settings).force_constants_key).strip("/").rsplit("/", 3)[0]
+
+
+def _shared_facts(run: orm.WorkChainNode) -> Row:
+    model, inputs = run.inputs.model, run.inputs
+    sha256 = model.base.attributes.get("sha256", None)
+    crystal = crystal_behind(inputs.structure if "structure" in inputs else inputs.force_constants)
+    formula = crystal.get_formula() if isinstance(crystal, orm.StructureData) else None
     assert run.pk is not None
-    found: dict[int, Row] = {run.pk: {}}
-    _add_models(found)
-    _add_structures(found)
-    return facts | found[run.pk]
+    files: dict[int, Row] = {run.pk: {}}
+    _add_files(files)
+    return {
+        "model_sha256": sha256,
+        "model_uuid": model.uuid if sha256 is None else None,
+        "structure": formula,
+        "structure_uuid": crystal.uuid,
+        **{name: value for name, value in files[run.pk].items() if name == "content_sha256"},
+    }
+
+
+def _own_facts(run: orm.WorkChainNode, stages: Sequence[orm.WorkChainNode]) -> Row:
+    """The model by name and parameters, inference, and with which versions the jobs ran."""
+    model = run.inputs.model.base.attributes.all
+    facts: Row = {"model": model.get("filename") or model.get("name")}
+    facts |= flat(model.get("parameters") or {}, "model")
+    for stage in stages[:1]:
+        facts |= flat(stage.inputs.inference.get_dict() if "inference" in stage.inputs else {}, "inference")
+    seen: dict[str, set[str]] = {}
+    for _, _, info in _around(_jobs_below(run), "run_info", ["attributes"]):
+        told = {name: info[name] for name in ("aiida_mbetrain", "python") if name in info}
+        for name, version in (told | info.get("versions", {})).items():
+            seen.setdefault(f"versions.{name}", set()).add(str(version))
+    return facts | {name: ", ".join(sorted(versions)) for name, versions in seen.items()}
+
+
+def _jobs_below(run: orm.WorkChainNode) -> list[int]:
+    """Pks of all that a run called, at any depth, in one query for each level."""
+    found: list[int] = []
+    level: list[Any] = [run.pk]
+    while level:
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": {"in": level}}, tag="caller")
+        query.append(orm.ProcessNode, with_incoming="caller", project="id")
+        level = query.all(flat=True)
+        found += level
+    return found

@@ -52,8 +52,8 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def run_argon(overrides: dict[str, Any] | None = None) -> Any:
-    """The node of a training set of argon, finished without error, in the loaded profile."""
+def run_argon(overrides: dict[str, Any] | None = None, *, code: Any = None) -> Any:
+    """The node of a training set of argon, finished without error, in the loaded profile; with a code made by jobs."""
     from aiida import orm
     from aiida.engine import run_get_node
 
@@ -62,6 +62,7 @@ def run_argon(overrides: dict[str, Any] | None = None) -> Any:
     builder = TrainingSetWorkChain.get_builder_from_protocol(
         orm.StructureData(ase=argon_atoms()),
         orm.Dict(LENNARD_JONES),
+        code=code,
         protocol="fast",
         overrides=overrides or ARGON_SETTINGS,
     )

@@ -91,18 +91,18 @@ def frames(source: str, trajectory: str | None, form: str) -> None:
 @click.argument("second")
 @form
 def diff(first: str, second: str, form: str) -> None:
-    """Show what differs between two datasets: settings, model, crystal.  Each is a pk, a uuid or a file."""
-    from aiida_mbetrain.datasets.questions import differences
+    """Show what differs between two datasets: sections, settings, model, crystal, content, versions.
 
-    left, right = _facts(first), _facts(second)
-    if sources.is_file(first) != sources.is_file(second):  # of a file and a run only what both tell
-        left, right = ({name: side[name] for name in left.keys() & right.keys()} for side in (left, right))
-    show_rows(differences(left, right), form, empty="No difference.")
+    Each is the pk or uuid of a run, or a file.  Of a run and a file those facts are compared that both can tell.
+    """
+    from aiida_mbetrain.datasets.comparison import differences
+
+    show_rows(differences(_facts(first), _facts(second)), form, empty="No difference.")
 
 
-def _facts(source: str) -> dict[str, Any]:
+def _facts(source: str) -> Any:
     if sources.is_file(source):
-        from aiida_mbetrain.datasets.questions import file_facts
+        from aiida_mbetrain.datasets.comparison import file_facts
 
         return file_facts(source)
     from aiida import orm
@@ -127,8 +127,16 @@ def _datasets_of_profile(model: str | None, structure: str | None) -> list[dict[
 def _model(identifier: str) -> Any:
     from aiida import orm
 
-    by_digest = orm.QueryBuilder().append(orm.Data, filters={"attributes.sha256": identifier})
-    return by_digest.first(flat=True) or sources.load_node(identifier)
+    from aiida_mbetrain.data.mace_model import MaceModelData
+
+    by_digest = orm.QueryBuilder().append(MaceModelData, filters={"attributes.sha256": identifier})
+    node = by_digest.first(flat=True) or sources.load_node(identifier)
+    calculator = isinstance(node, orm.Dict) and "name" in node.get_dict()
+    if not calculator and not isinstance(node, MaceModelData):
+        raise InvalidSettings(
+            f"--model {identifier} is a {type(node).__name__}, not a MaceModelData or a Dict that names a calculator."
+        )
+    return node
 
 
 def _structure(identifier: str) -> Any:

@@ -65,7 +65,13 @@ def _plain(value: Any) -> Any:
 
 
 def stages_of(process: orm.ProcessNode) -> list[orm.WorkChainNode]:
-    """The stage WorkChains of a training set in order, or the process itself where it is one stage."""
+    """The stage WorkChains of a training set in order, or the process itself where it is one stage.
+
+    Raises InvalidSettings for a node that is no process, and for a training set that has not run all its stages.
+    """
+    if not isinstance(process, orm.ProcessNode):
+        shown = f"{type(process).__name__}<{process.pk}>"
+        raise InvalidSettings(f"{shown} is no process: give a {TRAINING_SET} or one of {', '.join(STAGE_OF)}.")
     if process.process_label != TRAINING_SET:
         return [process]
     links = process.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
@@ -95,12 +101,17 @@ def _any_job(nodes: Nodes) -> orm.Data:
 
 
 def _crystal_of(nodes: Nodes) -> dict[str, str]:
-    """The crystal that everything began with: back from a supercell or force constants to what nothing made."""
-    node: orm.Data = nodes.get("supercell") or nodes.get("force_constants") or nodes["modes"]
-    while (inputs := _inputs_of(node.creator)) and (inputs.keys() & {"structure", "force_constants"}):
-        node = inputs.get("structure") or inputs["force_constants"]
+    """The crystal that everything began with."""
+    node = crystal_behind(nodes.get("supercell") or nodes.get("force_constants") or nodes["modes"])
     formula = {"crystal_formula": node.get_formula()} if isinstance(node, orm.StructureData) else {}
     return {"crystal_uuid": node.uuid, **formula}
+
+
+def crystal_behind(node: orm.Data) -> orm.Data:
+    """Back from a supercell or force constants to what nothing made."""
+    while (inputs := _inputs_of(node.creator)) and (inputs.keys() & {"structure", "force_constants"}):
+        node = inputs.get("structure") or inputs["force_constants"]
+    return node
 
 
 def _md_section(nodes: Nodes) -> MDSection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def file_datasets(path: str | Path) -> list[Row]:
                 "structure_uuid": root.provenance.get("crystal_uuid"),
                 "settings_uuid": section.provenance.get("settings_uuid"),
             }
-            for where, section in _sections(root)
+            for where, section in sections_of(root)
         ]
 
 
@@ -54,9 +53,9 @@ def file_destinations(path: str | Path, trajectory: str) -> list[Row]:
     """
     with opened(path) as root:
         where = trajectory.strip("/")
-        found = [item for item in _sections(root) if where == item[0] or where.startswith(f"{item[0]}/")]
+        found = [item for item in sections_of(root) if where == item[0] or where.startswith(f"{item[0]}/")]
         if not found:
-            known = ", ".join(name for name, _ in _sections(root))
+            known = ", ".join(name for name, _ in sections_of(root))
             raise InvalidSettings(f"{path} has no section {where!r}: it has {known}.")
         section_path, section = max(found, key=lambda item: len(item[0]))
         n_frames = _n_frames(section)
@@ -83,25 +82,8 @@ def _destination(path: str, clusters: Group, n_frames: int) -> Row:
     }
 
 
-def file_facts(path: str | Path) -> Row:
-    """What a file was made of, flat: settings as ``section.field``, model, crystal, versions; for comparisons."""
-    with opened(path) as root:
-        facts = {name: value for name, value in root.provenance.items() if not name.endswith("settings_uuid")}
-        facts |= {"content_sha256": root.attributes[names.CONTENT_SHA256]}
-        for _, section in _sections(root):
-            kind = str(section.attributes[names.SECTION])
-            facts |= flat(json.loads(str(section.provenance.get("settings", "{}"))), kind)
-            n_frames = {name: group.attributes[names.N_FRAMES] for name, group in section.walk() if _has_frames(group)}
-            facts |= {f"{kind}/{name}: n_frames": n for name, n in n_frames.items()}
-        renamed = {"crystal_formula": "structure", "crystal_uuid": "structure_uuid"}
-        return {renamed.get(name, name): value for name, value in facts.items()}
-
-
-def _has_frames(group: Group) -> bool:
-    return group.attributes.get(names.DATACLASS) == "Structure"
-
-
-def _sections(root: Group) -> Iterator[tuple[str, Group]]:
+def sections_of(root: Group) -> Iterator[tuple[str, Group]]:
+    """Sections of a file with their paths."""
     return ((path, group) for path, group in root.walk() if names.SECTION in group.attributes)
 
 
@@ -124,21 +106,3 @@ def ranges(frames: ArrayLike) -> str:
     numbers = np.unique(np.asarray(frames, dtype=np.int64))
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-
-
-def flat(values: Mapping[str, Any], prefix: str) -> Row:
-    """Nested settings with dotted names."""
-    found: Row = {}
-    for name, value in values.items():
-        key = f"{prefix}.{name}"
-        found |= flat(value, key) if isinstance(value, Mapping) else {key: value}
-    return found
-
-
-def differences(first: Row, second: Row) -> list[Row]:
-    """One row per fact that is not the same in both, sorted by name."""
-    return [
-        {"fact": name, "first": first.get(name), "second": second.get(name)}
-        for name in sorted(first.keys() | second.keys())
-        if first.get(name) != second.get(name)
-    ]

@@ -7,9 +7,6 @@ from aiida_mbetrain.worker.clock import Clock
 CLOCK = Clock()  # before the imports, which take seconds of the walltime
 
 import argparse  # noqa: E402
-import importlib.metadata  # noqa: E402
-import os  # noqa: E402
-import platform  # noqa: E402
 import resource  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -24,9 +21,9 @@ from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
 from aiida_mbetrain.settings import NamedCalculator  # noqa: E402
 from aiida_mbetrain.worker import codec, job_file  # noqa: E402
 from aiida_mbetrain.worker.job_file import JobFile, MaceFile  # noqa: E402
+from aiida_mbetrain.worker.machine import describe_machine  # noqa: E402
 from aiida_mbetrain.worker.progress_file import ProgressFile  # noqa: E402
 
-PACKAGES = ("torch", "mace-torch", "e3nn", "phonopy", "ase", "numpy")
 EXIT_STOPPED, EXIT_FAILED, EXIT_UNEXPECTED = 0, 1, 70
 
 
@@ -107,19 +104,6 @@ def load_potential(folder: Path, job: JobFile) -> Potential:
     if isinstance(job.model, MaceFile):
         return load_mace(folder / job.model.file, job.inference, sha256=job.model.sha256)
     return named_calculator(NamedCalculator(name=job.model.name, parameters=job.model.parameters))
-
-
-def describe_machine() -> dict[str, Any]:
-    """Versions, host and threads."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {
-        "aiida_mbetrain": __version__,
-        "python": platform.python_version(),
-        "versions": versions,
-        "hostname": platform.node(),
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "scheduler_job": os.environ.get("SLURM_JOB_ID"),
-    }
 
 
 def peak_memory_bytes() -> int:

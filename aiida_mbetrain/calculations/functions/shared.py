@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import platform
 import signal
 import threading
 import time
@@ -16,13 +15,13 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.manage import get_manager
 
-from aiida_mbetrain import __version__
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.science.errors import MbetrainError, StoppedEarly
 from aiida_mbetrain.science.potentials import Potential, named_calculator
 from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
 from aiida_mbetrain.settings import Inference, NamedCalculator
+from aiida_mbetrain.worker.machine import describe_machine
 
 MODEL_TYPES = (MaceModelData, orm.Dict)
 """A MACE model, or a Dict with the name and parameters of an ASE calculator."""
@@ -122,9 +121,6 @@ def run_stage(
         "stage": stage,
         "wall_time_s": time.perf_counter() - start[0],
         "cpu_time_s": time.process_time() - start[1],
-        "hostname": platform.node(),
-        "python": platform.python_version(),
-        "aiida_mbetrain": __version__,
         "potential": potential.describe(),
-    }
+    } | describe_machine()
     return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(info)}
