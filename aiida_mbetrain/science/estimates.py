@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from aiida_mbetrain.science.clusters import Cluster, select_clusters
 from aiida_mbetrain.science.configurations import Configurations, IntArray
 from aiida_mbetrain.science.crystal_labels import equilibrium_labels, label_of_key, sampled_labels
-from aiida_mbetrain.science.errors import SelectedModesOutOfRange
+from aiida_mbetrain.science.errors import NoModesSelected, SelectedModesOutOfRange
 from aiida_mbetrain.science.force_constants import DisplacementPlan, plan_displacements
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.q_points import q_points
 from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix
 from aiida_mbetrain.science.thermal_expansion import check_thermal_expansion
-from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononSampling
+from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
 BYTES = 8
+
+HIGHEST_FREQUENCY_THz = 140.0
+"""No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
+
+Source: Huber and Herzberg, Constants of Diatomic Molecules (1979).
+"""
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,12 @@ def estimate_force_constants(structure: Configurations, settings: FreeEnergy) ->
 def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
     """Largest size of phonon sampling: how many modes lie in the window is known after the force constants.
 
-    Raises IncommensurateMesh and SelectedModesOutOfRange, which are known before.
+    Raises IncommensurateMesh and SelectedModesOutOfRange, which are known before, and NoModesSelected for a window
+    above all that vibrates.
     """
-    plan = _plan(structure, free_energy)
     wanted = settings.phonon_filter
+    _check_window(wanted)
+    plan = _plan(structure, free_energy)
     n_branches = 3 * plan.primitive.n_atoms
     assert plan.primitive.cells is not None
     n_q = len(q_points(wanted.k_point_mesh, plan.primitive.cells[0], plan.supercell_matrix))
@@ -104,6 +112,14 @@ def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, setting
         n_frames,
         n_frames,
     )
+
+
+def _check_window(wanted: PhononFilter) -> None:
+    if wanted.selected_modes is None and wanted.freq_min_THz >= HIGHEST_FREQUENCY_THz:
+        raise NoModesSelected(
+            f"PhononFilter.freq_min_THz = {wanted.freq_min_THz}: no mode lies above {HIGHEST_FREQUENCY_THz:g} THz "
+            "(the fastest of all vibrations, that of H2, has 132 THz). Lower freq_min_THz."
+        )
 
 
 def _plan(structure: Configurations, settings: FreeEnergy) -> DisplacementPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from models import save_random_mace
 
-from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
+from aiida_mbetrain.data.mace_model import MaceModelData, sha256_of
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.science.errors import InvalidSettings, NotAModel, UnreadableFile, UnwritableOutput
@@ -100,6 +102,11 @@ SETTINGS = {
         {"phonon_sampling": {"phonon_filter": {"selected_modes": [4]}}},
         209,
         r"selected_modes = \[4\]: .* modes 1 to 3",
+    ),
+    "window": (
+        {"phonon_sampling": {"phonon_filter": {"freq_min_THz": 500.0, "freq_max_THz": None}}},
+        208,
+        r"PhononFilter.freq_min_THz = 500.0: no mode lies above 140 THz.*Lower freq_min_THz",
     ),
 }
 
@@ -238,11 +245,20 @@ def test_phonon_sampling_refuses_what_the_force_constants_do_not_hold(finished, 
     assert "labels" not in steps_of(node)
 
 
-def test_npt_needs_periodicity(profile):
-    changes = argon_settings(md_sampling={"md_crystal": {"ensemble": "NPT"}, "finite_subsystem_filter": None})
-    node = refused(MDSamplingWorkChain, molecule("N2"), overrides=changes)
+def run_dynamics(structure: orm.StructureData, ensemble: str) -> orm.ProcessNode:
+    """The step molecular_dynamics by itself, of argon's settings."""
+    settings = ARGON_SETTINGS["md_sampling"]["md_crystal"] | {"ensemble": ensemble}
+    wanted = {"temperature_K": 20.0, "pressure_GPa": 1e-4, "md_crystal": settings}
+    inputs = {"settings": orm.Dict(wanted), "model": orm.Dict(LENNARD_JONES), "inference": orm.Dict({})}
+    return molecular_dynamics.run_get_node(supercell=structure, **inputs)[1]
+
+
+def test_npt_of_a_finite_structure_is_refused_where_nvt_runs(profile):
+    pair = orm.StructureData(ase=Atoms("Ar2", [[0, 0, 0], [0, 0, 3.8]]))
+    node = run_dynamics(pair, "NPT")
     assert node.exit_status == 203
-    assert_message(node, "no cell")
+    assert_message(node, "ensemble = 'NPT' needs a periodic cell, this structure is finite: use 'NVT'")
+    assert run_dynamics(pair, "NVT").is_finished_ok
 
 
 @pytest.mark.parametrize(
@@ -298,13 +314,38 @@ def test_a_head_the_model_does_not_have_is_refused(mace_model):
     assert_message(node, "Inference.head = 'pbe': the model has the heads Default")
 
 
-def test_a_file_that_is_no_model_is_refused_by_its_path(tmp_path):
+FOREIGN = {"text": b"not a model", "pickle": pickle.dumps({"weights": [1.0, 2.0]})}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_file_that_is_no_model_is_not_registered(tmp_path, content):
     path = tmp_path / "notes.model"
-    path.write_text("not a model")
-    with pytest.raises(NotAModel, match=f"{path}.*give the .model file"):
+    path.write_bytes(content)
+    for register in (MaceModelData.get_or_create, MaceModelData):
+        with pytest.raises(NotAModel, match=r"give the \.model file") as caught:
+            register(path)
+        assert "\n" not in caught.value.message
+    with pytest.raises(NotAModel, match=str(path)):
         MaceModelData.get_or_create(path)
+
+
+def test_a_model_file_that_is_missing_is_refused(tmp_path):
     with pytest.raises(UnreadableFile, match="There is no model file"):
         MaceModelData.get_or_create(tmp_path / "missing.model")
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_registered_file_that_is_no_model_ends_the_stage(mace_file, tmp_path, content):
+    """A node of an archive may hold anything: here with the facts of a model, and the sha256 of what it holds."""
+    path = tmp_path / "notes.model"
+    path.write_bytes(content)
+    model = MaceModelData(mace_file)
+    model.set_file(path)
+    model.base.attributes.set("sha256", sha256_of(path))
+    node = refused(MDSamplingWorkChain, hydrogen_cyanide(), model=model.store())
+    assert node.exit_status == 303
+    assert_message(node, r"molecular_dynamics<\d+>: .*is not a MACE model.*give the .model file")
+    assert steps_of(node)[-1] == "molecular_dynamics"
 
 
 # ---------------------------------------------------------------------------------------------------------------
