@@ -30,7 +30,7 @@ E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .
 @click.option("--labels", help="Take imported labels: the pk of `labels import`, or a labelled file.")
 @click.option("--delta", is_flag=True, help="With --labels: energies, forces and E0s minus the baseline's.")
 @click.option("--baseline-e0s", default="model", show_default=True, help="With --delta: E0s of the baseline, as --e0s.")
-@click.option("--head", help="Head of the model that these data are for, written on every frame.")
+@click.option("--head", help="Head of the model that these data are for, in train.yaml and on every frame.")
 @click.option("--name", default="mace", show_default=True, help="Name of the model in train.yaml.")
 def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> None:
     """Write SOURCE (pk or uuid of a run, or an HDF5 file) as extended XYZ for MACE, with a ready train.yaml.

@@ -70,7 +70,7 @@ def write_training_files(
     target = _folder(folder)
     for subset in SUBSETS:
         write_frames(target / f"{subset}.xyz", subsets.get(subset))
-    options = train_yaml(wanted, subsets, name=name, seed=split.seed, stress=_any_stress(entries))
+    options = train_yaml(wanted, subsets, name=name, seed=split.seed, stress=_any_stress(entries), head=head)
     _write_text(target / TRAIN_YAML, options)
     return Export(target, n_frames, n_left_out=sum(int((share < 0).sum()) for share in shares))
 
@@ -133,18 +133,26 @@ def _any_stress(entries: Sequence[Entry]) -> bool:
     return any(entry.configurations.stress is not None for entry in entries)
 
 
-def train_yaml(e0s: E0s, subsets: Mapping[str, Any], *, name: str, seed: int, stress: bool) -> str:
-    """The configuration for ``mace_run_train --config train.yaml``, to be run in the folder of the files."""
-    options: dict[str, Any] = {"name": name, "seed": seed, "work_dir": ".", "train_file": "train.xyz"}
-    options |= {"valid_file": "valid.xyz"} if "valid" in subsets else {"valid_fraction": 0.1}
-    options |= {"test_file": "test.xyz"} if "test" in subsets else {}
+def train_yaml(
+    e0s: E0s, subsets: Mapping[str, Any], *, name: str, seed: int, stress: bool, head: str | None = None
+) -> str:
+    """The configuration for ``mace_run_train --config train.yaml``, to be run in the folder of the files.
+
+    A head has its files and E0s under ``heads``: MACE names the head of every frame after the files it came from,
+    whatever the frame itself says.
+    """
+    data: dict[str, Any] = {"train_file": "train.xyz"}
+    data |= {"valid_file": "valid.xyz"} if "valid" in subsets else {"valid_fraction": 0.1}
+    data |= {"test_file": "test.xyz"} if "test" in subsets else {}
+    data["E0s"] = "{" + ", ".join(f"{z}: {value!r}" for z, value in e0s.items()) + "}"
+    options: dict[str, Any] = {"name": name, "seed": seed, "work_dir": "."}
     options |= {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
-    options["E0s"] = "{" + ", ".join(f"{z}: {value!r}" for z, value in e0s.items()) + "}"
+    options |= data if head is None else {"heads": {head: data}}
     options |= MACE
     if not stress:  # finite clusters alone: there is nothing to fit
-        options = {key: value for key, value in options.items() if key != "stress_weight"}
-    head = "# cd into this folder and run: mace_run_train --config train.yaml   (device: cuda on a GPU)\n"
-    return head + yaml.safe_dump(options, sort_keys=False)
+        del options["stress_weight"]
+    comment = "# cd into this folder and run: mace_run_train --config train.yaml   (device: cuda on a GPU)\n"
+    return comment + yaml.safe_dump(options, sort_keys=False)
 
 
 def _folder(path: str | Path) -> Path:

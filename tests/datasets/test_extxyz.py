@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ase.io import read, write
 from dataset_examples import full_dataset, md_section
+from mace_loader import load_file, load_folder
 
 from aiida_mbetrain.datasets.entries import entries_of, select_sections
 from aiida_mbetrain.datasets.external_labels import read_labels, target_minus_baseline, with_labels
@@ -26,18 +27,10 @@ E0S = {1: -13.5, 6: -1029.25, 8: -2042.125, 18: -14000.5}
 ALL = Split((1.0, 0.0, 0.0))
 
 
-def load_with_mace(path: Path):
-    from mace.data.utils import KeySpecification, load_from_xyz, update_keyspec_from_kwargs
-
-    keys = {"energy_key": "REF_energy", "forces_key": "REF_forces", "stress_key": "REF_stress"}
-    specification = update_keyspec_from_kwargs(KeySpecification.from_defaults(), keys | {"head_key": "head"})
-    return load_from_xyz(str(path), specification, extract_atomic_energies=True)
-
-
 def test_mace_loads_energies_forces_stress_and_isolated_atoms(tmp_path: Path) -> None:
     entries = entries_of(DATASET)
     write_training_files(tmp_path, entries, E0S, split=ALL)
-    e0s, configurations = load_with_mace(tmp_path / "train.xyz")
+    e0s, configurations = load_file(tmp_path / "train.xyz")
     assert e0s == E0S
     assert len(configurations) == sum(len(entry.configurations) for entry in entries)
     frame = iter(configurations)
@@ -67,6 +60,19 @@ def test_config_types_name_source_and_size() -> None:
 def test_the_head_is_on_every_frame_and_on_the_atoms(tmp_path: Path) -> None:
     write_training_files(tmp_path, entries_of(DATASET), E0S, split=ALL, head="dft")
     assert {atoms.info["head"] for atoms in read(tmp_path / "train.xyz", index=":")} == {"dft"}
+
+
+@pytest.mark.parametrize("head", [None, "dft", "r2scan D4's"])
+@pytest.mark.parametrize("shares", [(1.0, 0.0, 0.0), (0.34, 0.33, 0.33)])
+def test_mace_run_train_reads_every_frame_of_every_subset_under_its_head(tmp_path: Path, head, shares) -> None:
+    written = write_training_files(tmp_path, entries_of(DATASET), E0S, split=Split(shares, gap=0), head=head)
+    [(name, loaded)] = load_folder(tmp_path).items()
+    assert name == (head or "Default")
+    assert {configuration.head for configuration in loaded.everything} == {name}
+    assert len(loaded.everything) == sum(written.n_frames.values())
+    if shares[1]:
+        assert {f"{subset}.xyz": len(frames) for subset, frames in loaded.subsets.items()} == written.n_frames
+    assert loaded.e0s == E0S
 
 
 def test_uids_differ_and_are_the_same_from_a_file(tmp_path: Path) -> None:
