@@ -21,6 +21,8 @@ FIELDS = [f"{cls.__name__}.{field}" for cls in CLASSES for field in cls.model_fi
 
 IN_WORKFLOWS = frozenset(
     {
+        "MDSampling.finite_subsystem_filter",
+        "PhononSampling.finite_subsystem_filter",
         "MDSampling.root_key",
         "PhononSampling.root_key",
         "PhononSampling.force_constants_key",

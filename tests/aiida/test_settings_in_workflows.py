@@ -1,4 +1,4 @@
-"""The settings whose effect only WorkChains and datasets show: keys of the file, and thermal expansion."""
+"""The settings whose effect only WorkChains and datasets show: clusters, keys of the file, and thermal expansion."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from typing import Any
 
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
+from argon import argon_settings
 from settings_catalog import IN_WORKFLOWS
 
 from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
+from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 
 SECTIONS = {"MDSampling": "md_sampling", "FreeEnergy": "quasi_harmonic", "PhononSampling": "phonon_sampling"}
 KEYS = {"MDSampling.root_key", "FreeEnergy.root_key", "PhononSampling.root_key", "PhononSampling.force_constants_key"}
+FILTERS = {"MDSampling.finite_subsystem_filter", "PhononSampling.finite_subsystem_filter"}
 EXPANSION = {
     "FreeEnergy.volume_range": ({}, [0.98, 1.0, 1.02, 1.04]),
     "FreeEnergy.eos_sampling": ({}, "pressure"),
@@ -23,7 +28,25 @@ EXPANSION = {
 
 
 def test_every_field_of_the_catalog_is_tested_here():
-    assert KEYS | set(EXPANSION) | {"FreeEnergy.thermal_expansion"} == IN_WORKFLOWS
+    assert FILTERS | KEYS | set(EXPANSION) | {"FreeEnergy.thermal_expansion"} == IN_WORKFLOWS
+
+
+@pytest.mark.parametrize("field", sorted(FILTERS))
+def test_without_a_filter_a_stage_gives_frames_and_no_molecules(finished, argon, lennard_jones, field):
+    section = SECTIONS[field.partition(".")[0]]
+    workchain, source = {
+        "md_sampling": (MDSamplingWorkChain, argon),
+        "phonon_sampling": (PhononSamplingWorkChain, finished.outputs.quasi_harmonic.force_constants),
+    }[section]
+    without = argon_settings(**{section: {"finite_subsystem_filter": None}})
+    builder = workchain.get_builder_from_protocol(source, lennard_jones, protocol="fast", overrides=without)
+    _, node = run_get_node(builder)
+    given = {name for name in finished.outputs[section] if name not in ("clusters", "molecular_crystal")}
+    assert set(finished.outputs[section]) == given | {"clusters", "molecular_crystal"}
+    assert set(node.outputs) == given
+    assert not {"detect_molecules", "extract_clusters"} & {step.process_label for step in node.called_descendants}
+    same, other = (parent.trajectory.get_array("positions") for parent in (node.outputs, finished.outputs[section]))
+    assert (same == other).all()
 
 
 def with_setting(finished: Any, stage: str, **changes: Any) -> dict[str, Any]:
