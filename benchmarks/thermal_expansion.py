@@ -18,10 +18,13 @@ from benchmarks.clock import floor_of, seconds
 from benchmarks.figure import Figure
 
 RATIOS = (0.94, 0.97, 1.0, 1.03, 1.06)
+TEMPERATURE = 100.0
+"""K; of the crystal at equilibrium."""
+MESH = (10, 10, 10)
 
 
 def figures(potential: Any, name: str, n_cells: int) -> Iterator[Figure]:
-    """All sampled volumes of the demo crystal, and the fits."""
+    """All sampled volumes of the demo crystal, the fits, and the crystal at V(T) of one temperature."""
     settings = FreeEnergy(
         supercell_matrix=(n_cells * np.eye(3, dtype=int)).tolist(),
         volume_range=RATIOS,
@@ -33,17 +36,22 @@ def figures(potential: Any, name: str, n_cells: int) -> Iterator[Figure]:
     with floor_of(potential) as floor:
         total = seconds(lambda: _expand(potential, settings), repeat=1)
     stage = f"thermal expansion, {name}"
-    yield Figure(stage, f"total / floor, {len(RATIOS)} volumes", total / floor.seconds, limit=2.0)
+    yield Figure(
+        stage, f"total / floor, {len(RATIOS)} volumes and V({TEMPERATURE:g} K)", total / floor.seconds, limit=2.0
+    )
     yield Figure(stage, "CPU time", total, "s CPU")
 
 
 def _expand(potential: Any, settings: FreeEnergy) -> None:
     reference = relax(Configurations.from_atoms(crystal()), potential, settings, mode="full")
-    samples = []
-    for ratio in settings.volume_range:
-        relaxed = relax(strained_structure(reference.structure, ratio), potential, settings)
-        constants = calculate_force_constants(relaxed.structure, potential, settings)
-        samples.append(
-            SampledVolume.of(relaxed, harmonic_thermodynamics(constants, settings.temperatures_K, (10, 10, 10)))
-        )
-    thermal_expansion(samples, settings, space_group=reference.space_group)
+    start, v0 = reference.structure, float(reference.structure.volumes[0])
+    samples = [_crystal_at(start, ratio, potential, settings) for ratio in settings.volume_range]
+    expansion = thermal_expansion(samples, settings, space_group=reference.space_group, reference_volume=v0)
+    [volume] = expansion.volumes[expansion.temperatures_K == TEMPERATURE]
+    _crystal_at(start, volume / v0, potential, settings)
+
+
+def _crystal_at(start: Configurations, ratio: float, potential: Any, settings: FreeEnergy) -> SampledVolume:
+    relaxed = relax(strained_structure(start, ratio), potential, settings)
+    constants = calculate_force_constants(relaxed.structure, potential, settings)
+    return SampledVolume.of(relaxed, harmonic_thermodynamics(constants, settings.temperatures_K, MESH))
