@@ -13,7 +13,7 @@ from aiida.transports import Transport
 
 from aiida_mbetrain.worker.job_file import PROGRESS_FILE
 
-PROGRESS_EXTRA = "mbetrain_progress"
+UNSTABLE = "unstable dynamics"
 
 
 def read_progress(node: orm.CalcJobNode, transport: Transport) -> dict[str, Any] | None:
@@ -43,6 +43,11 @@ def stability(
         value = progress.get(quantity)
         if window is not None and value is not None and not window[0] <= value <= window[1]:
             return CalcJobMonitorResult(
-                message=f"{quantity} = {value:g} at step {progress['done']} is outside {window}: unstable dynamics."
+                message=f"{quantity} = {value:g} at step {progress['done']} is outside {window}: {UNSTABLE}."
             )
     return None
+
+
+def is_unstable(message: str | None) -> bool:
+    """Whether a monitor's message is that of :func:`stability`."""
+    return message is not None and UNSTABLE in message

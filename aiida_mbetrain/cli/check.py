@@ -26,11 +26,11 @@ def check(code: str, options: str | None) -> None:
     from aiida.engine import run_get_node
     from aiida.plugins import CalculationFactory
 
-    console = Console()
+    console, chosen = Console(), orm.load_code(code)
     inputs = labels_inputs()
     console.print("One job of two frames of the demo crystal ...")
     metadata = {"options": read_options(options)}
-    _, node = run_get_node(CalculationFactory("mbetrain.labels"), code=orm.load_code(code), metadata=metadata, **inputs)
+    _, node = run_get_node(CalculationFactory("mbetrain.labels"), code=chosen, metadata=metadata, **inputs)
     if not node.is_finished_ok:
         stderr = (node.get_scheduler_stderr() or "").strip() if "retrieved" in node.outputs else ""
         raise MbetrainError(f"The job <{node.pk}> failed [{node.exit_status}]: {node.exit_message} {stderr[-500:]}")

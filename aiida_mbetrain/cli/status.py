@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.tree import Tree
 
 from aiida_mbetrain.cli.common import load, with_profile
@@ -88,7 +89,8 @@ def describe(process: Any, transport_of: Any) -> str:
         if process.is_finished_ok:
             return "[green]finished[/]"
         reason = process.exit_message or process.exception or process.process_state.value
-        return f"[red]failed [{process.exit_status}][/] {' '.join(str(reason).split())[:120]}".replace(" [None]", "")
+        status = "" if process.exit_status is None else escape(f" [{process.exit_status}]")
+        return f"[red]failed{status}[/] {escape(' '.join(str(reason).split())[:120])}"
     if not isinstance(process, orm.CalcJobNode):
         return f"[cyan]{'paused' if process.paused else 'running'}[/]"
     queue = process.get_scheduler_state()
@@ -112,7 +114,7 @@ def describe_progress(progress: dict[str, Any], now: float) -> str:
     now: seconds since 1970.
     """
     if "unreachable" in progress:
-        return f"[yellow]progress unknown ({progress['unreachable']})[/]"
+        return f"[yellow]progress unknown ({escape(progress['unreachable'])})[/]"
     done, total, rate = progress["done"], progress["total"], progress["rate"]
     unit = STAGES.get(progress["stage"], (progress["stage"], "steps"))[1]
     parts = [f"{done:,} of {total:,} {unit}" + (f" ({100 * done / total:.0f} %)" if total else "")]

@@ -13,9 +13,10 @@ from aiida_mbetrain.calculations.force_constants import ForceConstantsCalculatio
 from aiida_mbetrain.calculations.isolated_molecule import IsolatedMoleculeCalculation
 from aiida_mbetrain.calculations.labels import LabelsCalculation
 from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalculation
+from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
-from aiida_mbetrain.science.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults
+from aiida_mbetrain.science.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
 from aiida_mbetrain.settings import Inference
 
 SCHEDULER = StageCalculation.exit_codes
@@ -145,6 +146,13 @@ class MolecularDynamicsJob(StageJob):
     """Molecular dynamics of a supercell."""
 
     _process_class = MolecularDynamicsCalculation
+
+    @process_handler(priority=180)
+    def stopped_by_monitor(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """The stability monitor ends a run as the worker's own guard does."""
+        if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(node.exit_message):
+            return None
+        return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(node.exit_message)))
 
 
 class ForceConstantsJob(StageJob):

@@ -354,9 +354,22 @@ def test_monitor_stops_dynamics_outside_its_window(code):
     cold = {"entry_point": "mbetrain.stability", "kwargs": {"temperature_K": [0.0, 0.1]}}
     calculation = job_inputs("molecular_dynamics", inputs, code, monitors={"stability": orm.Dict(cold)})
     _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
-    assert node.exit_status == 150
+    assert node.called[0].exit_status == 150
+    assert node.exit_status == UnstableDynamics.code
     assert "temperature_K" in node.exit_message
     assert len(node.called) == 1
+
+
+def test_monitor_watches_the_volume_too(code):
+    inputs = long_dynamics(1e6)
+    settings = inputs["settings"].get_dict()
+    settings["md_crystal"] |= {"ensemble": "NPT"}
+    inputs["settings"] = orm.Dict(settings | {"pressure_GPa": 1e-4})
+    small = {"entry_point": "mbetrain.stability", "kwargs": {"volume_A3": [1.0, 2.0]}}
+    calculation = job_inputs("molecular_dynamics", inputs, code, monitors={"stability": orm.Dict(small)})
+    _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+    assert node.exit_status == UnstableDynamics.code
+    assert "volume_A3" in node.exit_message
 
 
 def test_monitor_is_handed_down_to_the_job(code, argon, lennard_jones):
@@ -367,5 +380,5 @@ def test_monitor_is_handed_down_to_the_job(code, argon, lennard_jones):
     cold = {"entry_point": "mbetrain.stability", "kwargs": {"temperature_K": [0.0, 0.1]}}
     builder.molecular_dynamics.monitors = {"stability": orm.Dict(cold)}
     _, node = run_get_node(builder)
-    assert node.exit_status == 500
+    assert node.exit_status == UnstableDynamics.code
     assert "temperature_K" in node.exit_message

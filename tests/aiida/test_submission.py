@@ -54,7 +54,9 @@ def inputs_of(stage: str) -> dict:
     return {"model": orm.Dict(LENNARD_JONES), "inference": inference, port: structure, "settings": orm.Dict(settings)}
 
 
-@pytest.fixture(scope="module", params=["relaxation", "molecular_dynamics", "force_constants", "labels"])
+@pytest.fixture(
+    scope="module", params=["relaxation", "isolated_molecule", "molecular_dynamics", "force_constants", "labels"]
+)
 def submission(request, code, tmp_path_factory) -> tuple[str, Path]:
     """Stage, and the folder that would be sent."""
     stage = request.param

@@ -40,6 +40,48 @@ def test_tree_of_a_finished_run_names_every_stage(finished):
     assert "failed" not in result.output
 
 
+def test_reasons_with_brackets_are_told_as_they_are(profile):
+    """Names of crystals and paths look like the markup of the terminal library."""
+    node = orm.WorkChainNode()
+    node.set_process_state("finished")
+    node.set_exit_status(453)
+    node.set_exit_message("crystal[eos:V=1.0200] has no minimum [/tmp]")
+    node.set_process_label("HarmonicCrystalWorkChain")
+    node.store()
+    result = CliRunner().invoke(main, ["status", str(node.pk)])
+    assert "failed [453] crystal[eos:V=1.0200] has no minimum [/tmp]" in " ".join(result.output.split())
+
+
+def test_watching_ends_with_the_run(finished):
+    result = CliRunner().invoke(main, ["status", str(finished.pk), "--watch", "--interval", "0.1"])
+    assert result.exit_code == 0, result.output
+    assert "md_sampling" in result.output
+
+
+def test_watching_follows_a_run_until_it_ends(profile, monkeypatch):
+    node = orm.WorkChainNode()
+    node.set_process_state("running")
+    node.set_process_label("MDSamplingWorkChain")
+    node.store()
+
+    def end(seconds: float) -> None:
+        assert seconds == 0.5
+        node.set_process_state("finished")
+        node.set_exit_status(0)
+
+    monkeypatch.setattr("time.sleep", end)
+    result = CliRunner().invoke(main, ["status", str(node.pk), "--watch", "--interval", "0.5"])
+    assert result.exit_code == 0, result.output
+    assert "finished" in result.output
+
+
+def test_check_of_an_unknown_code_says_only_that(profile):
+    result = CliRunner().invoke(main, ["check", "no-such-code@nowhere"])
+    assert result.exit_code == 1
+    assert "no-such-code" in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
 def test_status_of_data_is_refused_in_one_line(profile):
     node = orm.Int(1).store()
     result = CliRunner().invoke(main, ["status", str(node.pk)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -86,6 +87,15 @@ def test_verdi_accepts_file(answers, name):
     assert answer["exit_code"] == 0, answer["output"]
 
 
+def test_verdi_computer_test_of_this_machine_succeeds(ask_verdi):
+    localhost = next(setup for setup in SETUPS if setup.folder == "localhost")
+    requests = localhost.requests()
+    answer = ask_verdi(requests["computer"], requests["configure"], ["verdi", "computer", "test", localhost.label])[-1]
+    assert answer["exit_code"] == 0, answer["output"]
+    assert "all" in answer["output"]
+    assert "succeeded" in answer["output"]
+
+
 @pytest.mark.parametrize("name", sorted(name for name, (_, role) in FILES.items() if role == "options"))
 def test_options_become_a_submit_script(answers, name):
     directives = parse_directives(answers[FILES[name]]["script"])
@@ -138,6 +148,18 @@ def test_installer_refuses_a_missing_interpreter(tmp_path):
     assert process.returncode == 1
     assert "/nonexistent/python is not Python 3.11 or newer" in process.stderr
     assert not (tmp_path / "environment").exists()
+
+
+@pytest.mark.slow
+def test_installer_makes_an_environment_with_a_worker_that_runs(tmp_path):
+    """With the versions of constraints.txt, twice: the second run only repairs."""
+    target = tmp_path / "environment"
+    for _ in range(2):
+        process = run_installer(sys.executable, str(target))
+        assert process.returncode == 0, process.stdout + process.stderr
+    assert f"filepath_executable: {target}/bin/mbetrain-worker" in process.stdout
+    worker = subprocess.run([str(target / "bin" / "mbetrain-worker"), "--version"], capture_output=True, text=True)
+    assert worker.stdout.startswith("mbetrain-worker ")
 
 
 def test_installer_explains_itself_without_arguments():

@@ -81,3 +81,12 @@ def test_aiida_runs_a_job(ask_verdi):
 def test_aiida_runs_a_job_over_ssh(ask_verdi):
     answer = run_with_aiida(ask_verdi, SLURM_LOCAL_SSH)
     assert (answer["exit_status"], answer["sum"]) == (0, 3), answer
+
+
+@pytest.mark.usefixtures("sshd")
+@pytest.mark.parametrize("setup", [SLURM_LOCAL, SLURM_LOCAL_SSH], ids=lambda setup: setup.label)
+def test_verdi_computer_test_succeeds(ask_verdi, setup):
+    requests = setup.requests()
+    answer = ask_verdi(requests["computer"], requests["configure"], ["verdi", "computer", "test", setup.label])[-1]
+    assert answer["exit_code"] == 0, answer["output"]
+    assert "succeeded" in answer["output"]
