@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +29,7 @@ STAGES = {
     "force_constants": ("Force constants", "displacements"),
     "phonon_sampling": ("Phonon sampling", "frames"),
     "labels": ("Labels", "atoms"),
+    "isolated_molecule": ("Isolated molecule", "steps"),
 }
 
 
@@ -39,9 +43,12 @@ class _Rate(ProgressColumn):
 
 
 class StageBars:
-    """Receives ``(stage, done, total)`` and keeps one bar per run of a stage."""
+    """Receives ``(stage, done, total)`` and keeps one bar per run of a stage.
 
-    def __init__(self, console: Console) -> None:
+    clock: seconds, of which only differences count.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = Progress(
             TextColumn("{task.description:20}"),
             BarColumn(bar_width=28),
@@ -51,6 +58,7 @@ class StageBars:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
+            get_time=clock,
         )
         self._running: dict[str, tuple[TaskID, int]] = {}
 
@@ -71,27 +79,57 @@ class StageBars:
         self._progress.stop()
 
 
-class StageLines:
-    """The same for output that is no terminal: a line when a stage starts and one at every tenth of it."""
+@dataclass
+class _Run:
+    """One run of a stage: when (s) and where it began, and how far the last report and the last line were."""
 
-    def __init__(self, console: Console) -> None:
+    began: float
+    first: int
+    done: int
+    tenth: int = -1
+
+
+class StageLines:
+    """The same for output that is no terminal: a line when a stage starts and one at every tenth of it.
+
+    clock: seconds, of which only differences count.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._last: dict[str, int] = {}
+        self._clock = clock
+        self._running: dict[str, _Run] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Print where a tenth is passed."""
+        """Print where a tenth is passed; work that starts again is timed anew."""
+        run = self._running.get(stage)
+        if run is None or done < run.done:
+            run = self._running[stage] = _Run(self._clock(), done, done)
+        run.done = done
         tenth = 10 * done // max(total, 1)
-        last = self._last.get(stage, -1)
-        if tenth != last:
-            name, unit = STAGES.get(stage, (stage, "steps"))
-            self._console.print(f"{name}: {done:,} of {total:,} {unit}", highlight=False)
-            self._last[stage] = tenth
+        if tenth != run.tenth:
+            run.tenth = tenth
+            self._console.print(self._line(stage, run, total), highlight=False, soft_wrap=True)
+
+    def _line(self, stage: str, run: _Run, total: int) -> str:
+        name, unit = STAGES.get(stage, (stage, "steps"))
+        line = f"{name}: {run.done:,} of {total:,} {unit}"
+        seconds = self._clock() - run.began
+        if run.done == run.first or seconds <= 0:
+            return line
+        rate = (run.done - run.first) / seconds
+        left = f"{_duration((total - run.done) / rate)} left" if run.done < total else f"took {_duration(seconds)}"
+        return f"{line}, {rate:,.1f} {unit}/s, {left}"
 
     def __enter__(self) -> StageLines:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 @contextmanager
