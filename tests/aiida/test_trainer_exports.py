@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 import yaml
 from aiida import orm
+from ase import Atoms
 from ase.io import read, write
 from commands import call, one_line
+from mace.data import Configuration
+from mace_loader import load_folder
+from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
@@ -105,9 +109,79 @@ def test_delta_targets_and_e0s_are_differences(finished, imported, tmp_path: Pat
     assert frames[0].info["REF_energy"] == 1.5  # Lennard-Jones atoms have none
 
 
+@pytest.fixture(scope="module")
+def picked(finished) -> int:
+    """The pk of a choice of nine frames."""
+    output = call("subsample", finished.pk, "-n", 9, "--method", "random")
+    return int(output.rpartition("subsample<")[2].partition(">")[0])
+
+
+EXPORTS = {
+    "nodes": ("PK",),
+    "file": ("HDF5",),
+    "a head": ("PK", "--head", "dft"),
+    "a head from a file": ("HDF5", "--head", "dft", "--sources", "md"),
+    "labels": ("PK", "--labels", "IMPORTED"),
+    "labels for a file": ("HDF5", "--labels", "LABELLED"),
+    "delta": ("PK", "--labels", "IMPORTED", "--delta"),
+    "delta for a file": ("HDF5", "--labels", "LABELLED", "--delta"),
+    "picks": ("PK", "--picks", "PICKED"),
+    "picks of a file": ("HDF5", "--picks", "PICKED"),
+    "clusters of a file": ("HDF5", "--sizes", "1,2,3"),
+}
+
+
+@pytest.mark.parametrize("split", ["1,0,0", "0.5,0.25,0.25"])
+@pytest.mark.parametrize("case", EXPORTS)
+def test_mace_reads_what_was_written(finished, hdf5, imported, labelled, picked, tmp_path: Path, case: str, split: str):
+    """Every frame with its numbers, under its head, in its subset, whatever the export was made of."""
+    known = {"PK": finished.pk, "HDF5": hdf5, "IMPORTED": imported.pk, "LABELLED": labelled, "PICKED": picked}
+    arguments = [known.get(argument, argument) for argument in EXPORTS[case]]
+    call("export-xyz", *arguments, "-o", tmp_path, "--split", split, "--gap", 0)
+    [(head, loaded)] = load_folder(tmp_path).items()
+    assert head == ("dft" if "--head" in arguments else "Default")
+    assert loaded.e0s == {18: 1.5 if "--labels" in arguments else 0.0}
+    subsets = {name: loaded.subsets[name] for name in ("train", "valid", "test") if (tmp_path / f"{name}.xyz").exists()}
+    assert len(subsets) == (1 if split == "1,0,0" else 3)
+    if len(subsets) == 1:  # MACE takes its validation set out of the training set
+        subsets = {"train": loaded.everything}
+    for name, configurations in subsets.items():
+        written = [atoms for atoms in read(tmp_path / f"{name}.xyz", index=":") if not is_isolated(atoms)]
+        assert len(configurations) == len(written) > 0
+        assert sorted(map(facts_of_configuration, configurations)) == sorted(map(facts_of_atoms, written))
+        assert {configuration.head for configuration in configurations} == {head}
+
+
+def is_isolated(atoms: Atoms) -> bool:
+    return atoms.info["config_type"] == "IsolatedAtom"
+
+
+def facts_of_atoms(atoms: Atoms) -> tuple[object, ...]:
+    stress = atoms.info.get("REF_stress")
+    forces, where = atoms.arrays["REF_forces"].ravel().tolist(), atoms.positions.ravel().tolist()
+    return (atoms.info["config_type"], float(atoms.info["REF_energy"]), where, forces, all(atoms.pbc), weighed(stress))
+
+
+def facts_of_configuration(configuration: Configuration) -> tuple[object, ...]:
+    properties, where = configuration.properties, configuration.positions.ravel().tolist()
+    stress = properties["stress"] if configuration.property_weights["stress"] else None
+    forces, energy = properties["forces"].ravel().tolist(), float(properties["energy"])
+    return (configuration.config_type, energy, where, forces, all(configuration.pbc), weighed(stress))
+
+
+def weighed(stress: NDArray | None) -> list[float]:
+    """Nothing where the loss has no stress to fit."""
+    return [] if stress is None else np.ravel(stress).tolist()
+
+
 @pytest.mark.slow
-def test_two_epochs_of_mace_run_train(finished, tmp_path: Path):
-    call("export-xyz", finished.pk, "-o", tmp_path, "--sources", "md", "--gap", "0")
+@pytest.mark.parametrize(
+    ("case", "head"), [("nodes", None), ("a head", "dft"), ("clusters of a file", None), ("delta", None)]
+)
+def test_two_epochs_of_mace_run_train(finished, hdf5, imported, tmp_path: Path, case: str, head: str | None):
+    known = {"PK": finished.pk, "HDF5": hdf5, "IMPORTED": imported.pk}
+    call("export-xyz", *(known.get(argument, argument) for argument in EXPORTS[case]), "-o", tmp_path, "--gap", "0")
+    assert ("stress_weight" in (tmp_path / "train.yaml").read_text()) == (case != "clusters of a file")
     small = ["--max_num_epochs=2", "--num_channels=4", "--max_L=0", "--correlation=2", "--max_ell=1", "--r_max=4.5"]
     script = Path(sys.executable).with_name("mace_run_train")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -115,9 +189,10 @@ def test_two_epochs_of_mace_run_train(finished, tmp_path: Path):
         [script, "--config", "train.yaml", *small], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    from aiida_mbetrain.science.potentials import mace_atomic_energies
+    from aiida_mbetrain.science.potentials import inspect_mace, mace_atomic_energies
 
-    assert mace_atomic_energies(tmp_path / "mace.model") == {18: 0.0}
+    assert mace_atomic_energies(tmp_path / "mace.model") == {18: 1.5 if case == "delta" else 0.0}
+    assert inspect_mace(tmp_path / "mace.model")["heads"] == [head or "Default"]
 
 
 REFUSED = {
