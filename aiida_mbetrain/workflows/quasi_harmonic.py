@@ -61,6 +61,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
     def define(cls, spec: ProcessSpec) -> None:
         """Ports, outline, outputs."""
         super().define(spec)
+        spec.inputs["settings"].default = lambda: orm.Dict(FreeEnergy().to_dict())  # expansion included
         spec.inputs["settings"].validator = validate_settings
         spec.input(
             "molecule",

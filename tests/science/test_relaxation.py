@@ -17,7 +17,7 @@ from cheap_potentials import (
 from scipy.optimize import minimize_scalar
 
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import ElementsNotInModel, InvalidStructure, RelaxationNotConverged
+from aiida_mbetrain.science.errors import BrokenSymmetry, ElementsNotInModel, InvalidStructure, RelaxationNotConverged
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -113,6 +113,17 @@ def test_symmetry_of_the_input_is_restored_and_kept(make, potential):
     assert np.abs(fractional[1] - fractional[0]).max() < 0.02
     assert np.allclose(result.structure.cells, start.cells, atol=0.02)
     assert result.structure.volumes[0] == pytest.approx(start.volumes[0], rel=1e-9)
+
+
+def test_symmetry_that_the_result_lacks_at_the_strict_tolerance_is_an_error_that_names_the_tolerance():
+    """Positions hold their symmetry to rounding, so a tolerance below it finds no symmetry."""
+    start = distorted(nitrogen(), positions=1e-3, strain=5e-4)
+    with pytest.raises(BrokenSymmetry) as caught:
+        relax(start, nitrogen_potential(), FreeEnergy(symmetry_tolerance_strict=1e-16))
+    for word in ("space group P1", "symmetry_tolerance_strict = 1e-16", "instead of Pa-3", "symmetrize_unit_cell"):
+        assert word in caught.value.message
+    asymmetric = relax(start, nitrogen_potential(), free(symmetry_tolerance_strict=1e-16))
+    assert asymmetric.space_group == "P1"
 
 
 def test_rotated_input_keeps_its_orientation():
