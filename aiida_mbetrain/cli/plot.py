@@ -61,34 +61,48 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if "clusters" in nodes:
             yield "md_clusters", pictures.clusters_picture(_sets(nodes))
     window: dict[str, Any] = {}
+    key: str | None = None
     if "phonon_sampling" in stages:
         nodes = stages["phonon_sampling"]
-        modes = PhononSampling(**nodes["settings"].get_dict()).phonon_filter
+        sampling = PhononSampling(**nodes["settings"].get_dict())
+        modes, key = sampling.phonon_filter, sampling.force_constants_key
         window = {"freq_min_THz": modes.freq_min_THz, "freq_max_THz": modes.freq_max_THz}
         if modes.selected_modes is not None:
             window = {}
         if "clusters" in nodes:
             yield "phonon_clusters", pictures.clusters_picture(_sets(nodes))
     if "quasi_harmonic" in stages:
-        yield from _phonon_figures(stages["quasi_harmonic"], window)
+        yield from _phonon_figures(stages["quasi_harmonic"], window, key)
 
 
-def _phonon_figures(nodes: Mapping[str, Any], window: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Bands of every crystal at equilibrium, or of the relaxed one; density of states; thermal expansion."""
+def _phonon_figures(
+    nodes: Mapping[str, Any], window: Mapping[str, Any], key: str | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Bands of the relaxed crystal, of those at equilibrium and of the sampled one; density of states; expansion.
+
+    window: of the sampled frequencies, drawn into the bands of the crystal whose force constants ``key`` names.
+    """
     from aiida_mbetrain import pictures
     from aiida_mbetrain.data.conversion import as_science
-    from aiida_mbetrain.data.crystals import equilibrium_crystals, link_label
-    from aiida_mbetrain.science.crystal_labels import reference_label
+    from aiida_mbetrain.data.crystals import crystals, equilibrium_crystals, link_label
+    from aiida_mbetrain.science.crystal_labels import label_of_key, reference_label
     from aiida_mbetrain.science.density_of_states import density_of_states
     from aiida_mbetrain.settings import FreeEnergy
 
     settings = FreeEnergy(**nodes["settings"].get_dict())
-    expanded = equilibrium_crystals(nodes, settings)
-    yield "phonon_bands", pictures.bands_picture(as_science(nodes["phonon_bands"]), **window)
-    for label, crystal in expanded.items():
-        bands = as_science(crystal["phonon_bands"])
-        yield f"phonon_bands_{link_label(label)}", pictures.bands_picture(bands, title=label, **window)
-    shown = {reference_label(settings): nodes, **dict(list(expanded.items())[-1:])}
+    reference, expanded = reference_label(settings), equilibrium_crystals(nodes, settings)
+    sampled = reference if key is None else label_of_key(key, settings)
+    drawn = {label: one for label, one in crystals(nodes, settings).items() if label in {reference, sampled, *expanded}}
+    for label, crystal in drawn.items():
+        yield (
+            "phonon_bands" if label == reference else f"phonon_bands_{link_label(label)}",
+            pictures.bands_picture(
+                as_science(crystal["phonon_bands"]),
+                title=label if len(drawn) > 1 else None,
+                **(window if label == sampled else {}),
+            ),
+        )
+    shown = {reference: nodes, **dict(list(expanded.items())[-1:])}
     densities = {
         label: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
         for label, crystal in shown.items()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from argon import LENNARD_JONES, argon_atoms, merged
 from ase import Atoms
+from ase.build import bulk
+from commands import call
 
 from aiida_mbetrain import demo
+from aiida_mbetrain.cli.plot import _phonon_figures as phonon_figures
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
@@ -20,6 +25,7 @@ from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.datasets.reader import read_dataset
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import detect_molecules
+from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
@@ -60,9 +66,9 @@ SMALL = {
 }
 
 
-def quasi_harmonic(molecule: Atoms | None = None, **changes: Any) -> orm.WorkChainNode:
+def quasi_harmonic(molecule: Atoms | None = None, *, crystal: Atoms | None = None, **changes: Any) -> orm.WorkChainNode:
     builder = QuasiHarmonicWorkChain.get_builder()
-    builder.structure = orm.StructureData(ase=argon_atoms())
+    builder.structure = orm.StructureData(ase=crystal or argon_atoms())
     builder.model = orm.Dict(MODEL)
     builder.settings = orm.Dict(EXPANSION | changes)
     if molecule is not None:
@@ -81,6 +87,13 @@ def training_set(**changes: Any) -> orm.WorkChainNode:
 def called(node: orm.WorkChainNode) -> dict[str, orm.ProcessNode]:
     links = node.base.links.get_outgoing().all()
     return {link.link_label: link.node for link in links if link.link_type.value.startswith("call")}
+
+
+def advised(text: str, field: str) -> float:
+    """The number that a message says to add to a range."""
+    found = re.search(rf"extrapolates it to .*; add (-?\d+\.\d+) (?:\(GPa\) )?to {field}", text)
+    assert found is not None, text
+    return float(found.group(1))
 
 
 def reports(node: orm.WorkChainNode) -> str:
@@ -144,7 +157,8 @@ def test_temperature_without_minimum_is_reported_with_the_sampled_volumes(stage)
     table = stage.outputs.equilibrium.to_science()
     assert table["bracketed"].tolist() == [True, True, False]
     assert np.isnan(table["V_A3"][2])
-    assert "at 100.0 K the free energy has no minimum between 35.30 and 41.12 Å³" in reports(stage)
+    said = "at 100.0 K the free energy has no minimum between 35.30 and 41.12 Å³: the fit has no minimum at all"
+    assert said in reports(stage)
 
 
 def test_crystal_at_equilibrium_has_the_volume_and_the_free_energy_of_the_fit(stage):
@@ -220,7 +234,7 @@ def test_sublimation_is_that_of_a_monatomic_gas(stage, section):
 
 def test_volume_and_pressure_sampling_agree(stage):
     node = quasi_harmonic(
-        eos_sampling="pressure", pressure_range=[0.15, 0.0, -0.05, -0.1, -0.15], temperatures_K=[30.0]
+        eos_sampling="pressure", pressure_range=[0.15, 0.0, -0.05, -0.1, -0.15], temperatures_K=[30.0, 50.0]
     )
     assert node.is_finished_ok, node.exit_message
     assert "p_thermal_minus_0_1500" in node.outputs.volumes
@@ -231,6 +245,9 @@ def test_volume_and_pressure_sampling_agree(stage):
     # the reference of both is the same crystal, and a static crystal under no pressure
     zero = node.outputs.volumes["p_thermal_0_0000"]["structure"].get_cell_volume()
     assert zero == pytest.approx(stage.outputs.structure.get_cell_volume(), rel=1e-4)
+    # 50 K is beyond the range; the report says how far to go
+    assert ours["bracketed"].tolist() == [True, False]
+    assert -0.25 < advised(reports(node), "pressure_range") < -0.16
 
 
 def test_too_few_volumes_left_is_an_error_that_says_what_removed_the_others():
@@ -240,11 +257,144 @@ def test_too_few_volumes_left_is_an_error_that_says_what_removed_the_others():
     assert "crystal[eos:V=0.0005] failed" in node.exit_message
 
 
-def test_no_minimum_at_all_names_the_range_that_would_have_one():
+def test_no_minimum_at_all_names_the_ratio_that_brackets_it(stage):
     node = quasi_harmonic(volume_range=[0.86, 0.89, 0.92, 0.95], temperatures_K=[30.0])
     assert node.exit_status == 455
-    assert "extrapolates it to" in node.exit_message
-    assert "extend volume_range" in node.exit_message
+    ratio = advised(node.exit_message, "volume_range")
+    assert ratio * stage.outputs.structure.get_cell_volume() > stage.outputs.equilibrium.get_array("V_A3")[1]
+
+
+def test_no_minimum_at_all_names_the_pressure_that_brackets_it(stage):
+    """It pulls more than the vibrations push."""
+    node = quasi_harmonic(eos_sampling="pressure", pressure_range=[0.3, 0.2, 0.1, 0.05], temperatures_K=[30.0])
+    assert node.exit_status == 455
+    pressure = advised(node.exit_message, "pressure_range")
+    assert pressure < stage.outputs.equilibrium.get_array("thermal_pressure_GPa")[1]
+
+
+def test_imaginary_modes_are_reported_and_their_volume_is_left_out():
+    """Hexagonal close-packed argon has optical modes; beyond the spinodal volume many modes are imaginary."""
+    crystal = bulk("Ar", "hcp", a=3.72, c=6.07)
+    node = quasi_harmonic(crystal=crystal, volume_range=[0.97, 1.01, 1.05, 1.09, 1.7], temperatures_K=[20.0])
+    assert node.is_finished_ok, node.exit_message
+    samples = node.outputs.samples.get_dict()
+    removed = {name: one["removed_by"] for name, one in samples.items() if not one["used"]}
+    assert removed == {"V_1_7000": "filter_out_imaginary_optical"}
+    assert "crystal[eos:V=1.7000] is left out of the fits: filter_out_imaginary_optical" in reports(node)
+    table = node.outputs.volumes["V_1_7000"]["thermodynamics"].to_science()
+    n_imaginary, n_modes = (int(table[name][0]) for name in ("n_imaginary_modes", "n_modes"))
+    assert n_imaginary > 100
+    said = reports(called(node)["V_1_7000"])
+    assert f"{n_imaginary} of {n_modes} modes of the mesh are imaginary and enter no sum" in said
+    acoustic, optical = (table[f"{kind}_freq_min_THz"][0] for kind in ("acoustic", "optical"))
+    assert f"lowest acoustic frequency {acoustic:.3f} THz, lowest optical {optical:.3f} THz" in said
+    assert "imaginary" not in reports(called(node)["V_1_0100"])
+
+
+def test_volume_of_another_symmetry_is_left_out_by_name(stage):
+    """A shear so small that the reference counts as relaxed; a much smaller, stiffer crystal goes back to fcc."""
+    crystal = stage.outputs.structure.get_ase()
+    shear = np.array([[1.0, 6e-5, 0.0], [6e-5, 1.0, 3e-5], [0.0, 3e-5, 1.0]])
+    crystal.set_cell(crystal.cell.array @ shear, scale_atoms=True)
+    node = quasi_harmonic(
+        crystal=crystal,
+        volume_range=[0.8, 0.97, 1.0, 1.03, 1.06],
+        temperatures_K=[0.0, 40.0],
+        symmetrize_unit_cell=False,
+        symmetry_tolerance_strict=1e-4,
+    )
+    assert node.is_finished_ok, node.exit_message
+    groups = {name: one["relaxation"]["space_group"] for name, one in node.outputs.volumes.items()}
+    assert groups.pop("V_0_8000") == "Fm-3m"
+    assert set(groups.values()) == {node.outputs.relaxation["space_group"]} == {"P-1"}
+    samples = node.outputs.samples.get_dict()
+    removed = {name: one["removed_by"] for name, one in samples.items() if not one["used"]}
+    assert removed == {"V_0_8000": "filter_out_broken_symmetry"}
+    assert "crystal[eos:V=0.8000] is left out of the fits: filter_out_broken_symmetry" in reports(node)
+    table = node.outputs.equilibrium.to_science()
+    assert table["bracketed"].tolist() == [True, False]
+    assert (
+        advised(reports(node), "volume_range") * crystal.get_volume()
+        > table["V_fit_A3"][1]
+        > 1.06 * crystal.get_volume()
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "link", "changes"),
+    [
+        ("crystal[eos:V=1.0300]", "V_1_0300", {"volume_range": [0.99, 1.03, 1.07, 1.11]}),
+        (
+            "crystal[eos:p_thermal=-0.1000]",
+            "p_thermal_minus_0_1000",
+            {"eos_sampling": "pressure", "pressure_range": [0.1, 0.0, -0.1, -0.15]},
+        ),
+    ],
+)
+def test_phonons_are_sampled_from_any_sampled_crystal(label, link, changes, tmp_path):
+    key = f"training/quasi_harmonic/phonons/{label}/force_constants"
+    node = training_set(
+        quasi_harmonic=changes | {"temperatures_K": [30.0]}, phonon_sampling={"force_constants_key": key}
+    )
+    assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}"
+    crystal = node.outputs.quasi_harmonic.volumes[link]
+    assert called(node)["phonon_sampling"].inputs.force_constants.uuid == crystal["force_constants"].uuid
+    path = tmp_path / "set.hdf5"
+    path.write_bytes(node.outputs.dataset.get_content("rb"))
+    [sampled] = read_dataset(path).phonons
+    assert sampled.force_constants_key == key
+    frames = sampled.molecules.frames
+    assert frames.volumes[0] / frames.n_atoms == pytest.approx(crystal["structure"].get_cell_volume(), rel=1e-9)
+
+
+def test_plot_draws_every_crystal_at_equilibrium_and_the_expansion(expanded, stage, tmp_path):
+    told = [Path(line) for line in call("plot", expanded.pk, "-o", tmp_path / "all").split()]
+    alone = [Path(line) for line in call("plot", stage.pk, "-o", tmp_path / "stage").split()]
+    of_the_stage = {
+        "phonon_bands.png",
+        "phonon_bands_T_0_00.png",
+        "phonon_bands_T_30_00.png",
+        "phonon_density_of_states.png",
+        "free_energy.png",
+        "thermal_expansion.png",
+    }
+    assert {path.name for path in alone} == of_the_stage
+    assert {path.name for path in told} == of_the_stage | {"molecular_dynamics.png", "phonon_clusters.png"}
+    for path in (*told, *alone):
+        pixels = matplotlib.image.imread(path)
+        assert min(pixels.shape[:2]) > 200
+        assert pixels[..., :3].std() > 0.02
+
+
+def test_figures_of_the_expansion_show_its_tables(stage):
+    [nodes] = stage_nodes([stage]).values()
+    figures = dict(phonon_figures(nodes, {"freq_min_THz": 0.1, "freq_max_THz": 8.0}, KEY))
+    assert figures["phonon_bands_T_30_00"].get_suptitle() == "crystal[eq:T=30.00]"
+    marked = {
+        name for name, figure in figures.items() if "sampled" in [text.get_text() for text in figure.axes[0].texts]
+    }
+    assert marked == {"phonon_bands_T_30_00"}
+    legend = figures["phonon_density_of_states"].axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["crystal[opt:atoms,shape,V]", "crystal[eq:T=30.00]"]
+    table = stage.outputs.equilibrium.to_science()
+    volumes, static = figures["thermal_expansion"].axes[0].lines[:2]
+    assert np.array_equal(volumes.get_ydata(), table["V_A3"], equal_nan=True)
+    assert static.get_ydata()[0] == pytest.approx(stage.outputs.structure.get_cell_volume())
+    diamonds = next(line for line in figures["free_energy"].axes[0].lines if line.get_marker() == "D")
+    assert np.array_equal(diamonds.get_xdata(), table["V_A3"], equal_nan=True)
+
+
+def test_bands_of_a_sampled_volume_are_drawn_where_its_phonons_are_sampled(stage):
+    [nodes] = stage_nodes([stage]).values()
+    names = {name for name, _ in phonon_figures(nodes, {}, KEY.replace("eq:T=30.00", "eos:V=1.0500"))}
+    assert "phonon_bands_V_1_0500" in names
+
+
+def test_default_of_the_stage_is_that_of_its_settings():
+    default = QuasiHarmonicWorkChain.spec().inputs["settings"].default()
+    assert default.get_dict() == FreeEnergy().to_dict()
+    assert default["thermal_expansion"] is True
+    assert TrainingSetWorkChain.spec().inputs["quasi_harmonic"]["settings"].default().get_dict() == default.get_dict()
 
 
 def test_wrong_key_is_refused_before_anything_runs():
