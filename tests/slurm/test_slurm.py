@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ase.build import bulk
 from job_runs import a_quarter_of, assert_same_outputs
 from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
+from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
@@ -246,6 +248,34 @@ def test_killed_force_constants_keep_the_displacements_done(code):
     expected = in_process("force_constants", inputs)
     finished(node)
     assert [job.exit_status for job in jobs_of(node)] == [310, 0]
+    assert_same_outputs(expected, node)
+
+
+def test_preempted_dynamics_is_continued(code):
+    """SLURM sends SIGTERM, as before a preemption; the worker saves what it has and the next job goes on."""
+    inputs = on_cpu(argon_dynamics(6000))
+    node = submit_stage("molecular_dynamics", inputs, code)
+    first = running_job(node, 1)
+    wait_until(lambda: progress_lines(node), what="no progress")
+    shell("scancel", "--full", "--signal=TERM", str(first.get_job_id()))
+    expected = in_process("molecular_dynamics", inputs)
+    finished(node)
+    assert [job.exit_status for job in jobs_of(node)] == [400, 0]
+    assert_same_outputs(expected, node)
+
+
+def test_job_killed_for_its_memory_is_repeated_with_smaller_batches(code, tmp_path):
+    """Something in the first job takes more than it may; the second finds it already done."""
+    done = tmp_path / "done"
+    hog = f"test -e {done} || {{ touch {done}; {sys.executable} -c 'bytearray(1 << 30)' || exit; }}"
+    inputs = on_cpu(demo_force_constants())
+    inputs["structure"] = orm.StructureData(ase=crystal())
+    node = submit_stage("force_constants", inputs, code, prepend_text=hog, max_memory_kb=800 * 1024)
+    expected = in_process("force_constants", inputs)
+    finished(node)
+    first, second = jobs_of(node)
+    assert first.exit_status == StageCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY.status
+    assert second.inputs.inference.get_dict()["batch_atoms"] == 128
     assert_same_outputs(expected, node)
 
 
