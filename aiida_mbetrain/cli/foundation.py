@@ -1,0 +1,96 @@
+"""MACE's foundation models by name, fetched by mace's own loaders."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiida_mbetrain.science.errors import UnreadableFile
+
+PREFIX = "mace-"
+DEFAULTS = {"mace-mp": "mace-mp-medium", "mace-off": "mace-off-medium"}
+ANICC_URL = "https://github.com/ACEsuit/mace/raw/main/mace/calculators/foundations_models/ani500k_large_CC.model"
+CHARGED = ("mace-omol", "mace-polar")
+"""Families whose models need inputs that nothing here gives."""
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """One model: where it is on the net, and mace's loader, which gives the path of its file."""
+
+    url: str
+    fetch: Callable[[], str | Path]
+
+
+def is_name(source: str) -> bool:
+    """Whether this means a foundation model and not a file."""
+    return source.startswith(PREFIX) and os.sep not in source and not source.endswith(".model")
+
+
+def foundation_models() -> dict[str, Foundation]:
+    """Every model that can be registered, by name."""
+    from mace.calculators import foundations_models as zoo
+
+    known = {}
+    for size, url in zoo.mace_mp_urls.items():
+        name = size if size.startswith(PREFIX) else f"mace-mp-{size}"
+        known[name] = Foundation(url, partial(zoo.download_mace_mp_checkpoint, size))
+    for size, url in zoo.mace_off_urls.items():
+        known[f"mace-off-{size}"] = Foundation(url, partial(_off, zoo, size, url))
+    known["mace-anicc"] = Foundation(ANICC_URL, partial(_anicc, zoo))
+    return known
+
+
+def fetch_foundation_model(name: str, folder: Path) -> Path:
+    """A copy of a model's file in ``folder``, fetched by mace into its cache where it is not there yet.
+
+    It has the name it has on the net, which mace's cache does not always keep.
+    Raises UnreadableFile for a name that is not known and where the download fails.
+    """
+    known = foundation_models()
+    wanted = DEFAULTS.get(name, name)
+    if wanted not in known:
+        raise UnreadableFile(_unknown(name, known))
+    model = known[wanted]
+    try:
+        return Path(shutil.copy(model.fetch(), folder / _file_name(model.url)))
+    except (OSError, RuntimeError, EOFError, http.client.HTTPException, pickle.UnpicklingError) as error:
+        raise UnreadableFile(
+            f"{wanted} could not be downloaded ({error.__cause__ or error}): fetch {model.url} where there is a "
+            "network and import the file."
+        ) from error
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    if name.startswith(CHARGED):
+        reason = "takes the total charge and spin as inputs, which frames do not have here"
+    else:
+        reason = "is neither a file nor a foundation model that mace has"
+    return f"{name} {reason}: take one of {', '.join(known)}, or give a file."
+
+
+def _off(zoo: Any, size: str, url: str) -> Path:
+    zoo.mace_off(size, device="cpu", return_raw_model=True)
+    return _cached(zoo, url)
+
+
+def _anicc(zoo: Any) -> Path:
+    """In the cache as the others: mace's own place for it is the installed package."""
+    path = _cached(zoo, ANICC_URL)
+    zoo.mace_anicc(device="cpu", model_path=str(path), return_raw_model=True)
+    return path
+
+
+def _cached(zoo: Any, url: str) -> Path:
+    return Path(zoo.get_cache_dir()) / _file_name(url)
+
+
+def _file_name(url: str) -> str:
+    return os.path.basename(url).partition("?")[0]
