@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.table import Table
 from aiida_mbetrain.cli.common import read_options, read_structure, with_profile
 from aiida_mbetrain.cli.progress import progress_bars
 from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.science.estimates import Probe, StageEstimate
 
 
 @click.command("run")
@@ -88,7 +92,7 @@ def merged_overrides(path: str | None, temperature_k: float | None, pressure_gpa
     if path is not None:
         try:
             overrides = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UnreadableFile(f"--overrides {path} cannot be read: {error}") from error
         if not isinstance(overrides, dict):
             raise InvalidSettings(f"--overrides {path}: give a mapping {{section: {{field: value}}}}.")
@@ -141,7 +145,7 @@ def submit_training_set(console: Console, builder: Any, output: Path) -> None:
 def print_estimate(
     console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
 ) -> None:
-    """What the run would cost, with the model's speed measured on one supercell; raises what it would refuse."""
+    """What the run would cost, with speed and memory measured on one supercell; raises what it would refuse."""
     from aiida_mbetrain.calculations.functions.shared import load_potential
     from aiida_mbetrain.data.structures import structure_to_configurations
     from aiida_mbetrain.science import estimates
@@ -155,24 +159,48 @@ def print_estimate(
     stages = estimates.estimate_all(
         crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"]
     )
-    potential = load_potential(model, settings["inference"])
     supercell = make_supercell(crystal, stages[0].supercell_matrix)
-    seconds = estimates.seconds_per_atom(supercell, potential)
-    features = potential.evaluate([crystal], features=True)[0].features
-    n_features = 0 if features is None else features.shape[-1]
-    table = Table("stage", "atoms", "evaluations", "frames", "clusters", "model time", "stored", box=None)
+    inference = settings["inference"]
+    probe = estimates.probe(supercell, load_potential(model, inference), batch_atoms=inference.batch_atoms)
+    milliseconds = probe.seconds_per_atom * 1e3
+    console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
+    console.print(_estimate_table(stages, probe))
+    console.print(_memory_note(probe))
+
+
+def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
+    """A column for every stage."""
+    rows: dict[str, Callable[[StageEstimate], str]] = {
+        "atoms per supercell": lambda stage: f"{stage.n_atoms:,}",
+        "displacements": lambda stage: f"{stage.n_displacements:,}" if stage.n_displacements else "-",
+        "evaluations": lambda stage: f"{stage.n_evaluations:,}",
+        "frames": lambda stage: f"{stage.n_frames:,}",
+        "clusters": lambda stage: f"{stage.n_clusters:,}",
+        "model time": lambda stage: f"{stage.atom_evaluations * probe.seconds_per_atom / 60:,.1f} min",
+        "peak memory": lambda stage: _megabytes(probe.peak_bytes(stage)),
+        "stored": lambda stage: _megabytes(stage.bytes_stored(probe.n_features)),
+    }
+    table = Table("", box=None)
     for stage in stages:
-        table.add_row(
-            stage.name,
-            f"{stage.n_atoms:,}",
-            f"{stage.n_evaluations:,}",
-            f"{stage.n_frames:,}",
-            f"{stage.n_clusters:,}",
-            f"{stage.atom_evaluations * seconds / 60:,.1f} min",
-            f"{stage.bytes_stored(n_features) / 1e6:,.0f} MB",
-        )
-    console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {seconds * 1e3:.3f} ms per atom here")
-    console.print(table)
+        table.add_column(stage.name.replace(" (", "\n("), justify="right")
+    for name, cell in rows.items():
+        table.add_row(name, *map(cell, stages))
+    return table
+
+
+def _memory_note(probe: Probe) -> str:
+    """What the row on memory means."""
+    if probe.memory is None:
+        return "Peak memory cannot be measured on this system: it is that of PyTorch and of what is stored."
+    whose = "the GPU, at least," if probe.memory.on_device else "this process"
+    return (
+        f"Peak memory: of {whose} while the model evaluates, measured on {probe.n_atoms:,} atoms; what is stored "
+        "comes on top."
+    )
+
+
+def _megabytes(n_bytes: int | None) -> str:
+    return "-" if n_bytes is None else f"{n_bytes / 1e6:,.0f} MB"
 
 
 def run_training_set(console: Console, builder: Any, output: Path) -> Any:

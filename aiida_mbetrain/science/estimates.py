@@ -10,6 +10,7 @@ from aiida_mbetrain.science.configurations import Configurations, IntArray
 from aiida_mbetrain.science.crystal_labels import equilibrium_labels, label_of_key, sampled_labels
 from aiida_mbetrain.science.errors import NoModesSelected, SelectedModesOutOfRange
 from aiida_mbetrain.science.force_constants import DisplacementPlan, plan_displacements
+from aiida_mbetrain.science.memory import Growth, measured
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.q_points import q_points
@@ -18,6 +19,8 @@ from aiida_mbetrain.science.thermal_expansion import check_thermal_expansion
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
 BYTES = 8
+CPU_BATCH_ATOMS = 256
+"""Atoms that a MACE model on a CPU is given at once, as in ``potentials.mace``; on a CUDA device it is more."""
 
 HIGHEST_FREQUENCY_THz = 140.0
 """No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
@@ -32,6 +35,7 @@ class StageEstimate:
 
     n_atoms: atoms of its supercell.  n_evaluations: supercells the model evaluates.  n_frames: stored frames.
     n_molecules: molecules of the supercell.  n_clusters, n_cluster_atoms: clusters and their atoms, all frames.
+    n_displacements: displaced supercells of one crystal's force constants.
     """
 
     name: str
@@ -42,6 +46,7 @@ class StageEstimate:
     n_molecules: int = 0
     n_clusters: int = 0
     n_cluster_atoms: int = 0
+    n_displacements: int = 0
 
     def __str__(self) -> str:
         text = f"{self.name}: {self.n_evaluations} evaluations of {self.n_atoms} atoms"
@@ -82,7 +87,13 @@ def estimate_force_constants(structure: Configurations, settings: FreeEnergy) ->
     n_crystals = 1 + len(sampled_labels(settings)) + len(equilibrium_labels(settings))
     plan = _plan(structure, settings)
     name = "force constants" if n_crystals == 1 else f"force constants of {n_crystals} crystals"
-    return StageEstimate(name, plan.supercell_matrix.T, plan.frames.n_atoms, n_crystals * plan.frames.n_frames)
+    return StageEstimate(
+        name,
+        plan.supercell_matrix.T,
+        plan.frames.n_atoms,
+        n_crystals * plan.frames.n_frames,
+        n_displacements=plan.frames.n_frames - 1,
+    )
 
 
 def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
@@ -142,12 +153,44 @@ def estimate_all(
     ]
 
 
-def seconds_per_atom(structure: Configurations, potential: Potential) -> float:
-    """Measured time of the model per atom of this structure, after a first call that warms it up."""
-    potential.evaluate([structure])
+@dataclass(frozen=True)
+class Probe:
+    """What a potential took on this machine.
+
+    n_features: per atom, 0 without.  memory: for n_atoms evaluated at once, with features; None where the system
+    does not tell.  batch_atoms: small configurations are evaluated together up to this many atoms.
+    """
+
+    seconds_per_atom: float
+    n_features: int
+    n_atoms: int
+    batch_atoms: int
+    memory: Growth | None
+
+    def peak_bytes(self, stage: StageEstimate) -> int | None:
+        """Memory at its peak while the stage's supercells and clusters are evaluated, without what is stored.
+
+        The growth over what the process holds anyway is taken as proportional to the atoms.
+        """
+        if self.memory is None:
+            return None
+        at_once = max(stage.n_atoms, self.batch_atoms)
+        return self.memory.before + round(self.memory.grown * at_once / self.n_atoms)
+
+
+def probe(structure: Configurations, potential: Potential, *, batch_atoms: int | None = None) -> Probe:
+    """Measure time and memory on this structure; ``batch_atoms`` as in ``Inference``.
+
+    The first evaluation is of a whole batch and warms the model up; the second is timed.
+    """
+    batch_atoms = batch_atoms or CPU_BATCH_ATOMS
+    batch = structure.select([0] * max(1, batch_atoms // structure.n_atoms))
+    [labelled], memory = measured(lambda: potential.evaluate([batch], features=True))
     start = time.perf_counter()
     potential.evaluate([structure])
-    return (time.perf_counter() - start) / structure.n_atoms
+    seconds = (time.perf_counter() - start) / structure.n_atoms
+    n_features = 0 if labelled.features is None else labelled.features.shape[-1]
+    return Probe(seconds, n_features, batch.n_frames * batch.n_atoms, batch_atoms, memory)
 
 
 def _with_clusters(

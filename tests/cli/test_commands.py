@@ -58,10 +58,6 @@ def test_importing_what_is_no_model_is_one_line(fail, argon_file, tmp_path):
     assert "There is no model file" in fail("model", "import", tmp_path / "missing.model")
 
 
-def test_importing_an_unknown_foundation_model_names_the_known_ones(fail):
-    assert "mace-mp has no model 'giant': take one of" in fail("model", "import", "mace-mp-giant")
-
-
 # ---------------------------------------------------------------------------------------------------------------
 # export
 
@@ -213,15 +209,41 @@ def run_options(structure: Path, model: Path, overrides: Path, output: Path) -> 
     ]  # fmt: skip
 
 
+def cells_of(told: str, row: str) -> list[str]:
+    """The columns of a row of the dry run's table: dynamics, force constants, phonons."""
+    line = next(line for line in told.splitlines() if line.strip().startswith(row))
+    return re.split(r"\s{2,}", line.strip().removeprefix(row).strip())
+
+
 def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_file, overrides, tmp_path):
     before = orm.QueryBuilder().append(orm.ProcessNode).count()
     told = succeed(*run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5"), "--dry-run")
-    assert "molecular dynamics" in told
-    assert "force constants" in told
-    assert "phonon sampling" in told
-    assert re.search(r"\d MB", told)
+    assert re.search(r" phonon sampling *\n +molecular dynamics +force constants +\(at most\)", told)
+    # 60 fs in steps of 5 fs and the start; 2 frames for 3 branches at every q-point, one per cell of the supercell
+    n_atoms = [int(cell) for cell in cells_of(told, "atoms per supercell")]
+    assert n_atoms[1] == n_atoms[2]
+    assert cells_of(told, "displacements") == ["-", "1", "-"]
+    n_frames = 2 * 3 * n_atoms[2]
+    assert cells_of(told, "evaluations") == ["13", "2", str(n_frames)]
+    assert cells_of(told, "frames") == ["4", "0", str(n_frames)]
+    assert cells_of(told, "clusters") == ["12", "0", str(3 * n_frames)]
+    assert all(re.fullmatch(r"\d+\.\d min", cell) for cell in cells_of(told, "model time"))
+    assert all(re.fullmatch(r"\d+ MB", cell) for cell in cells_of(told, "stored"))
+    with_pytorch = [int(cell.removesuffix(" MB").replace(",", "")) for cell in cells_of(told, "peak memory")]
+    assert all(100 < megabytes < 10_000 for megabytes in with_pytorch)
+    assert "measured on" in told
     assert orm.QueryBuilder().append(orm.ProcessNode).count() == before
     assert not (tmp_path / "set.hdf5").exists()
+
+
+def test_dry_run_says_where_memory_cannot_be_measured(
+    succeed, argon_file, model_file, overrides, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("aiida_mbetrain.science.memory.CLEAR", tmp_path / "no" / "clear_refs")
+    told = succeed(*run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5"), "--dry-run")
+    assert cells_of(told, "peak memory") == ["-", "-", "-"]
+    assert "cannot be measured" in told
+    assert all(cell.endswith(" MB") for cell in cells_of(told, "stored"))
 
 
 def test_temperature_and_pressure_options_win_over_the_overrides(overrides):
