@@ -44,12 +44,13 @@ class Workplace:
     def at(self, folder: Path, **variables: str) -> Workplace:
         """The same environment in another folder, with the input files."""
         fill(folder)
+        (folder / ".venv").symlink_to(self.folder / ".venv")
         return replace(self, folder=folder, environment=self.environment | variables)
 
 
 def new_workplace(folder: Path) -> Workplace:
     """A workplace with an empty home and no profile."""
-    programs = folder / "programs"
+    programs = folder / ".venv" / "bin"  # where the README's first command has them
     programs.mkdir(parents=True)
     shorten = f"exec {sys.executable} {HERE / 'shortened.py'}"
     _program(programs / "aiida-mbetrain", f'{shorten} "$@"')
