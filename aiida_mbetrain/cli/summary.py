@@ -42,7 +42,7 @@ def _number_and_energies(frames: Configurations) -> tuple[str, str]:
     if frames.energies is None or not frames.n_frames:
         return str(frames.n_frames), ""
     energies = frames.energies / frames.n_atoms
-    return str(frames.n_frames), f"{energies.min():.4f} … {energies.max():.4f}"
+    return str(frames.n_frames), f"{energies.min():.5f} … {energies.max():.5f}"
 
 
 def _times(process: Any) -> Table:

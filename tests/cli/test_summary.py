@@ -27,7 +27,7 @@ def summary_of(run: Any, tmp_path) -> tuple[list[list[str]], str]:
 def energies_per_atom(run: Any, stage: str) -> str:
     trajectory = run.outputs[stage].trajectory
     energies = trajectory.get_array("energies") / len(trajectory.symbols)
-    return f"{energies.min():.4f} … {energies.max():.4f}"
+    return f"{energies.min():.5f} … {energies.max():.5f}"
 
 
 def periodic_rows(run: Any) -> list[list[str]]:
@@ -52,7 +52,7 @@ def test_contents_have_a_row_for_every_trajectory_and_cluster(finished, tmp_path
     assert rows[0] == dynamics
     assert rows[4] == phonons
     pairs = finished.outputs.md_sampling.clusters.n_2.to_science().configurations
-    assert rows[2][2:] == [str(pairs.n_frames), f"{pairs.energies.min() / 2:.4f} … {pairs.energies.max() / 2:.4f}"]
+    assert rows[2][2:] == [str(pairs.n_frames), f"{pairs.energies.min() / 2:.5f} … {pairs.energies.max() / 2:.5f}"]
     for stage in ("molecular_dynamics", "force_constants", "labels"):
         assert stage in text
     assert "set.hdf5" in text
