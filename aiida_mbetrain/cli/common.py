@@ -74,7 +74,7 @@ def read_options(path: str | None) -> dict[str, Any]:
         return {}
     try:
         options = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UnreadableFile(f"--options {path} cannot be read: {error}") from error
     if not isinstance(options, dict):
         raise UnreadableFile(f"--options {path}: give a mapping as in setup_computers/slurm-gpu.")

@@ -52,6 +52,7 @@ def run(
 
     require_writable(Path(output))
     chosen = merged_overrides(overrides, temperature_k, pressure_gpa)
+    metadata = read_options(options)
     crystal, potential = read_structure(structure), read_model(model)
     console = Console()
     print_estimate(console, crystal, potential, protocol, chosen)
@@ -63,7 +64,7 @@ def run(
         code=read_code(code),
         protocol=protocol,
         overrides=chosen,
-        options=read_options(options),
+        options=metadata,
     )
     if molecule is not None:
         builder.quasi_harmonic.molecule = read_structure(molecule)

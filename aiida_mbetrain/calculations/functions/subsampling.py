@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from aiida_mbetrain.settings import Subsampling
 
 REPORT, PICKS = "report", "picks"
 SAMPLED = ("md_sampling", "phonon_sampling")
+NO_FRAMES = "holds no frames to choose from: give training sets or sampling stages."
 
 
 @calcfunction
@@ -64,10 +65,8 @@ def subsample_inputs(
     temperatures: dict[str, float] = {}
     met: dict[str, int] = {}
     elements: dict[str, str] = {}
-    for stage in (stage for process in processes for stage in stages_of(process)):
-        section = STAGE_OF.get(stage.process_label or "", "")
-        if section not in SAMPLED:
-            continue
+    for stage in _sampling_stages(processes):
+        section = STAGE_OF[str(stage.process_label)]
         met[section] = met.get(section, 0) + 1
         prefix = section if met[section] == 1 else f"{section}_{met[section]}"
         found = _sets_of(stage, crystal=crystal, clusters=clusters)
@@ -77,12 +76,21 @@ def subsample_inputs(
         temperatures |= {f"{prefix}_{label}": temperature for label in found}
     if not sets:
         shown = ", ".join(f"{process.process_label}<{process.pk}>" for process in processes) or "no process"
-        raise InvalidSettings(f"{shown} holds no frames to choose from: give training sets or sampling stages.")
+        raise InvalidSettings(f"{shown} {NO_FRAMES}")
     if len(elements) > 1:
         shown = "; ".join(f"{stage} has {symbols}" for symbols, stage in elements.items())
         raise InvalidSettings(f"Frames of different elements cannot be compared ({shown}): choose from one crystal.")
     wanted = Subsampling(**{"temperatures_K": temperatures} | settings)
     return {"settings": orm.Dict(wanted.to_dict()), **sets}
+
+
+def _sampling_stages(processes: Sequence[orm.ProcessNode]) -> Iterator[orm.WorkChainNode]:
+    """Stages with frames; raises InvalidSettings for a process that has none."""
+    for process in processes:
+        found = [stage for stage in stages_of(process) if STAGE_OF.get(stage.process_label or "") in SAMPLED]
+        if not found:
+            raise InvalidSettings(f"{process.process_label}<{process.pk}> {NO_FRAMES}")
+        yield from found
 
 
 def _sets_of(stage: orm.ProcessNode, *, crystal: bool, clusters: bool) -> dict[str, orm.Data]:
