@@ -23,6 +23,8 @@ from aiida_mbetrain.settings import PhononSampling
 RUNS = (TRAINING_SET, *STAGE_OF)
 SETS = "sets"
 """Namespace in which a job takes what the calcfunction ``labels`` takes by name alone."""
+OLDEST_FIRST = {"ctime": "asc"}
+"""By time of creation: an import gives pks in any order."""
 MODEL_FACTS = ["id", "attributes.filename", "attributes.name", "attributes.sha256"]
 
 
@@ -48,7 +50,7 @@ def _runs() -> Iterable[Row]:
         filters={"attributes.process_label": {"in": list(RUNS)}},
         project=["id", "uuid", "attributes.process_label", "ctime", "attributes.exit_status"],
     )
-    query.order_by({"run": {"id": "asc"}})
+    query.order_by({"run": OLDEST_FIRST})
     for pk, uuid, label, created, exit_status in query.all():
         yield {
             "pk": pk, "uuid": uuid, "process": label, "created": created.isoformat(timespec="seconds"),
@@ -147,7 +149,7 @@ def _history(node: orm.Data) -> Row:
     def ancestors(kind: Any, project: list[str]) -> list[list[Any]]:
         query = orm.QueryBuilder().append(type(node), filters={"id": node.pk}, tag="it")
         query.append(kind, with_descendants="it", project=["id", "uuid", *project], tag="before")
-        return query.distinct().order_by({"before": {"id": "asc"}}).all()
+        return query.distinct().order_by({"before": OLDEST_FIRST}).all()
 
     jobs = ancestors(orm.CalculationNode, ["attributes.process_label"])
     structures = ancestors(orm.StructureData, ["attributes.kinds", "attributes.sites"])
@@ -186,7 +188,7 @@ def destinations_of(trajectory: orm.TrajectoryData) -> list[Row]:
     query = orm.QueryBuilder().append(orm.TrajectoryData, filters={"id": _unlabelled(trajectory).pk}, tag="it")
     query.append((ClusterSetData, orm.TrajectoryData), with_ancestors="it", tag="set", project="*")
     rows = []
-    for node in query.distinct().order_by({"set": {"id": "asc"}}).all(flat=True):
+    for node in query.distinct().order_by({"set": OLDEST_FIRST}).all(flat=True):
         if "origin_frame" in node.get_arraynames():
             frames = node.get_array("origin_frame")
             rows.append(_destination(node, frames, n_frames))

@@ -1,16 +1,21 @@
 """A profile of 10,000 nodes with the links of training sets, inserted in bulk, and the time of every question.
 
-Run as a program: prints {question: CPU seconds} as JSON.
+Run as a program: prints {question: seconds} as JSON, the wall time of the fastest of several answers, because other
+programs of the machine can only make it longer.
 """
 
 from __future__ import annotations
 
+import inspect
+import io
 import json
 import time
 from typing import Any
 from uuid import uuid4
 
-N_RUNS = 560
+import numpy as np
+
+N_RUNS, N_FRAMES, N_ANSWERS = 560, 100, 5
 KINDS = {
     "structure": "data.core.structure.StructureData.",
     "model": "data.mbetrain.mace_model.MaceModelData.",
@@ -21,16 +26,32 @@ KINDS = {
     "clusters": "data.mbetrain.cluster_set.ClusterSetData.",
     "dataset": "data.core.singlefile.SinglefileData.",
 }
-ARGON = {"kinds": [{"name": "Ar", "symbols": ["Ar"]}], "sites": [{"kind_name": "Ar"}]}
+ARGON = {
+    "cell": (5 * np.eye(3)).tolist(),
+    "pbc1": True,
+    "pbc2": True,
+    "pbc3": True,
+    "kinds": [{"name": "Ar", "symbols": ["Ar"], "mass": 39.9, "weights": [1.0]}],
+    "sites": [{"kind_name": "Ar", "position": [0.0, 0.0, 0.0]}],
+}
+ALL = f"0-{N_FRAMES - 1}"
+SECTION = "training/md_sampling/crystal[dyn:T=300.00,p=0.00010]"
+ARRAYS = {
+    "origin_frame": np.arange(N_FRAMES),
+    "molecule_indices": np.zeros(2, dtype=int),
+    "translations": np.zeros((2, 3), dtype=int),
+}
+"""Of every cluster set; the objects in the repository are the same for all."""
 
 
 class Bulk:
     """Rows of nodes and links, for one insertion."""
 
-    def __init__(self, user: int) -> None:
+    def __init__(self, user: int, repository: Any) -> None:
         from datetime import UTC, datetime
 
         self.user, self.now = user, datetime.now(UTC)
+        self.objects = {f"{name}.npy": {"k": _stored(repository, array)} for name, array in ARRAYS.items()}
         self.nodes: list[dict[str, Any]] = []
         self.links: list[dict[str, Any]] = []
 
@@ -45,9 +66,23 @@ class Bulk:
         )  # fmt: skip
         return len(self.nodes)
 
+    def clusters(self, **attributes: Any) -> int:
+        """A cluster set with its arrays."""
+        number = self.node("clusters", **attributes, **{f"array|{name}": list(a.shape) for name, a in ARRAYS.items()})
+        self.nodes[-1]["repository_metadata"] = {"o": self.objects}
+        return number
+
     def link(self, source: int, target: int, kind: str, label: str) -> None:
         """A link between two nodes."""
         self.links.append({"input_id": source, "output_id": target, "label": label, "type": kind})
+
+
+def _stored(repository: Any, array: np.ndarray) -> str:
+    """Key of an array in the repository."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    content.seek(0)
+    return repository.put_object_from_filelike(content)
 
 
 def add_run(bulk: Bulk, structure: int, model: int) -> int:
@@ -66,7 +101,7 @@ def add_run(bulk: Bulk, structure: int, model: int) -> int:
     }
     for job in jobs.values():
         bulk.link(stage, job, "call_calc", "step")
-    frames = bulk.node("frames", **{"array|positions": [100, 8, 3]})
+    frames = bulk.node("frames", **{"array|positions": [N_FRAMES, 8, 3]})
     dataset = bulk.node("dataset", content_sha256=uuid4().hex)
     bulk.link(structure, jobs["molecular_dynamics"], "input_calc", "supercell")
     bulk.link(model, jobs["molecular_dynamics"], "input_calc", "model")
@@ -74,7 +109,7 @@ def add_run(bulk: Bulk, structure: int, model: int) -> int:
     bulk.link(jobs["molecular_dynamics"], frames, "create", "trajectory")
     bulk.link(frames, jobs["extract_clusters"], "input_calc", "frames")
     for size in range(1, 5):
-        cut, labelled = bulk.node("clusters", key=f"n={size}"), bulk.node("clusters", key=f"n={size}", labelled=True)
+        cut, labelled = bulk.clusters(key=f"n={size}"), bulk.clusters(key=f"n={size}", labelled=True)
         bulk.link(jobs["extract_clusters"], cut, "create", f"n_{size}")
         bulk.link(cut, jobs["labels"], "input_calc", f"n_{size}")
         bulk.link(jobs["labels"], labelled, "create", f"n_{size}")
@@ -91,7 +126,7 @@ def fill() -> int:
     from aiida.orm.entities import EntityTypes
 
     backend = get_manager().get_profile_storage()
-    bulk = Bulk(orm.User.collection.get_default().pk)
+    bulk = Bulk(orm.User.collection.get_default().pk, backend.get_repository())
     models = [bulk.node("model", sha256=f"{i:064x}", filename=f"{i}.model") for i in range(5)]
     structures = [bulk.node("structure", **ARGON) for _ in range(N_RUNS)]
     for i in range(N_RUNS):
@@ -120,10 +155,19 @@ def questions() -> dict[str, Any]:
         "whole profile": lambda: len(provenance.datasets()) == 2 * N_RUNS,
         "of a model": lambda: len(provenance.datasets(model=model)) == 2 * N_RUNS // 5,
         "of a crystal": lambda: len(provenance.datasets(structure=crystal)) == 2,
-        "history": lambda: len(provenance._history(clusters)["jobs"]) == 3,
-        "frames": lambda: provenance.destinations_of(first(orm.TrajectoryData)) == [],
-        "facts": lambda: provenance.facts_of(run)["md_sampling.temperature_K"] == 300.0,
+        "origin": lambda: len(provenance.origin_of(clusters, 7)["jobs"]) == 3,
+        "frames": lambda: [row["frames"] for row in provenance.destinations_of(first(orm.TrajectoryData))] == 8 * [ALL],
+        "facts": lambda: set(provenance.facts_of(run).sections) == {SECTION},
     }
+
+
+def seconds_of(ask: Any) -> float:
+    """Wall time of a question that must be answered rightly."""
+    start = time.perf_counter()
+    right = ask()
+    spent = time.perf_counter() - start
+    assert right, inspect.getsource(ask)
+    return spent
 
 
 def main() -> None:
@@ -133,10 +177,7 @@ def main() -> None:
     load_profile(SqliteTempBackend.create_profile("synthetic"), allow_switch=True)
     result: dict[str, Any] = {"nodes": fill()}
     for name, ask in questions().items():
-        start = time.process_time()
-        right = ask()
-        result[name] = time.process_time() - start
-        assert right, name
+        result[name] = min(seconds_of(ask) for _ in range(N_ANSWERS))
     print(json.dumps(result))
 
 

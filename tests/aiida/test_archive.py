@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from profiles import Workplace
@@ -15,6 +18,13 @@ from argon import run_argon
 node = run_argon()
 open(sys.argv[1], "wb").write(node.outputs.dataset.get_content("rb"))
 print(node.uuid)
+"""
+NODES = """
+import sys
+from aiida import load_profile, orm
+load_profile()
+outputs = orm.load_node(sys.argv[1]).outputs
+print(outputs.phonon_sampling.clusters.n_2.uuid, outputs.md_sampling.trajectory.uuid)
 """
 
 
@@ -70,6 +80,27 @@ def test_trace_finds_the_nodes_in_the_imported_profile(made, elsewhere):
     entry = "training/phonon_sampling/finite_subsystems/n=2"
     told = elsewhere.succeed("aiida-mbetrain", "trace", str(here.folder / "stored.hdf5"), entry, "0")
     assert "(pk " in told
+
+
+def asked(place: Workplace, *question: str) -> list[Any]:
+    """The answer without what belongs to one profile: pks, and the order that follows them."""
+    told = place.succeed("aiida-mbetrain", "query", *question, "--format", "json")
+    answer = json.loads(re.sub(r"<\d+>", "<pk>", told))
+    rows = answer if isinstance(answer, list) else list(answer.items())
+    for row in rows:
+        if isinstance(row, dict):
+            row.pop("pk", None)
+    return sorted(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def test_questions_have_the_same_answers_in_the_imported_profile(made, elsewhere):
+    here, run = made
+    clusters, trajectory = here.python(NODES, run).split()
+    assert len(asked(elsewhere, "datasets")) == 4
+    assert any(run in row for row in asked(elsewhere, "datasets"))
+    for question in (("datasets",), ("origin", clusters, "1"), ("frames", trajectory)):
+        assert asked(elsewhere, *question) == asked(here, *question) != []
+    assert asked(elsewhere, "diff", run, str(here.folder / "stored.hdf5")) == []
 
 
 def test_nothing_was_written_to_the_homes(made, elsewhere):
