@@ -82,7 +82,7 @@ def random_deformation(rng: np.random.Generator, shear: float, expansion: tuple[
 
 def perturbed_supercell(molecule: Molecule, cell: Array, rng: np.random.Generator) -> Atoms:
     """Independently translated, rotated and vibrated molecules in a strained 2x2x2 supercell."""
-    deformation = random_deformation(rng, rng.uniform(0.0, 0.02), (-0.02, 0.03))
+    deformation = random_deformation(rng, rng.uniform(0.0, 0.02), (-0.012, 0.028))
     lattice = cell @ deformation
     centres = CELLS @ lattice + rng.normal(scale=rng.uniform(0.02, 0.15), size=(len(CELLS), 3))
     geometries = molecule.vibrated(rng, rng.uniform(50, 450), len(CELLS))
@@ -99,7 +99,7 @@ def concerted_libration(
     quiet: no other motion and hardly any strain, so that the libration's own small torque stands out.
     """
     noise, temperature_K, shear, expansion = (
-        (0.0, 1.0, 0.001, (-0.018, 0.03)) if quiet else (1.5, 300.0, 0.01, (-0.015, 0.03))
+        (0.0, 1.0, 0.001, (-0.002, 0.012)) if quiet else (1.5, 300.0, 0.01, (-0.008, 0.022))
     )
     q = np.zeros(3) if gamma else CELLS[rng.integers(1, len(CELLS))]
     phases = np.where(CELLS @ q % 2 == 0, 1.0, -1.0)
@@ -139,7 +139,7 @@ def thermal_supercell(
     displacements = np.einsum("m,mix->ix", rng.normal(size=len(sigmas)) * sigmas, modes) / np.sqrt(masses)[:, None]
     translations, rotations, internal = without_rotation(molecule, displacements.reshape(len(CELLS), -1, 3))
     geometries = rotated(molecule.positions + internal, np.degrees(rotations))
-    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.006), (-0.012, 0.03))
+    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.006), (-0.005, 0.02))
     return assemble(molecule, geometries, CELLS @ lattice + translations, lattice * 2, config_type="thermal")
 
 

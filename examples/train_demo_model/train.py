@@ -25,7 +25,7 @@ MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALL
 
 ARCHITECTURE = {
     "model": "ScaleShiftMACE", "num_interactions": 2, "hidden_irreps": "16x0e", "correlation": 2, "max_ell": 2,
-    "r_max": 4.5, "num_radial_basis": 8, "radial_MLP": "[32,32,32]", "MLP_irreps": "16x0e",
+    "r_max": 4.0, "num_radial_basis": 8, "radial_MLP": "[32,32,32]", "MLP_irreps": "16x0e",
     "scaling": "rms_forces_scaling", "E0s": str(GFN1_ATOMS), "default_dtype": "float32",
 }  # fmt: skip
 LOSS = {
