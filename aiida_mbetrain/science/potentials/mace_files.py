@@ -54,6 +54,11 @@ def read_model(path: Path, sha256: str | None = None) -> tuple[Any, str]:
             f"The file {path} holds a {type(model).__name__}, not a MACE model of energies and forces: "
             "give the .model file that mace_run_train wrote, not a compiled one, a checkpoint or a state dictionary."
         )
+    if embedded := list(getattr(model, "embedding_specs", None) or ()):
+        raise NotAModel(
+            f"The model in {path} also wants {', '.join(embedded)} of every structure, which nothing here states: "
+            "give a model of numbers, positions and cells alone."
+        )
     return model, digest
 
 

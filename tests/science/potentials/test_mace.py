@@ -361,6 +361,14 @@ def test_a_file_that_is_no_model_is_refused_by_path(tmp_path, kind, function):
         function(path)
 
 
+def test_a_model_that_wants_charges_is_refused_by_their_name(models, tmp_path):
+    model = mace_module.torch.load(models["scalar"], weights_only=False)
+    model.embedding_specs = {"total_charge": {}, "total_spin": {}}
+    mace_module.torch.save(model, tmp_path / "charged.model")
+    with pytest.raises(NotAModel, match="total_charge, total_spin"):
+        load_mace(tmp_path / "charged.model", CPU)
+
+
 def test_inspection_tells_what_the_model_is(models):
     info = inspect_mace(models["two_heads"])
     assert {key: info[key] for key in ("elements", "r_max", "num_interactions", "dtype", "heads")} == {
