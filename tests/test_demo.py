@@ -182,7 +182,7 @@ def test_crystal_holds_at_room_temperature(relaxed: Atoms, calculator: Calculato
     assert 0.9 < volumes.min() <= volumes.max() < 1.15
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_crystal_holds_for_ten_picoseconds(relaxed: Atoms, calculator: Calculator) -> None:
     temperatures, volumes, stretch = run_npt(relaxed, calculator, picoseconds=10.0)
     assert stretch < 1.0

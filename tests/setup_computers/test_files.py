@@ -150,7 +150,7 @@ def test_installer_refuses_a_missing_interpreter(tmp_path):
     assert not (tmp_path / "environment").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_installer_makes_an_environment_with_a_worker_that_runs(tmp_path):
     """With the versions of constraints.txt, twice: the second run only repairs."""
     target = tmp_path / "environment"
