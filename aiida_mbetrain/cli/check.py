@@ -27,9 +27,9 @@ def check(code: str, options: str | None) -> None:
     from aiida.plugins import CalculationFactory
 
     console, chosen = Console(), orm.load_code(code)
+    metadata = {"options": read_options(options)}
     inputs = labels_inputs()
     console.print("One job of two frames of the demo crystal ...")
-    metadata = {"options": read_options(options)}
     _, node = run_get_node(CalculationFactory("mbetrain.labels"), code=chosen, metadata=metadata, **inputs)
     if not node.is_finished_ok:
         stderr = (node.get_scheduler_stderr() or "").strip() if "retrieved" in node.outputs else ""
