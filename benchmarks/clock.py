@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from aiida_mbetrain.science.memory import measured
 
 _now: Callable[[], float] = time.process_time
 
@@ -74,18 +74,10 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 
 def grown_memory(call: Callable[[], Any]) -> float | None:
-    """How much more memory (MB) than before a call holds at its peak; None where there is no glibc on Linux."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+    """How much more memory (MB) than before a call holds at its peak; None where the system does not tell."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # what the heap keeps for later would hide what the call takes
-    reset.write_text("5")  # the peak starts anew
-    before = _megabytes(status, "VmRSS")
-    call()
-    return _megabytes(status, "VmHWM") - before
-
-
-def _megabytes(status: Path, name: str) -> float:
-    found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024
+    libc.malloc_trim(0)  # what the heap keeps for later would hide what the call takes
+    _, growth = measured(call)
+    return None if growth is None else growth.grown / 1e6

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -118,7 +117,7 @@ class StageLines:
         if run.done == run.first or seconds <= 0:
             return line
         rate = (run.done - run.first) / seconds
-        left = f"{_duration((total - run.done) / rate)} left" if run.done < total else f"took {_duration(seconds)}"
+        left = f"{duration((total - run.done) / rate)} left" if run.done < total else f"took {duration(seconds)}"
         return f"{line}, {rate:,.1f} {unit}/s, {left}"
 
     def __enter__(self) -> StageLines:
@@ -128,8 +127,11 @@ class StageLines:
         pass
 
 
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+def duration(seconds: float) -> str:
+    """Hours:minutes:seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 @contextmanager

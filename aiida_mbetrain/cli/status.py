@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from aiida_mbetrain.cli.common import load, with_profile
-from aiida_mbetrain.cli.progress import STAGES
+from aiida_mbetrain.cli.progress import STAGES, duration
 
 SILENT_S = 120
 
@@ -119,16 +119,10 @@ def describe_progress(progress: dict[str, Any], now: float) -> str:
     unit = STAGES.get(progress["stage"], (progress["stage"], "steps"))[1]
     parts = [f"{done:,} of {total:,} {unit}" + (f" ({100 * done / total:.0f} %)" if total else "")]
     if rate:
-        parts += [f"{rate:,.3g} {unit}/s", f"{_duration((total - done) / rate)} left"]
+        parts += [f"{rate:,.3g} {unit}/s", f"{duration((total - done) / rate)} left"]
     if "temperature_K" in progress:
         parts.append(f"{progress['temperature_K']:.0f} K")
     if "volume_A3" in progress:
         parts.append(f"{progress['volume_A3']:.1f} Å³")
     age = now - progress["time"]
-    return ", ".join(parts) + (f" [yellow](silent for {_duration(age)})[/]" if age > SILENT_S else "")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+    return ", ".join(parts) + (f" [yellow](silent for {duration(age)})[/]" if age > SILENT_S else "")
