@@ -35,6 +35,15 @@ LABELS = ("energies", "forces", "stress", "features")
 CPU = Inference(device="cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def functions_of_e3nn_stay_as_they_are():
+    """A call of a MACE model outside this package lets TorchScript rewrite functions that all models of a process
+    share, and the last bits of everything computed afterwards in this process would differ.
+    """
+    with mace_module.torch.jit.optimized_execution(False):
+        yield
+
+
 def mace_calculator(path: Path, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
