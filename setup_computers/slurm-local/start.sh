@@ -18,7 +18,7 @@ here="$(cd "$(dirname "$0")" && pwd)"
 
 state="$MBETRAIN_SERVICES/slurm"
 node="$(hostname -s)"
-cpus="${SLURM_LOCAL_CPUS:-$(nproc)}"
+cpus="${SLURM_LOCAL_CPUS:-$(env -u OMP_NUM_THREADS nproc)}"
 memory="${SLURM_LOCAL_MEMORY:-$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)}"
 gpus="${SLURM_LOCAL_GPUS:-1}"
 features="${SLURM_LOCAL_FEATURES:-h100}"
