@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,28 @@ def local_code(folder: Path) -> orm.InstalledCode:
     return orm.InstalledCode(computer=computer, filepath_executable=worker_path(), label="mbetrain").store()
 
 
-def a_quarter_of(node: orm.ProcessNode) -> int:
-    """A walltime (s) for starting and a quarter of the work of a job that was not interrupted."""
+def jobs_of(node: orm.ProcessNode) -> list[orm.CalcJobNode]:
+    """The jobs below a process, in order."""
+    return sorted((job for job in node.called_descendants if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+
+
+def walltime_for(node: orm.ProcessNode, parts: int) -> int:
+    """A walltime (s) for starting and one of so many parts of the work of a stage that was not interrupted."""
     spent = node.outputs.run_info
     starting = spent["total_time_s"] - spent["wall_time_s"] + spent["load_time_s"]
-    return math.ceil(1.3 * starting + (spent["wall_time_s"] - spent["load_time_s"]) / 4)
+    return math.ceil(1.3 * starting + (spent["wall_time_s"] - spent["load_time_s"]) / parts)
+
+
+def interrupted(node: orm.ProcessNode, again: Callable[[int], orm.ProcessNode]) -> orm.ProcessNode:
+    """The stage of ``node`` again, with a walltime (s) so short that it takes three jobs or more.
+
+    Machines run the same work at different speeds from one minute to the next, so smaller parts are tried in turn.
+    """
+    for parts in (4, 8, 16):
+        other = again(walltime_for(node, parts))
+        if len(jobs_of(other)) >= 3:
+            return other
+    raise AssertionError(f"{node} is too little work to be interrupted twice")
 
 
 def content_of(node: orm.Data) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,9 +60,9 @@ class StageCalculation(CalcJob):
         spec.output("checkpoint", valid_type=orm.SinglefileData, required=False, help="Of an unfinished job.")
         define_exit_codes(spec)
 
+    @abstractmethod
     def science_inputs(self) -> Mapping[str, orm.Data]:
         """The nodes that become the science objects of the stage, by name."""
-        raise NotImplementedError
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write job.json and the arrays; ask for results, outputs and checkpoint."""

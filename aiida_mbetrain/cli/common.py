@@ -37,18 +37,11 @@ def load(identifier: str) -> Any:
 
 def read_structure(path: str) -> Any:
     """A StructureData of anything ASE reads.  Raises UnreadableFile."""
-    import ase.io
     from aiida import orm
 
-    if not Path(path).is_file():
-        raise UnreadableFile(f"There is no structure file {path}: check the path.")
-    try:
-        atoms = ase.io.read(path)
-    except Exception as error:  # ASE's readers raise anything from ValueError to AssertionError
-        reason = str(error) or type(error).__name__
-        raise UnreadableFile(
-            f"ASE cannot read a structure from {path} ({reason}): give a cif, xyz or POSCAR."
-        ) from error
+    from aiida_mbetrain.science.structure_files import read_frames
+
+    (atoms,) = read_frames(path, what="a structure as cif, xyz or POSCAR")
     return orm.StructureData(ase=atoms)
 
 

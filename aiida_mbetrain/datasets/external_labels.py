@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io import read
 
 from aiida_mbetrain.datasets.entries import Entry
 from aiida_mbetrain.datasets.extxyz import ENERGY, FORCES, ISOLATED_ATOM, STRESS
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.science.structure_files import read_frames
 
 SAME_GEOMETRY = 1e-3
 """Å by which atoms of a labelled frame may lie elsewhere than in the dataset: the rounding of file formats."""
@@ -48,9 +48,10 @@ def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str =
     ``REF_stress`` or ``stress``.  Raises UnreadableFile for a foreign or damaged file and for frames without uid,
     energy or forces.
     """
+    labelled = read_frames(path, what="a complete extended XYZ file", index=":", format="extxyz")
     frames: dict[str, Label] = {}
     e0s: dict[int, float] = {}
-    for index, atoms in enumerate(_read(path)):
+    for index, atoms in enumerate(labelled):
         where = f"{path}, frame {index}"
         uid = atoms.info.get("uid")
         if uid is None:
@@ -66,19 +67,6 @@ def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str =
     if not frames:
         raise UnreadableFile(f"{path} has no labelled frames.")
     return ExternalLabels(str(path), frames, e0s)
-
-
-def _read(path: str | Path) -> list[Atoms]:
-    if not Path(path).is_file():
-        raise UnreadableFile(f"{path} does not exist or is not a file.")
-    try:
-        found = read(path, index=":", format="extxyz")
-    except Exception as error:  # ASE's readers raise anything from ValueError to AssertionError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableFile(f"{path} is not a complete extended XYZ file: {reason}") from error
-    if not found:
-        raise UnreadableFile(f"{path} has no frames.")
-    return list(found)
 
 
 def _energy(atoms: Atoms, key: str, where: str) -> float:

@@ -13,15 +13,13 @@ from aiida_mbetrain.science.force_constants import DisplacementPlan, plan_displa
 from aiida_mbetrain.science.memory import Growth, measured
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.potentials import Potential
+from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.science.q_points import q_points
 from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix
 from aiida_mbetrain.science.thermal_expansion import check_thermal_expansion
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
 BYTES = 8
-CPU_BATCH_ATOMS = 256
-"""Atoms that a MACE model on a CPU is given at once, as in ``potentials.mace``; on a CUDA device it is more."""
-
 HIGHEST_FREQUENCY_THz = 140.0
 """No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
 

@@ -23,11 +23,6 @@ class Growth:
     grown: int
     on_device: bool
 
-    @property
-    def peak(self) -> int:
-        """The largest amount held."""
-        return self.before + self.grown
-
 
 def measured(call: Callable[[], Any]) -> tuple[Any, Growth | None]:
     """What the call gives, and how memory grew meanwhile; None where the system does not tell (not Linux)."""

@@ -17,6 +17,7 @@ from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.science.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
+from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
 SCHEDULER = StageCalculation.exit_codes
@@ -33,7 +34,7 @@ INTERRUPTED = {
 
 MAX_JOBS = 100
 MAX_JOBS_WITHOUT_PROGRESS = 3
-BATCH_ATOMS, SMALLEST_BATCH_ATOMS = 256, 16
+SMALLEST_BATCH_ATOMS = 16
 NOT_PASSED_ON = ("retrieved", "remote_folder", "remote_stash", "checkpoint")
 
 
@@ -86,7 +87,7 @@ class StageJob(BaseRestartWorkChain):
         if node.exit_status != OUT_OF_MEMORY:
             return None
         inference = Inference(**self.ctx.inputs.inference.get_dict())
-        atoms = (inference.batch_atoms or BATCH_ATOMS) // 2
+        atoms = (inference.batch_atoms or CPU_BATCH_ATOMS) // 2
         if atoms < SMALLEST_BATCH_ATOMS:
             return self._give_up(node)
         self.ctx.inputs.inference = orm.Dict(inference.to_dict() | {"batch_atoms": atoms})

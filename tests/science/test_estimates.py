@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.estimates import CPU_BATCH_ATOMS, StageEstimate, estimate_force_constants, probe
+from aiida_mbetrain.science.estimates import StageEstimate, estimate_force_constants, probe
 from aiida_mbetrain.science.memory import CLEAR
 from aiida_mbetrain.science.potentials import AsePotential, named_calculator
 from aiida_mbetrain.settings import FreeEnergy, NamedCalculator
@@ -49,12 +49,6 @@ def test_peak_memory_grows_with_the_atoms_evaluated_at_once():
     small, large = (found.peak_bytes(stage_of(n)) for n in (130, 1130))
     assert large - small == pytest.approx(1000 * MEGABYTE, rel=0.1)
     assert found.peak_bytes(stage_of(8)) == small  # small supercells and clusters fill a batch
-
-
-def test_batch_is_that_of_a_model_on_a_cpu():
-    from aiida_mbetrain.science.potentials.mace import CPU_ATOMS
-
-    assert CPU_BATCH_ATOMS == CPU_ATOMS
 
 
 def test_probe_without_features_and_a_measure_of_memory(monkeypatch):

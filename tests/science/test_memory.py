@@ -27,7 +27,7 @@ def test_growth_is_the_memory_held_at_the_peak(megabytes):
     assert size == megabytes * MEGABYTE
     assert growth is not None
     assert growth.grown == pytest.approx(megabytes * MEGABYTE, abs=8 * MEGABYTE)
-    assert growth.peak == growth.before + growth.grown
+    assert growth.before > MEGABYTE  # an interpreter with numpy
     assert not growth.on_device
 
 

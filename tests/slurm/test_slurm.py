@@ -15,7 +15,7 @@ from aiida.engine import run_get_node, submit
 from aiida.manage import get_manager
 from argon import LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk
-from job_runs import a_quarter_of, assert_same_outputs
+from job_runs import assert_same_outputs, interrupted, jobs_of
 from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
 from aiida_mbetrain.calculations.stage import StageCalculation
@@ -57,11 +57,6 @@ def finished(node: orm.ProcessNode, seconds: float = 900) -> orm.ProcessNode:
     wait_until(lambda: node.is_terminated, seconds=seconds, what=f"{node} is {node.process_state}")
     assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}\n{verdi('process', 'report', str(node.pk))}"
     return node
-
-
-def jobs_of(node: orm.ProcessNode) -> list[orm.CalcJobNode]:
-    """The jobs below a process, in order."""
-    return sorted((job for job in node.called_descendants if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
 
 
 def running_job(node: orm.ProcessNode, number: int, stage: str = "") -> orm.CalcJobNode:
@@ -169,8 +164,9 @@ def test_walltimes_that_end_three_jobs_change_nothing(stage, code):
     in_one_job = finished(submit_stage(stage, inputs, code))
     assert len(jobs_of(in_one_job)) == 1
     assert_same_outputs(expected, in_one_job)
-    node = finished(submit_stage(stage, inputs, code, max_wallclock_seconds=a_quarter_of(in_one_job)))
-    assert len(jobs_of(node)) >= 3
+    node = interrupted(
+        in_one_job, lambda walltime: finished(submit_stage(stage, inputs, code, max_wallclock_seconds=walltime))
+    )
     assert {job.exit_status for job in jobs_of(node)[:-1]} == {400}
     assert_same_outputs(expected, node)
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import OutOfMemory
 
+CPU_BATCH_ATOMS = 256
+"""Atoms that a MACE model on a CPU is given at once unless the settings say otherwise; on a CUDA device it is more."""
+
 
 class Chunk(NamedTuple):
     """Frames ``start`` to ``stop`` of configuration set ``part``, with ``n_atoms`` atoms each."""

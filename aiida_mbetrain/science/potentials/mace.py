@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.errors import DeviceNotAvailable
 from aiida_mbetrain.science.potentials.base import Potential
-from aiida_mbetrain.science.potentials.batches import BatchSize, BatchTooLarge, Chunk
+from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS, BatchSize, BatchTooLarge, Chunk
 from aiida_mbetrain.science.potentials.calculator import PotentialCalculator
 from aiida_mbetrain.science.potentials.mace_files import choose_head, heads_of, read_model  # first: imports mace
 from aiida_mbetrain.science.potentials.malloc import tune_malloc
@@ -28,7 +28,6 @@ from e3nn import o3  # isort: skip
 from mace.modules.utils import extract_invariant  # isort: skip
 from aiida_mbetrain.science.potentials.graphs import Graphs, build_graphs, to_model_input  # isort: skip
 
-CPU_ATOMS = 256
 CUDA_ATOMS = 8192
 PROBE_ATOMS = 256  # the first batch on a CUDA device, which tells how much memory an edge takes
 EDGES_PER_ATOM = 64  # memory grows with the edges: denser configurations get smaller batches
@@ -126,8 +125,8 @@ class MacePotential(Potential):
         self._edge_limit = np.inf
         self._probes_memory = atoms is None and self.device.type == "cuda"
         if atoms is None and self.device.type == "cpu":
-            self._edge_limit = CPU_ATOMS * EDGES_PER_ATOM
-        default = PROBE_ATOMS if self._probes_memory else CPU_ATOMS
+            self._edge_limit = CPU_BATCH_ATOMS * EDGES_PER_ATOM
+        default = PROBE_ATOMS if self._probes_memory else CPU_BATCH_ATOMS
         self._batch_size = BatchSize(atoms or default)
 
     def _evaluate_batch(

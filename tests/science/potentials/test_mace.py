@@ -29,6 +29,7 @@ from aiida_mbetrain.science.errors import (
 )
 from aiida_mbetrain.science.potentials import inspect_mace, load_mace
 from aiida_mbetrain.science.potentials import mace as mace_module
+from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
 LABELS = ("energies", "forces", "stress", "features")
@@ -292,7 +293,7 @@ def test_memory_does_not_grow_with_the_number_of_clusters(models, monkeypatch):
     tried = shrink_memory(potential, monkeypatch, 10**6, RuntimeError())
     potential.evaluate([rattled(molecule("CH3CN"), 200, 1), rattled(molecule("NH3"), 200, 1)])
     assert sum(tried) == 2000
-    assert max(tried) <= mace_module.CPU_ATOMS
+    assert max(tried) <= CPU_BATCH_ATOMS
 
 
 def test_a_first_small_batch_on_cuda_tells_how_many_edges_fit(models, monkeypatch):
