@@ -47,15 +47,15 @@ def walltime_for(node: orm.ProcessNode, parts: int) -> int:
     return math.ceil(1.3 * starting + (spent["wall_time_s"] - spent["load_time_s"]) / parts)
 
 
-def interrupted(node: orm.ProcessNode, again: Callable[[int], orm.ProcessNode]) -> orm.ProcessNode:
-    """The stage of ``node`` again, with a walltime (s) so short that it takes three jobs or more.
+def interrupted(again: Callable[[int], orm.ProcessNode], jobs: Callable[[orm.ProcessNode], int]) -> orm.ProcessNode:
+    """What ``again`` runs with its work cut into so many parts by walltimes, once it took three ``jobs`` or more.
 
     Machines run the same work at different speeds from one minute to the next, so smaller parts are tried in turn.
     """
-    for parts in (4, 8, 16):
-        other = again(walltime_for(node, parts))
-        if len(jobs_of(other)) >= 3:
-            return other
+    for parts in (6, 10, 16):
+        node = again(parts)
+        if jobs(node) >= 3:
+            return node
     raise AssertionError(f"{node} is too little work to be interrupted twice")
 
 

@@ -13,7 +13,7 @@ from aiida.plugins import CalculationFactory, ParserFactory, WorkflowFactory
 from argon import LENNARD_JONES, argon_settings
 from ase import Atoms
 from ase.build import bulk
-from job_runs import assert_same_outputs, data_outputs, interrupted, local_code
+from job_runs import assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
 
 from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
@@ -341,14 +341,14 @@ def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
     )
     _, in_one_job = run_get_node(MolecularDynamicsJob, calculation=job_inputs("molecular_dynamics", inputs, code))
 
-    def again(walltime: int) -> orm.ProcessNode:
-        options = {"max_wallclock_seconds": walltime}
+    def again(parts: int) -> orm.ProcessNode:
+        options = {"max_wallclock_seconds": walltime_for(in_one_job, parts)}
         calculation = job_inputs("molecular_dynamics", inputs, code, metadata={"options": options})
         _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
         assert node.is_finished_ok, node.exit_message
         return node
 
-    node = interrupted(in_one_job, again)
+    node = interrupted(again, lambda node: len(node.called))
     assert_same_outputs(in_process, node)
     assert "checkpoint" not in data_outputs(node)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from aiida import orm
-from aiida.engine import run_get_node, submit
+from aiida.engine import ProcessBuilder, run_get_node, submit
 from aiida.manage import get_manager
 from argon import LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk
-from job_runs import assert_same_outputs, interrupted, jobs_of
+from job_runs import assert_same_outputs, interrupted, jobs_of, walltime_for
 from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
 from aiida_mbetrain.calculations.stage import StageCalculation
@@ -29,27 +29,30 @@ from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
 pytestmark = [pytest.mark.slurm, pytest.mark.daemon]
 
-DEMO = {
+DEMO: dict[str, Any] = {
     "md_sampling": {
         "finite_subsystem_filter": {"n_molecules": [1, 2]},
         "md_crystal": {
             "ensemble": "NPT",
-            "time_total_fs": 8.0,
-            "time_equilibration_fs": 2.0,
-            "sampling_interval_fs": 2.0,
+            "time_total_fs": 400.0,
+            "time_equilibration_fs": 20.0,
+            "sampling_interval_fs": 40.0,
             "time_step_fs": 0.5,
             "supercell_radius": 5.0,
         },
     },
     "quasi_harmonic": {
         "thermal_expansion": False,
-        "supercell_radius": 5.0,
+        "supercell_radius": 13.0,
+        "symmetrize_unit_cell": False,
         "fourier_interpolation_mesh": [2, 2, 2],
-        "max_force_on_atom": 1e-2,
+        "max_force_on_atom": 1.0,
     },
     "phonon_sampling": {"finite_subsystem_filter": {"n_molecules": [1, 2]}, "n_frames": 2},
     "inference": {"device": "cpu"},
 }
+"""Of a crystal without symmetry: 132 displacements, and as long in dynamics, some 20 s each."""
+LONG_STAGES = {"md_sampling": "molecular_dynamics", "quasi_harmonic": "force_constants"}
 
 
 def finished(node: orm.ProcessNode, seconds: float = 900) -> orm.ProcessNode:
@@ -141,43 +144,50 @@ def on_cpu(inputs: dict[str, Any]) -> dict[str, Any]:
     return {**inputs, "inference": orm.Dict(Inference(device="cpu").to_dict())}
 
 
-@pytest.mark.parametrize("system", ["argon", "demo"])
-def test_training_set_equals_the_one_made_in_process(system, code, tmp_path):
-    if system == "argon":
-        structure, model = orm.StructureData(ase=argon_atoms()), orm.Dict(LENNARD_JONES)
-    else:
-        structure, model = orm.StructureData(ase=crystal()), MaceModelData.get_or_create(model_path())
-    given = {"protocol": "fast", "overrides": argon_settings() if system == "argon" else DEMO}
-    build = TrainingSetWorkChain.get_builder_from_protocol
-    node = submit(build(structure, model, code=code, options=OPTIONS, **given))
-    _, expected = run_get_node(build(structure, model, **given))
-    assert expected.is_finished_ok, expected.exit_message
-    finished(node)
-    assert len(jobs_of(node)) == 5
-    assert dataset_bytes(node, tmp_path / "jobs") == dataset_bytes(expected, tmp_path / "in_process")
+@pytest.fixture(scope="module")
+def in_this_process(daemon, tmp_path_factory) -> bytes:
+    """The training set of the demo crystal and model that all the others must equal."""
+    _, node = run_get_node(demo_builder())
+    assert node.is_finished_ok, node.exit_message
+    return dataset_bytes(node, tmp_path_factory.mktemp("in_process") / "dataset.hdf5")
 
 
-@pytest.mark.parametrize("stage", ["molecular_dynamics", "force_constants"])
-def test_walltimes_that_end_three_jobs_change_nothing(stage, code):
-    inputs = on_cpu(argon_dynamics(6000) if stage == "molecular_dynamics" else demo_force_constants())
-    expected = in_process(stage, inputs)
-    in_one_job = finished(submit_stage(stage, inputs, code))
-    assert len(jobs_of(in_one_job)) == 1
-    assert_same_outputs(expected, in_one_job)
-    node = interrupted(
-        in_one_job, lambda walltime: finished(submit_stage(stage, inputs, code, max_wallclock_seconds=walltime))
-    )
-    assert {job.exit_status for job in jobs_of(node)[:-1]} == {400}
-    assert_same_outputs(expected, node)
+def demo_builder(**given: Any) -> ProcessBuilder:
+    """The main job on the demo crystal, its atoms a little displaced, and the demo model."""
+    atoms = crystal()
+    atoms.rattle(0.02, seed=1)
+    structure, model = orm.StructureData(ase=atoms), MaceModelData.get_or_create(model_path())
+    return TrainingSetWorkChain.get_builder_from_protocol(structure, model, protocol="fast", overrides=DEMO, **given)
 
 
-def test_dynamics_survives_everything_at_once(code):
-    """The worker killed twice, the node drained, the daemon stopped, the scratch of a finished job deleted."""
-    inputs = on_cpu(argon_dynamics(6000))
-    expected = in_process("molecular_dynamics", inputs)
-    node = submit_stage("molecular_dynamics", inputs, code, checkpoint_interval_seconds=1)
+def jobs_of_stage(node: orm.ProcessNode, stage: str) -> list[orm.CalcJobNode]:
+    """The jobs of one stage of a training set, in order."""
+    return [job for job in jobs_of(node) if job.process_type.endswith(stage)]
 
-    first = running_job(node, 1)
+
+def test_training_set_in_one_job_per_stage_or_in_three_equals_the_one_made_in_process(code, in_this_process, tmp_path):
+    """With walltimes so short that dynamics and force constants each need three jobs or more."""
+    in_one_job = finished(submit(demo_builder(code=code, options=OPTIONS)))
+    assert len(jobs_of(in_one_job)) == 5
+    assert dataset_bytes(in_one_job, tmp_path / "one.hdf5") == in_this_process
+
+    def again(parts: int) -> orm.WorkChainNode:
+        builder = demo_builder(code=code, options=OPTIONS)
+        for section, stage in LONG_STAGES.items():
+            (job,) = jobs_of_stage(in_one_job, stage)
+            builder[section][stage].metadata.options["max_wallclock_seconds"] = walltime_for(job, parts)
+        return finished(submit(builder))
+
+    node = interrupted(again, lambda node: min(len(jobs_of_stage(node, stage)) for stage in LONG_STAGES.values()))
+    for stage in LONG_STAGES.values():
+        assert {job.exit_status for job in jobs_of_stage(node, stage)[:-1]} == {400}
+    assert dataset_bytes(node, tmp_path / "three.hdf5") == in_this_process
+
+
+def test_training_set_survives_everything_at_once(code, in_this_process, tmp_path):
+    """The worker of each long stage killed twice, the node drained, the daemon stopped, the scratch of jobs deleted."""
+    node = submit(demo_builder(code=code, options={**OPTIONS, "checkpoint_interval_seconds": 1}))
+    first = running_job(node, 1, "molecular_dynamics")
     wait_until(lambda: has_checkpoint(first))
     verdi("daemon", "stop")
     kill_worker(first)
@@ -186,24 +196,40 @@ def test_dynamics_survives_everything_at_once(code):
     get_manager().reset_broker()  # the daemon took the broker with it that this process was connected to
     get_manager().reset_runner()
     wait_until(lambda: first.is_terminated)
-    wait_until(lambda: len(jobs_of(node)) == 2)
-    second = jobs_of(node)[1]
+    wait_until(lambda: len(jobs_of_stage(node, "molecular_dynamics")) == 2)
+    second = jobs_of_stage(node, "molecular_dynamics")[1]
     wait_until(second.get_job_id)
     assert state_of(second) == "PENDING"
-    shutil.rmtree(first.get_remote_workdir())
+    for job in jobs_of(node):
+        if job.is_terminated:
+            shutil.rmtree(job.get_remote_workdir())
     resume()
 
-    second = running_job(node, 2)
-    begun = (Path(second.get_remote_workdir()) / "job.json").stat().st_mtime
-    wait_until(lambda: has_checkpoint(second, newer_than=begun + 5))
-    kill_worker(second)
-    wait_until(lambda: second.is_terminated)
-    shutil.rmtree(second.get_remote_workdir())
-
+    killed = {"molecular_dynamics": [first], "force_constants": []}
+    wait_until(lambda: min(kill_when_it_has_saved(node, stage, jobs) for stage, jobs in killed.items()) == 2)
     finished(node)
-    assert [job.exit_status for job in jobs_of(node)] == [310, 310, 0]
-    assert jobs_of(node)[2].inputs.checkpoint.uuid == second.outputs.checkpoint.uuid
-    assert_same_outputs(expected, node)
+    for stage in LONG_STAGES.values():
+        jobs = jobs_of_stage(node, stage)
+        assert [job.exit_status for job in jobs] == [310, 310, 0]
+        assert jobs[2].inputs.checkpoint.uuid == jobs[1].outputs.checkpoint.uuid
+    assert dataset_bytes(node, tmp_path / "dataset.hdf5") == in_this_process
+
+
+def kill_when_it_has_saved(node: orm.ProcessNode, stage: str, killed: list[orm.CalcJobNode]) -> int:
+    """Kill the worker of the stage's last job if that job has gone on from where it began; how many were killed.
+
+    Not more than two, and the scratch of those that ended is deleted.
+    """
+    jobs = jobs_of_stage(node, stage)
+    if len(killed) < 2 and len(jobs) > len(killed) and jobs[-1].get_job_id() and state_of(jobs[-1]) == "RUNNING":
+        begun = (Path(jobs[-1].get_remote_workdir()) / "job.json").stat().st_mtime
+        if has_checkpoint(jobs[-1], newer_than=begun + 1):
+            kill_worker(jobs[-1])
+            killed.append(jobs[-1])
+    for job in killed:
+        if job.is_terminated:
+            shutil.rmtree(job.get_remote_workdir(), ignore_errors=True)
+    return len(killed)
 
 
 def kill_worker(job: orm.CalcJobNode) -> None:
@@ -233,18 +259,6 @@ def node_takes_jobs_afterwards(daemon):
     yield
     if "drain" in shell("sinfo", "--noheader", "--Node", "--format=%T").lower():
         resume()
-
-
-def test_killed_force_constants_keep_the_displacements_done(code):
-    inputs = on_cpu(demo_force_constants())
-    node = submit_stage("force_constants", inputs, code, checkpoint_interval_seconds=1)
-    first = running_job(node, 1)
-    wait_until(lambda: has_checkpoint(first))
-    kill_worker(first)
-    expected = in_process("force_constants", inputs)
-    finished(node)
-    assert [job.exit_status for job in jobs_of(node)] == [310, 0]
-    assert_same_outputs(expected, node)
 
 
 def test_preempted_dynamics_is_continued(code):
