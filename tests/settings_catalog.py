@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiida_mbetrain import settings
-from aiida_mbetrain.settings import Settings
+from aiida_mbetrain.settings_base import Settings
 
 CLASSES: tuple[type[Settings], ...] = (
     settings.Inference,

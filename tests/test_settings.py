@@ -26,10 +26,11 @@ from aiida_mbetrain.science.phonon_sampling import sample_phonons
 from aiida_mbetrain.science.potentials import load_mace, named_calculator
 from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics, harmonic_thermodynamics
 from aiida_mbetrain.science.relaxation import relax
+from aiida_mbetrain.science.sampled_volumes import SampledVolume, filtered_by
 from aiida_mbetrain.science.stages import STAGES, Job
 from aiida_mbetrain.science.subsampling import pick_frames
 from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix, phonon_supercell_matrix
-from aiida_mbetrain.science.thermal_expansion import SampledVolume, thermal_expansion, usable_volumes
+from aiida_mbetrain.science.thermal_expansion import thermal_expansion
 from aiida_mbetrain.settings import (
     ClassicalMD,
     FiniteSubsystemFilter,
@@ -499,7 +500,8 @@ def sampled_volume(ratio: float, *, acoustic: bool = True, optical: bool = True,
 
 def volumes_used(made: FreeEnergy) -> list[bool]:
     flawed: list[dict[str, Any]] = [{}, {"acoustic": False}, {"optical": False}, {"group": "P1"}]
-    return usable_volumes([sampled_volume(1.0, **flaw) for flaw in flawed], made, space_group="Pa-3").tolist()
+    removed = filtered_by([sampled_volume(1.0, **flaw) for flaw in flawed], made, space_group="Pa-3")
+    return [not name for name in removed]
 
 
 def expansion(made: FreeEnergy) -> list[str]:

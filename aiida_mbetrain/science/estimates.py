@@ -15,8 +15,8 @@ from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.science.q_points import q_points
+from aiida_mbetrain.science.sampled_volumes import check_thermal_expansion
 from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix
-from aiida_mbetrain.science.thermal_expansion import check_thermal_expansion
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
 BYTES = 8

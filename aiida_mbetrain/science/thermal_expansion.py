@@ -1,8 +1,8 @@
 """Volumetric thermal expansion in the quasi-harmonic approximation.
 
-The way of the work: :func:`strained_structure` at every sampled volume (or a relaxation under every sampled pressure),
-relaxation, force constants and harmonic thermodynamics of each, one :class:`SampledVolume` from each, and
-:func:`thermal_expansion` of all of them.  Everything is per primitive cell.
+The way of the work: :func:`~aiida_mbetrain.science.sampled_volumes.strained_structure` at every sampled volume (or a
+relaxation under every sampled pressure), relaxation, force constants and harmonic thermodynamics of each, one
+``SampledVolume`` from each, and :func:`thermal_expansion` of all of them.  Everything is per primitive cell.
 """
 
 from __future__ import annotations
@@ -10,103 +10,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from ase import units
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.equations_of_state import N_PARAMETERS, EquationOfState, Form, fit_equation_of_state
-from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure, NoEquilibriumVolume, NotEnoughVolumes
-from aiida_mbetrain.science.quasi_harmonic import KJ_PER_MOL, HarmonicThermodynamics
-from aiida_mbetrain.science.relaxation import Relaxation
+from aiida_mbetrain.science.errors import InvalidSettings, NoEquilibriumVolume, NotEnoughVolumes
+from aiida_mbetrain.science.quasi_harmonic import KJ_PER_MOL
+from aiida_mbetrain.science.sampled_volumes import SampledVolume, filtered_by
 from aiida_mbetrain.settings import FreeEnergy
 
 BoolArray = NDArray[np.bool_]
 N_INTERPOLATED = 200
 MARGIN = 1.25
 """How far to sample, in units of the way from the last sampled volume to a minimum beyond it."""
-
-
-def strained_structure(structure: Configurations, volume_ratio: float) -> Configurations:
-    """The first frame scaled isotropically to volume_ratio times its volume, fractional coordinates kept.
-
-    Molecules are stretched with the cell: relax before use.
-    """
-    if structure.cells is None:
-        raise InvalidStructure("A finite structure has no volume: give a periodic crystal.")
-    if not 0 < volume_ratio < np.inf:
-        raise InvalidSettings(f"volume_range = {volume_ratio}: give ratios V/V0 above 0.")
-    scale = volume_ratio ** (1 / 3)
-    return Configurations(structure.numbers, structure.positions[:1] * scale, structure.cells[:1] * scale)
-
-
-@dataclass(frozen=True, eq=False)
-class SampledVolume:
-    """A crystal relaxed at one volume, and its vibrations.
-
-    volume: Å³, static_energy: eV, both per primitive cell of the thermodynamics.
-    """
-
-    volume: float
-    static_energy: float
-    space_group: str
-    thermodynamics: HarmonicThermodynamics
-
-    @classmethod
-    def of(cls, relaxation: Relaxation, thermodynamics: HarmonicThermodynamics) -> Self:
-        """From the relaxed structure (any cell) and the thermodynamics of its force constants."""
-        structure = relaxation.structure
-        assert structure.energies is not None
-        share = thermodynamics.n_atoms / structure.n_atoms
-        return cls(
-            volume=float(structure.volumes[0]) * share,
-            static_energy=float(structure.energies[0]) * share,
-            space_group=relaxation.space_group,
-            thermodynamics=thermodynamics,
-        )
-
-
-def check_thermal_expansion(settings: FreeEnergy) -> None:
-    """Raise InvalidSettings where the settings cannot lead to an equation of state, before anything is computed."""
-    if settings.relax_input_cell == "only_atoms":
-        raise InvalidSettings(
-            "FreeEnergy.relax_input_cell = 'only_atoms' with thermal_expansion = True: the cell has to relax at every "
-            "volume. Take 'constant_volume' or 'full', or set thermal_expansion to False."
-        )
-    points, field = settings.eos_points, f"FreeEnergy.{settings.eos_sampling}_range"
-    if len({f"{point:.4f}" for point in points}) < max(N_PARAMETERS, len(points)):
-        raise InvalidSettings(
-            f"{field} = {list(points)}: an equation of state has {N_PARAMETERS} parameters, give at least as many "
-            "values, all different in the first four decimals."
-        )
-    if settings.eos_sampling == "volume" and not 0 < min(points) <= max(points) < np.inf:
-        raise InvalidSettings(f"{field} = {list(points)}: give ratios V/V0 above 0.")
-    if len({f"{temperature:.2f}" for temperature in settings.temperatures_K}) < len(settings.temperatures_K):
-        raise InvalidSettings(
-            f"FreeEnergy.temperatures_K = {list(settings.temperatures_K)}: they name the crystals eq:T=D.DD, so they "
-            "must differ in the first two decimals."
-        )
-
-
-def filtered_by(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space_group: str) -> list[str]:
-    """Per volume the filter of the settings that removes it, "" where none does; space_group: the reference's."""
-    filters = {
-        "filter_out_imaginary_acoustic": lambda sample: not sample.thermodynamics.acoustic_freqs_real,
-        "filter_out_imaginary_optical": lambda sample: not sample.thermodynamics.optical_freqs_real,
-        "filter_out_broken_symmetry": lambda sample: sample.space_group != space_group,
-    }
-    return [
-        next((name for name, removes in filters.items() if getattr(settings, name) and removes(sample)), "")
-        for sample in samples
-    ]
-
-
-def usable_volumes(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space_group: str) -> BoolArray:
-    """Which volumes the filters of the settings leave in; space_group is the reference's symbol."""
-    return np.array([not name for name in filtered_by(samples, settings, space_group=space_group)], dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,9 @@ from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.science.crystal_labels import equilibrium_labels, sampled_labels
 from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.science.sampled_volumes import check_thermal_expansion
 from aiida_mbetrain.science.sublimation import molecules_per_cell
-from aiida_mbetrain.science.thermal_expansion import (
-    bracketing_advice,
-    check_thermal_expansion,
-)
+from aiida_mbetrain.science.thermal_expansion import bracketing_advice
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.harmonic_crystal import HarmonicCrystalWorkChain
 from aiida_mbetrain.workflows.protocols import ProtocolMixin

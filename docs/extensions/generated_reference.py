@@ -107,7 +107,7 @@ def tuple_text(arguments: tuple[Any, ...]) -> str:
 
 
 def default_text(info: FieldInfo) -> str:
-    from aiida_mbetrain.settings import Settings
+    from aiida_mbetrain.settings_base import Settings
 
     if info.is_required():
         return "required"

@@ -9,7 +9,7 @@ from aiida import orm
 from settings_catalog import CLASSES
 
 from aiida_mbetrain import settings
-from aiida_mbetrain.settings import Settings
+from aiida_mbetrain.settings_base import Settings
 
 THIRDS: dict[type[Settings], dict[str, Any]] = {
     settings.Inference: {},

@@ -13,6 +13,7 @@ from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.crystals import link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_from_configurations
+from aiida_mbetrain.science import sampled_volumes
 from aiida_mbetrain.science import thermal_expansion as science
 from aiida_mbetrain.science.crystal_labels import equilibrium_label, sampled_labels
 from aiida_mbetrain.science.errors import NotEnoughVolumes
@@ -39,7 +40,7 @@ def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) 
     wanted = FreeEnergy(**settings.get_dict())
     ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
     return {
-        link_label(label): structure_from_configurations(science.strained_structure(primitive, ratio))
+        link_label(label): structure_from_configurations(sampled_volumes.strained_structure(primitive, ratio))
         for label, ratio in zip(sampled_labels(wanted), ratios, strict=True)
     }
 
@@ -71,7 +72,7 @@ def thermal_expansion(
     except NotEnoughVolumes as error:
         missing = "; ".join(f"{one['label']} failed: {one['removed_by']}" for one in failures.get_dict().values())
         raise NotEnoughVolumes(f"{error.message} {missing}".strip()) from None
-    removed = science.filtered_by(samples, wanted, space_group=space_group)
+    removed = sampled_volumes.filtered_by(samples, wanted, space_group=space_group)
     return {
         "equilibrium": as_node(Table(found.columns())),
         "curves": as_node(Table({name: getattr(found, name) for name in CURVES})),
@@ -80,11 +81,11 @@ def thermal_expansion(
     }
 
 
-def _sampled_volume(crystal: dict[str, orm.Data]) -> science.SampledVolume:
+def _sampled_volume(crystal: dict[str, orm.Data]) -> sampled_volumes.SampledVolume:
     relaxed = as_science(crystal["relaxed"])
     thermodynamics = HarmonicThermodynamics.from_columns(as_science(crystal["thermodynamics"]).columns)
     share = thermodynamics.n_atoms / relaxed.n_atoms
-    return science.SampledVolume(
+    return sampled_volumes.SampledVolume(
         volume=float(relaxed.volumes[0]) * share,
         static_energy=float(relaxed.energies[0]) * share,
         space_group=crystal["relaxation"]["space_group"],
@@ -93,7 +94,7 @@ def _sampled_volume(crystal: dict[str, orm.Data]) -> science.SampledVolume:
 
 
 def _account(
-    labels: list[str], samples: list[science.SampledVolume], removed: list[str], failures: dict[str, Any]
+    labels: list[str], samples: list[sampled_volumes.SampledVolume], removed: list[str], failures: dict[str, Any]
 ) -> dict[str, Any]:
     """What became of every sampled crystal, by link label."""
     return failures | {
@@ -107,7 +108,7 @@ def _expanded(force_constants: ForceConstantsData, found: science.ThermalExpansi
     primitive = force_constants.to_science().primitive
     return {
         link_label(equilibrium_label(temperature)): structure_from_configurations(
-            science.strained_structure(primitive, volume / primitive.volumes[0])
+            sampled_volumes.strained_structure(primitive, volume / primitive.volumes[0])
         )
         for temperature, volume in zip(found.temperatures_K, found.volumes, strict=True)
         if np.isfinite(volume)

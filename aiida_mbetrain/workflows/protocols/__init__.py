@@ -12,7 +12,8 @@ import yaml
 from aiida import orm
 
 from aiida_mbetrain.science.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling
+from aiida_mbetrain.settings_base import Settings
 
 SECTIONS: dict[str, type[Settings]] = {
     "inference": Inference,
