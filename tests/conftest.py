@@ -29,6 +29,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(AIIDA_PATH, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For ``pytest -n 2 --dist loadgroup``: all that share the one SLURM in one process, from the start, for it takes
+    longest; and every other file in one.
+    """
+    on_slurm = [item.get_closest_marker("slurm") is not None for item in items]
+    for item, shares_slurm in zip(items, on_slurm, strict=True):
+        item.add_marker(pytest.mark.xdist_group("slurm" if shares_slurm else str(item.path)))
+    items[:] = [item for _, item in sorted(zip(on_slurm, items, strict=True), key=lambda pair: not pair[0])]
+
+
 @pytest.fixture(scope="session")
 def profile() -> Iterator[Any]:
     """A profile in memory, without services, for the whole session."""

@@ -14,7 +14,7 @@ from aiida.manage.configuration.settings import AiiDAConfigDir
 from slurm_session import BIN, SLURM_LOCAL, verdi
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def daemon(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a profile whose daemon runs; skips where no SLURM of setup_computers/slurm-local answers."""
     folder = tmp_path_factory.mktemp("daemon")
@@ -25,29 +25,30 @@ def daemon(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     verdi("config", "set", "runner.poll.interval", "1")
     verdi("config", "set", "daemon.timeout", "120")
     verdi("config", "set", "warnings.development_version", "False")
-    _load("presto", folder)
+    _configure(folder)
+    load_profile("presto", allow_switch=True)
     verdi("daemon", "start")
     yield folder
     verdi("daemon", "stop")
     for name, value in saved.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
+    _configure(Path(os.environ["AIIDA_PATH"]))
     if before is not None:
         load_profile(before, allow_switch=True)
 
 
-def _load(name: str, folder: Path) -> None:
+def _configure(folder: Path) -> None:
     AiiDAConfigDir.set(folder / ".aiida")
     reset_config()
-    load_profile(name, allow_switch=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def code(daemon: Path) -> orm.InstalledCode:
     """mbetrain-worker on the local SLURM, set up from the files of setup_computers."""
     return _set_up("core.local", "slurm-local", "", SLURM_LOCAL / "code.yaml")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def code_over_ssh(sshd: None, daemon: Path) -> orm.InstalledCode:
     """The same through core.ssh_async; skips where start-sshd.sh has not been run."""
     filled_in = daemon / "code-ssh.yaml"
