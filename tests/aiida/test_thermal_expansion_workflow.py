@@ -468,3 +468,38 @@ def test_demo_crystal_and_its_molecule_from_relaxation_to_sublimation(profile):
     sublimation = node.outputs.sublimation_equilibrium.to_science()
     assert np.all(sublimation["E_lattice_kJ_per_mol"] < 0)
     assert sublimation["G_sub_kJ_per_mol"][0] > sublimation["G_sub_kJ_per_mol"][1] > 0
+
+
+@pytest.mark.slow
+def test_volume_and_pressure_sampling_agree_on_the_demo_crystal(profile):
+    """With a MACE model and every filter on: two fits of the same F(V), through other points.
+
+    At 1.2 GPa, because there all phonons are real on both sides of the minimum (see the model card).
+    """
+    common = {
+        "supercell_matrix": [[2, 0, 0], [0, 2, 0], [0, 0, 2]],
+        "pressure_GPa": 1.2,
+        "temperatures_K": [0.0, 50.0, 100.0],
+        "max_force_on_atom": 1e-4,
+        "filter_out_imaginary_acoustic": True,
+    }
+    sampled = {
+        "volume": {"volume_range": [0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0]},
+        "pressure": {"pressure_range": [0.5, 0.25, 0.0, -0.25, -0.5, -0.7, -0.95, -1.2]},
+    }
+    found = {}
+    for how, points in sampled.items():
+        builder = QuasiHarmonicWorkChain.get_builder()
+        builder.structure = orm.StructureData(ase=demo.crystal())
+        builder.model = MaceModelData.get_or_create(demo.model_path())
+        builder.settings = orm.Dict(EXPANSION | common | points | {"eos_sampling": how})
+        _, node = run_get_node(builder)
+        assert node.is_finished_ok, node.exit_message
+        assert len(node.outputs.volumes) == 8
+        found[how] = node.outputs.equilibrium.to_science()
+    ours, other = found["volume"], found["pressure"]
+    assert ours["bracketed"].all()
+    assert other["bracketed"].all()
+    np.testing.assert_allclose(ours["V_A3"], other["V_A3"], rtol=1e-4)
+    np.testing.assert_allclose(ours["F_tot_kJ_per_mol"], other["F_tot_kJ_per_mol"], atol=0.01)
+    np.testing.assert_allclose(ours["bulk_modulus_GPa"], other["bulk_modulus_GPa"], rtol=0.02)

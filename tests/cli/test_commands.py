@@ -272,8 +272,8 @@ def test_run_refuses_a_structure_in_one_line(fail, model_file, overrides, tmp_pa
 
 def test_run_refuses_files_in_one_line(fail, argon_file, model_file, overrides, tmp_path):
     output = tmp_path / "set.hdf5"
-    assert "There is no structure file" in fail(*run_options(tmp_path / "no.cif", model_file, overrides, output))
-    assert "ASE cannot read a structure from" in fail(*run_options(overrides, model_file, overrides, output))
+    assert "no.cif does not exist" in fail(*run_options(tmp_path / "no.cif", model_file, overrides, output))
+    assert "give a structure as cif, xyz or POSCAR" in fail(*run_options(overrides, model_file, overrides, output))
     assert "is not a MACE model" in fail(*run_options(argon_file, argon_file, overrides, output))
     assert "neither a file nor a registered model" in fail(*run_options(argon_file, Path("999999"), overrides, output))
     assert "--overrides" in fail(*run_options(argon_file, model_file, tmp_path / "no.yaml", output))
