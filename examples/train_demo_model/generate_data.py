@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import geometry
 from reference import label
 
-PARTS = ("supercells", "thermal", "librations", "clusters", "dimers", "close_dimers", "quiet_librations")
+STREAMS = {"supercells": 0, "thermal": 1, "librations": 2, "clusters": 3, "dimers": 4, "close_dimers": 5}
+STREAMS |= {"quiet_librations": 6, "small_librations": 6, "soft_librations": 6}
+"""Parts and their streams of random numbers; of those that share one, each has to have a seed of its own."""
 
 
 def structures(part: str, work: Path, count: int, seed: int, max_cluster: int = 5) -> Iterator[Atoms]:
@@ -26,16 +28,16 @@ def structures(part: str, work: Path, count: int, seed: int, max_cluster: int = 
     crystal = read(work / "relaxed.xyz")
     cell = crystal.cell.array
     molecule = geometry.molecule_of(crystal, np.load(work / "hessian.npy"))
-    rng = np.random.default_rng([seed, PARTS.index(part)])
+    rng = np.random.default_rng([seed, STREAMS[part]])
     normal_modes = np.load(work / "modes.npz") if part == "thermal" else {}
     for index in range(count):
         if part == "supercells":
             yield geometry.perturbed_supercell(molecule, cell, rng)
         elif part == "thermal":
             yield geometry.thermal_supercell(molecule, cell, rng, **normal_modes)
-        elif part in ("librations", "quiet_librations"):
-            quiet = part == "quiet_librations"
-            yield geometry.concerted_libration(molecule, cell, rng, gamma=index % 2 == 0, quiet=quiet)
+        elif part in geometry.LIBRATIONS:
+            kind = geometry.LIBRATIONS[part]
+            yield geometry.concerted_libration(molecule, cell, rng, kind, gamma=index % 4 in kind.at_gamma)
         elif part == "clusters":
             yield geometry.crystal_cluster(molecule, cell, rng, size=1 + index % max_cluster)
         else:
@@ -48,7 +50,7 @@ def structures(part: str, work: Path, count: int, seed: int, max_cluster: int = 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path, help="holds the files of prepare.py")
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=STREAMS)
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)

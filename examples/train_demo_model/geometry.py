@@ -82,7 +82,7 @@ def random_deformation(rng: np.random.Generator, shear: float, expansion: tuple[
 
 def perturbed_supercell(molecule: Molecule, cell: Array, rng: np.random.Generator) -> Atoms:
     """Independently translated, rotated and vibrated molecules in a strained 2x2x2 supercell."""
-    deformation = random_deformation(rng, rng.uniform(0.0, 0.02), (-0.012, 0.028))
+    deformation = random_deformation(rng, rng.uniform(0.0, 0.02), (-0.02, 0.03))
     lattice = cell @ deformation
     centres = CELLS @ lattice + rng.normal(scale=rng.uniform(0.02, 0.15), size=(len(CELLS), 3))
     geometries = molecule.vibrated(rng, rng.uniform(50, 450), len(CELLS))
@@ -90,24 +90,44 @@ def perturbed_supercell(molecule: Molecule, cell: Array, rng: np.random.Generato
     return assemble(molecule, rotated(geometries, angles), centres, lattice * 2, config_type="supercell")
 
 
+@dataclass(frozen=True)
+class Libration:
+    """How molecules are turned in concert: angles and their noise (degrees), vibrations (K), strain of the cell.
+
+    at_gamma: which of every four structures turn all molecules in phase.
+    """
+
+    largest_angle: float
+    noise: float = 0.0
+    temperature_K: float = 1.0
+    shear: float = 0.001
+    expansion: tuple[float, float] = (-0.018, 0.03)
+    at_gamma: tuple[int, ...] = (0, 2)
+
+
+LIBRATIONS = {
+    "librations": Libration(11.0, noise=1.5, temperature_K=300.0, shear=0.01, expansion=(-0.015, 0.03)),
+    "quiet_librations": Libration(16.0),
+    "small_librations": Libration(9.0),
+    "soft_librations": Libration(9.0, expansion=(-0.006, 0.022), at_gamma=(1, 2, 3)),
+}
+"""All but the first have no other motion and hardly any shear, so that the libration's own small torque stands out."""
+
+
 def concerted_libration(
-    molecule: Molecule, cell: Array, rng: np.random.Generator, *, gamma: bool, quiet: bool = False
+    molecule: Molecule, cell: Array, rng: np.random.Generator, kind: Libration, *, gamma: bool
 ) -> Atoms:
     """All molecules turned about one axis, in phase (Γ) or with the phases ±1 of a commensurate q-point.
 
     Independently rotated molecules spread over all librations alike and hardly show the soft one.
-    quiet: no other motion and hardly any strain, so that the libration's own small torque stands out.
     """
-    noise, temperature_K, shear, expansion = (
-        (0.0, 1.0, 0.001, (-0.002, 0.012)) if quiet else (1.5, 300.0, 0.01, (-0.008, 0.022))
-    )
     q = np.zeros(3) if gamma else CELLS[rng.integers(1, len(CELLS))]
     phases = np.where(CELLS @ q % 2 == 0, 1.0, -1.0)
     axis = rng.normal(size=3)
-    vectors = np.outer(phases, axis / np.linalg.norm(axis) * rng.uniform(1.5, 16.0 if quiet else 11.0))
-    vectors += rng.normal(scale=rng.uniform(0.0, noise), size=vectors.shape)
-    lattice = cell @ random_deformation(rng, rng.uniform(0.0, shear), expansion)
-    geometries = molecule.vibrated(rng, rng.uniform(0.0, temperature_K), len(CELLS))
+    vectors = np.outer(phases, axis / np.linalg.norm(axis) * rng.uniform(1.5, kind.largest_angle))
+    vectors += rng.normal(scale=rng.uniform(0.0, kind.noise), size=vectors.shape)
+    lattice = cell @ random_deformation(rng, rng.uniform(0.0, kind.shear), kind.expansion)
+    geometries = molecule.vibrated(rng, rng.uniform(0.0, kind.temperature_K), len(CELLS))
     return assemble(molecule, rotated(geometries, vectors), CELLS @ lattice, lattice * 2, config_type="libration")
 
 
@@ -139,7 +159,7 @@ def thermal_supercell(
     displacements = np.einsum("m,mix->ix", rng.normal(size=len(sigmas)) * sigmas, modes) / np.sqrt(masses)[:, None]
     translations, rotations, internal = without_rotation(molecule, displacements.reshape(len(CELLS), -1, 3))
     geometries = rotated(molecule.positions + internal, np.degrees(rotations))
-    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.006), (-0.005, 0.02))
+    lattice = cell @ random_deformation(rng, rng.uniform(0.0, 0.006), (-0.012, 0.03))
     return assemble(molecule, geometries, CELLS @ lattice + translations, lattice * 2, config_type="thermal")
 
 

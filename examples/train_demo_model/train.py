@@ -25,12 +25,12 @@ MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALL
 
 ARCHITECTURE = {
     "model": "ScaleShiftMACE", "num_interactions": 2, "hidden_irreps": "16x0e", "correlation": 2, "max_ell": 2,
-    "r_max": 4.0, "num_radial_basis": 8, "radial_MLP": "[32,32,32]", "MLP_irreps": "16x0e",
+    "r_max": 4.5, "num_radial_basis": 8, "radial_MLP": "[32,32,32]", "MLP_irreps": "16x0e",
     "scaling": "rms_forces_scaling", "E0s": str(GFN1_ATOMS), "default_dtype": "float32",
 }  # fmt: skip
 LOSS = {
     "loss": "universal", "energy_weight": 1, "forces_weight": 10, "stress_weight": 1000,
-    "swa_energy_weight": 1000, "swa_forces_weight": 100, "swa_stress_weight": 20000,
+    "swa_forces_weight": 100, "swa_stress_weight": 20000,
 }  # fmt: skip
 OPTIMISER = {
     "lr": 0.01, "swa_lr": 0.001, "batch_size": 2, "valid_batch_size": 8, "ema_decay": 0.99, "clip_grad": 10,
@@ -66,10 +66,16 @@ def command(train: Path, valid: Path, arguments: argparse.Namespace) -> list[str
         "train_file": train.resolve(), "valid_file": valid.resolve(),
         "max_num_epochs": epochs, "start_swa": round(arguments.stage_two * epochs),
         "lr_scheduler_gamma": 20 ** (-1 / epochs),
+        "swa_energy_weight": arguments.stage_two_energy_weight, "config_type_weights": str(weights(arguments.weights)),
         "device": "cpu", "eval_interval": 2, "error_table": "PerAtomRMSEstressvirials", "plot": "False",
     }  # fmt: skip
     switches = ["--swa", "--ema", "--amsgrad", "--save_cpu"]
     return ["mace_run_train", *(f"--{key}={value}" for key, value in options.items()), *switches]
+
+
+def weights(given: list[str]) -> dict[str, float]:
+    """Weights of kinds of structures in the loss from ``kind=weight``; 1 for every other."""
+    return {"Default": 1.0} | {kind: float(weight) for kind, weight in (item.split("=") for item in given)}
 
 
 def continue_from(checkpoint: Path, out: Path, seed: int, lr: float) -> None:
@@ -97,8 +103,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--continue-from", type=Path, help="checkpoint (before stage two) of an earlier training")
+    parser.add_argument("--continue-from", type=Path, help="checkpoint of an earlier training")
     parser.add_argument("--stage-two", type=float, default=0.7, help="where energy and stress get their large weights")
+    parser.add_argument("--stage-two-energy-weight", type=float, default=1000.0)
+    parser.add_argument("--weights", nargs="*", default=[], metavar="KIND=WEIGHT", help="config_type of the structures")
     parser.add_argument("--lr", type=float, default=OPTIMISER["lr"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ from aiida_mbetrain import demo
 RECIPE = Path(__file__).parents[2] / "examples" / "train_demo_model"
 SCRIPTS = sorted(RECIPE.glob("*.py"))
 WITH_OPTIONS = [path for path in SCRIPTS if "argparse" in path.read_text("utf-8")]
-PARTS = ("supercells", "thermal", "librations", "clusters", "dimers", "close_dimers", "quiet_librations")
+LIBRATIONS = ("librations", "quiet_librations", "small_librations", "soft_librations")
+PARTS = ("supercells", "thermal", "clusters", "dimers", "close_dimers", *LIBRATIONS)
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_scripts_answer_help(path: Path):
 
 def test_the_recipe_calls_scripts_and_parts_that_there_are(recipe):
     shell = (RECIPE / "recipe.sh").read_text("utf-8")
-    assert recipe.PARTS == PARTS
+    assert set(recipe.STREAMS) == set(PARTS)
     assert set(re.findall(r"^part (\w+)", shell, re.MULTILINE)) == set(PARTS)
     called = set(re.findall(r"\$here/(\w+\.py)", shell))
     assert called <= {path.name for path in SCRIPTS}
@@ -107,8 +108,16 @@ def test_every_part_is_made_of_whole_molecules_and_reproducible_from_the_seed(re
         assert (first.numbers.reshape(-1, 22) == demo.crystal().numbers).all()
         for molecule in molecules:
             assert np.abs(bonds(molecule) - reference).max() < 1.0  # shaken, and not torn apart
-        assert first.info["config_type"].split("_")[0] == part.removeprefix("quiet_").rstrip("s").replace("_", "")
-        assert first.pbc.all() == (part in ("supercells", "thermal", "librations", "quiet_librations"))
+        kind = "librations" if part in LIBRATIONS else part
+        assert first.info["config_type"].split("_")[0] == kind.rstrip("s").replace("_", "")
+        assert first.pbc.all() == (part in ("supercells", "thermal", *LIBRATIONS))
+
+
+def test_parts_that_share_random_numbers_have_other_seeds(recipe):
+    shell = (RECIPE / "recipe.sh").read_text("utf-8")
+    calls = re.findall(r"^part (\w+) data/\S+ \d+ (\d+)", shell, re.MULTILINE)
+    used = [(recipe.STREAMS[part], int(seed)) for part, seed in calls]
+    assert len(used) == len(set(used)) >= 10
 
 
 def demo_molecule() -> np.ndarray:
