@@ -126,8 +126,9 @@ def test_molecules_repel_at_short_contacts(seed: int, relaxed: Atoms, calculator
     assert energies[-1] > 10 * units.kB * 298.15  # out of reach at room temperature
 
 
-def test_phonons_are_real_and_near_those_of_gfn1(relaxed: Atoms, calculator: Calculator) -> None:
-    cell = PhonopyAtoms(numbers=relaxed.numbers, cell=relaxed.cell.array, positions=relaxed.positions)
+def frequencies_of(crystal: Atoms, calculator: Calculator) -> np.ndarray:
+    """Frequencies (8, 66), THz, at the q-points of the 2x2x2 supercell, Γ first; imaginary ones are negative."""
+    cell = PhonopyAtoms(numbers=crystal.numbers, cell=crystal.cell.array, positions=crystal.positions)
     phonon = phonopy.Phonopy(cell, supercell_matrix=np.diag(REPEATS), primitive_matrix=np.eye(3), log_level=0)
     phonon.generate_displacements(distance=0.01)
     forces = []
@@ -139,7 +140,11 @@ def test_phonons_are_real_and_near_those_of_gfn1(relaxed: Atoms, calculator: Cal
     phonon.produce_force_constants()
     phonon.symmetrize_force_constants()
     qpoints = np.array(list(np.ndindex(REPEATS))) / REPEATS
-    frequencies = np.array([phonon.get_frequencies(q) for q in qpoints])
+    return np.array([phonon.get_frequencies(q) for q in qpoints])
+
+
+def test_phonons_are_real_and_near_those_of_gfn1(relaxed: Atoms, calculator: Calculator) -> None:
+    frequencies = frequencies_of(relaxed, calculator)
     np.testing.assert_allclose(frequencies[0, :3], 0.0, atol=1e-3)
     assert frequencies[1:].min() > 0.5
     expected = np.array(REFERENCE["commensurate_frequencies_THz"])
@@ -147,6 +152,21 @@ def test_phonons_are_real_and_near_those_of_gfn1(relaxed: Atoms, calculator: Cal
     np.testing.assert_allclose(frequencies[0, 3:6], expected[0, 3:6], atol=libration)
     lattice = np.sqrt(np.mean((frequencies - expected)[:, :6] ** 2))
     assert lattice < REFERENCE["tolerances"]["lattice_modes_rms_THz"]
+
+
+@pytest.mark.parametrize(("ratio", "low", "high"), [(0.97, 1.7, 2.3), (1.02, 0.3, 0.9)])
+def test_librations_soften_as_the_crystal_expands(
+    ratio: float, low: float, high: float, relaxed: Atoms, calculator: Calculator
+) -> None:
+    """GFN1-xTB: 1.73 THz at 0.97 and some 0.8 THz at 1.02 of its volume."""
+    crystal = relaxed.copy()
+    crystal.set_cell(crystal.cell * ratio ** (1 / 3), scale_atoms=True)
+    crystal.calc = calculator
+    crystal.set_constraint(FixSymmetry(crystal))
+    assert BFGS(crystal, logfile=None).run(fmax=1e-3, steps=200)
+    frequencies = frequencies_of(Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True), calculator)
+    assert low < frequencies[0, 3:6].min() <= frequencies[0, 3:6].max() < high
+    assert frequencies[1:].min() > 0.5
 
 
 def run_npt(relaxed: Atoms, calculator: Calculator, picoseconds: float) -> tuple[np.ndarray, np.ndarray, float]:
