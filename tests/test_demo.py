@@ -55,15 +55,15 @@ def test_importing_the_demo_loads_nothing_heavy() -> None:
     assert output.stdout.strip() == "set()"
 
 
-def test_crystal_is_one_published_molecule_per_primitive_cell() -> None:
+def test_crystal_is_one_molecule_per_primitive_cell_at_the_minimum_of_gfn1() -> None:
     crystal = demo.crystal()
     assert crystal.get_chemical_formula() == "C6H12N4"
     cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
     assert spglib.get_spacegroup(cell) == "I-43m (217)"
     distances = np.sort(crystal.get_all_distances(mic=True)[crystal.numbers == 6], axis=1)
-    np.testing.assert_allclose(distances[:, 1:3], 1.09, atol=2e-3)
-    np.testing.assert_allclose(distances[:, 3:5], 1.476, atol=2e-3)
-    assert crystal.get_volume() == pytest.approx(7.021**3 / 2)
+    np.testing.assert_allclose(distances[:, 1:3], 1.094, atol=2e-3)
+    np.testing.assert_allclose(distances[:, 3:5], 1.465, atol=2e-3)
+    np.testing.assert_allclose(crystal.cell.lengths(), REFERENCE["primitive_edge_A"], rtol=2e-4)
 
 
 def test_model_is_the_file_the_card_describes() -> None:

@@ -17,9 +17,9 @@ OVERRIDES = {
     "md_sampling": {
         "finite_subsystem_filter": {"n_molecules": [1, 2, 3, 4, 5, 6, 7, 8]},
         "md_crystal": {
-            "time_total_fs": 1000.0,
+            "time_total_fs": 900.0,
             "time_equilibration_fs": 500.0,
-            "sampling_interval_fs": 25.0,
+            "sampling_interval_fs": 20.0,
             "time_step_fs": 1.0,
             "supercell_radius": 10.0,
         },

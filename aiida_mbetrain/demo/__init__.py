@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent
 
 
 def crystal() -> Atoms:
-    """The primitive cell at 298 K: 22 atoms, N, C and H in this order, one molecule; source in the CIF file."""
+    """The primitive cell at the minimum of GFN1-xTB: 22 atoms, N, C and H in this order, one molecule."""
     from ase import Atoms
     from ase.io import read
 

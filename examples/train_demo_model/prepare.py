@@ -2,8 +2,9 @@
 
     python prepare.py WORK_DIR
 
-writes relaxed.xyz (primitive cell), gfn1_phonons.yaml (phonopy, 2x2x2 force constants), modes.npz (the normal modes
-of the supercell) and hessian.npy (isolated molecule).
+relaxes the experimental structure of experiment.cif and writes relaxed.xyz (primitive cell; what the package ships),
+gfn1_phonons.yaml (phonopy, 2x2x2 force constants), modes.npz (the normal modes of the supercell) and hessian.npy
+(isolated molecule).
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
-from ase.io import write
+from ase.io import read, write
 from phonopy.harmonic.force_constants import compact_fc_to_full_fc
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reference import Repeated, commensurate_frequencies, gfn1, phonons, relax
-
-from aiida_mbetrain import demo
 
 
 def molecular_hessian(molecule: Atoms, step: float = 0.005) -> np.ndarray:
@@ -67,7 +66,8 @@ def supercell_modes(phonon, crystal: Atoms) -> dict[str, np.ndarray]:
 def main() -> None:
     work = Path(sys.argv[1])
     work.mkdir(parents=True, exist_ok=True)
-    crystal = relax(demo.crystal(), Repeated(gfn1()))
+    start = read(Path(__file__).parent / "experiment.cif", primitive_cell=True, subtrans_included=False)
+    crystal = relax(start[(-start.numbers).argsort(kind="stable")], Repeated(gfn1()))  # N, C, H
     crystal.positions = find_mic(crystal.positions, crystal.cell)[0]  # the molecule around the origin, whole
     write(work / "relaxed.xyz", crystal, format="extxyz")
     print("primitive cell edge (Å):", crystal.cell.lengths()[0])
