@@ -48,6 +48,7 @@ def _to_stored_precision(value: Any) -> Any:
 
 
 def as_list(value: Any) -> Any:
+    """Arrays and numbers of numpy as plain Python ones; anything else as it is."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 

@@ -55,4 +55,5 @@ def _expand(potential: Any, settings: FreeEnergy) -> None:
 def _crystal_at(start: Configurations, ratio: float, potential: Any, settings: FreeEnergy) -> SampledVolume:
     relaxed = relax(strained_structure(start, ratio), potential, settings)
     constants = calculate_force_constants(relaxed.structure, potential, settings)
-    return SampledVolume.of(relaxed, harmonic_thermodynamics(constants, settings.temperatures_K, MESH))
+    thermodynamics = harmonic_thermodynamics(constants, settings.temperatures_K, MESH)
+    return SampledVolume.of(relaxed.structure, relaxed.space_group, thermodynamics)

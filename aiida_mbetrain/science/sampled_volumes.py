@@ -15,7 +15,6 @@ from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.equations_of_state import N_PARAMETERS
 from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure
 from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics
-from aiida_mbetrain.science.relaxation import Relaxation
 from aiida_mbetrain.settings import FreeEnergy
 
 
@@ -45,15 +44,14 @@ class SampledVolume:
     thermodynamics: HarmonicThermodynamics
 
     @classmethod
-    def of(cls, relaxation: Relaxation, thermodynamics: HarmonicThermodynamics) -> Self:
-        """From the relaxed structure (any cell) and the thermodynamics of its force constants."""
-        structure = relaxation.structure
-        assert structure.energies is not None
-        share = thermodynamics.n_atoms / structure.n_atoms
+    def of(cls, relaxed: Configurations, space_group: str, thermodynamics: HarmonicThermodynamics) -> Self:
+        """From the relaxed structure (any cell) with its energy, and the thermodynamics of its force constants."""
+        assert relaxed.energies is not None
+        share = thermodynamics.n_atoms / relaxed.n_atoms
         return cls(
-            volume=float(structure.volumes[0]) * share,
-            static_energy=float(structure.energies[0]) * share,
-            space_group=relaxation.space_group,
+            volume=float(relaxed.volumes[0]) * share,
+            static_energy=float(relaxed.energies[0]) * share,
+            space_group=space_group,
             thermodynamics=thermodynamics,
         )
 

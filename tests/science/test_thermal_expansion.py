@@ -314,7 +314,8 @@ def test_alpha_nitrogen_expands_from_relaxation_to_equilibrium():
         relaxed = relax(strained_structure(reference.structure, ratio), potential, settings)
         assert relaxed.structure.volumes[0] == pytest.approx(ratio * reference.structure.volumes[0], rel=1e-8)
         constants = calculate_force_constants(relaxed.structure, potential, settings)
-        samples.append(SampledVolume.of(relaxed, harmonic_thermodynamics(constants, temperatures, (3, 3, 3))))
+        thermodynamics = harmonic_thermodynamics(constants, temperatures, (3, 3, 3))
+        samples.append(SampledVolume.of(relaxed.structure, relaxed.space_group, thermodynamics))
     result = thermal_expansion(
         samples,
         settings,

@@ -206,7 +206,11 @@ def test_training_set_survives_everything_at_once(code, in_this_process, tmp_pat
     resume()
 
     killed = {"molecular_dynamics": [first], "force_constants": []}
-    wait_until(lambda: min(kill_when_it_has_saved(node, stage, jobs) for stage, jobs in killed.items()) == 2)
+    wait_until(
+        lambda: min(kill_when_it_has_saved(node, stage, jobs) for stage, jobs in killed.items()) == 2,
+        seconds=900,
+        what=f"killed {killed}",
+    )
     finished(node)
     for stage in LONG_STAGES.values():
         jobs = jobs_of_stage(node, stage)

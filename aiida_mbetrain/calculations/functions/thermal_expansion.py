@@ -82,15 +82,9 @@ def thermal_expansion(
 
 
 def _sampled_volume(crystal: dict[str, orm.Data]) -> sampled_volumes.SampledVolume:
-    relaxed = as_science(crystal["relaxed"])
     thermodynamics = HarmonicThermodynamics.from_columns(as_science(crystal["thermodynamics"]).columns)
-    share = thermodynamics.n_atoms / relaxed.n_atoms
-    return sampled_volumes.SampledVolume(
-        volume=float(relaxed.volumes[0]) * share,
-        static_energy=float(relaxed.energies[0]) * share,
-        space_group=crystal["relaxation"]["space_group"],
-        thermodynamics=thermodynamics,
-    )
+    relaxed, space_group = as_science(crystal["relaxed"]), crystal["relaxation"]["space_group"]
+    return sampled_volumes.SampledVolume.of(relaxed, space_group, thermodynamics)
 
 
 def _account(
