@@ -29,6 +29,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(AIIDA_PATH, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For ``pytest -n 2 --dist loadgroup``: all that share the one SLURM in one process, from the start, for it takes
     longest; and every other file in one.
