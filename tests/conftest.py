@@ -29,15 +29,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(AIIDA_PATH, ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For ``pytest -n 2 --dist loadgroup``: all that share the one SLURM in one process, from the start, for it takes
-    longest; and every other file in one.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For ``pytest -n 2``: a file stays in one process, and all that share the one SLURM share one, which starts first
+    with them, for they take longest.
     """
-    on_slurm = [item.get_closest_marker("slurm") is not None for item in items]
-    for item, shares_slurm in zip(items, on_slurm, strict=True):
-        item.add_marker(pytest.mark.xdist_group("slurm" if shares_slurm else str(item.path)))
-    items[:] = [item for _, item in sorted(zip(on_slurm, items, strict=True), key=lambda pair: not pair[0])]
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneSlurm(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "slurm" if "slurm" in path else path
+
+    config.option.loadscopereorder = False
+    return OneSlurm(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests on SLURM first."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
 
 
 @pytest.fixture(scope="session")
