@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from aiida.common.links import LinkType
 
 
 def worker_path() -> str:
@@ -38,6 +39,17 @@ def local_code(folder: Path) -> orm.InstalledCode:
 def jobs_of(node: orm.ProcessNode) -> list[orm.CalcJobNode]:
     """The jobs below a process, in order."""
     return sorted((job for job in node.called_descendants if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+
+
+def process_of(node: orm.ProcessNode, stage: str) -> orm.ProcessNode:
+    """The process below that did a stage, by the label of its call: a calcfunction, or a chain of jobs."""
+    calls = (LinkType.CALL_CALC, LinkType.CALL_WORK)
+    (found,) = (
+        child
+        for child in node.called_descendants
+        if child.base.links.get_incoming(link_type=calls).one().link_label == stage
+    )
+    return found
 
 
 def walltime_for(node: orm.ProcessNode, parts: int) -> int:
