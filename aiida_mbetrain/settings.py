@@ -41,6 +41,11 @@ class Inference(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Compute device; auto takes CUDA where there is one."
     )
+    kernels: Literal["auto", "e3nn", "fused", "cueq"] = Field(
+        "auto",
+        description="What computes a MACE model's tensor products: e3nn as in its file; fused, the same sums with "
+        "less memory traffic; cueq, NVIDIA's cuEquivariance. auto: fused on a CPU, e3nn on CUDA.",
+    )
     head: str | None = Field(None, description="Head of a multi-head model; None takes the model's default.")
     features: Literal["all", "clusters", "none"] = Field(
         "all",

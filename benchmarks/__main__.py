@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--small] [--models demo,large] [--threads 1,2] [--json FILE]``: figures and their limits."""
+"""``python -m benchmarks [--small] [--models demo,large] [--device cuda] [--threads 1,2] [--json FILE]``: figures."""
 
 from __future__ import annotations
 
@@ -17,36 +17,35 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from aiida_mbetrain.science.potentials import load_mace
-from aiida_mbetrain.settings import Inference
 from benchmarks import aiida_overhead, clock, growth, stages, thermal_expansion
 from benchmarks.figure import Figure
-from benchmarks.models import model_files
+from benchmarks.models import load, model_files
 
 
-def figures(names: list[str], *, small: bool, threads: int) -> Iterator[Figure]:
+def figures(names: list[str], *, device: str, small: bool, threads: int) -> Iterator[Figure]:
     """Every figure; ``small`` shrinks the work so that the suite runs in a minute or two.
 
-    With several threads, those of the model's stages alone: the others have one.
+    With several threads, or on CUDA, those of the model's stages alone: the others have one thread of the CPU.
     """
+    model_alone = threads > 1 or device == "cuda"
     constants = None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         files = model_files(folder)
         for name in names:
-            potential = load_mace(files[name], Inference(device="cpu"))
-            yield from stages.labels(potential, name, files[name], folder, n_frames=4 if small else 64)
-            yield from stages.molecular_dynamics(potential, name, n_cells=2, n_steps=20 if small else 200)
-            constants, found = stages.force_constants(potential, name, n_cells=2)
+            potentials = load(name, files[name], device)
+            yield from stages.labels(potentials, folder, n_frames=4 if small else 64)
+            yield from stages.kernels(potentials, n_frames=1 if small else 4)
+            yield from stages.molecular_dynamics(potentials, n_steps=20 if small else 200)
+            constants, found = stages.force_constants(potentials, n_cells=2 if small else 3)
             yield from found
-            if threads > 1:
+            yield from stages.precision(potentials, n_frames=2 if small else 8)
+            if model_alone:
                 continue
-            yield from thermal_expansion.figures(potential, name, n_cells=1 if small else 2)
-            single = load_mace(files[name], Inference(device="cpu", default_dtype="float32"))
-            yield from stages.precision(potential, single, name, n_frames=2 if small else 8)
+            yield from thermal_expansion.figures(potentials.default, name, n_cells=1 if small else 2)
             if name == "demo":
-                yield from growth.with_model(potential, name, small=small)
-        if threads > 1:
+                yield from growth.with_model(potentials.default, name, small=small)
+        if model_alone:
             return
         yield from stages.molecules(n_frames=30 if small else 200)
         yield from stages.supercells(radius=15.0 if small else 25.0)
@@ -57,9 +56,16 @@ def figures(names: list[str], *, small: bool, threads: int) -> Iterator[Figure]:
         yield from aiida_overhead.figures(small=small)
 
 
-def table_of(found: list[Figure], threads: int) -> Table:
+def is_elapsed(device: str, threads: int) -> bool:
+    """Whether elapsed time is measured, and not the CPU time of one thread."""
+    return device == "cuda" or threads > 1
+
+
+def table_of(found: list[Figure], device: str, threads: int) -> Table:
     """For people."""
-    title = f"{threads} thread{'s, elapsed time' if threads > 1 else ', CPU time'}"
+    title = (
+        f"{device}, {threads} thread{'s' * (threads > 1)}, {'elapsed' if is_elapsed(device, threads) else 'CPU'} time"
+    )
     table = Table("stage", "figure", "measured", "to reach", "", box=None, title=title)
     for figure in found:
         limit = "" if figure.limit is None else f"{'≥' if figure.at_least else '≤'} {figure.limit:g} {figure.unit}"
@@ -72,11 +78,16 @@ def in_a_process_of_its_own(arguments: argparse.Namespace, threads: int) -> list
     """PyTorch and OpenMP take their number of threads once."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "figures.json"
-        command = [sys.executable, "-m", "benchmarks", "--models", arguments.models, "--worker", str(threads)]
+        command = [sys.executable, "-m", "benchmarks", "--models", arguments.models, "--device", arguments.device]
+        command += ["--worker", str(threads)]
         command += ["--json", str(path)] + ["--small"] * arguments.small
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "AIIDA_PATH": scratch}
         subprocess.run(command, env=environment, check=True)
         return [Figure(**row) for row in json.loads(path.read_text("utf-8"))]
+
+
+def _name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 def main() -> None:
@@ -84,24 +95,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="shrink the work; the ratios are noisier")
     parser.add_argument("--models", default="demo,large", help="demo, large, or both")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the models run (default cpu)")
     parser.add_argument("--threads", default="1", help="numbers of threads, each a run of its own (default 1)")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         torch.set_num_threads(arguments.worker)
-        if arguments.worker > 1:
+        if is_elapsed(arguments.device, arguments.worker):
             clock.use_wall_time()
-        found = figures(arguments.models.split(","), small=arguments.small, threads=arguments.worker)
+        names, small = arguments.models.split(","), arguments.small
+        found = figures(names, device=arguments.device, small=small, threads=arguments.worker)
         arguments.json.write_text(json.dumps([asdict(figure) for figure in found]), "utf-8")
         return
     runs = []
     for threads in map(int, arguments.threads.split(",")):
         found = in_a_process_of_its_own(arguments, threads)
-        Console(width=132).print(table_of(found, threads))
+        Console(width=132).print(table_of(found, arguments.device, threads))
         runs.append({"threads": threads, "figures": [asdict(f) | {"reached": f.reached} for f in found]})
     if arguments.json:
-        machine = {"machine": platform.machine(), "cpus": os.cpu_count()}
+        machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "device": _name(arguments.device)}
         arguments.json.write_text(json.dumps({"machine": machine, "runs": runs}, indent=2) + "\n", "utf-8")
 
 

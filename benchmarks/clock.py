@@ -6,9 +6,10 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from aiida_mbetrain.science.memory import measured
 
@@ -26,6 +27,12 @@ def is_wall_time() -> bool:
     return _now is time.perf_counter
 
 
+def _finish() -> None:
+    """Wait for what a CUDA device was told to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def seconds(call: Callable[[], Any], repeat: int = 3) -> float:
     """Smallest time of some calls: the one that the machine disturbed least.  CPU time unless told otherwise."""
     return min(_once(call) for _ in range(repeat))
@@ -34,6 +41,7 @@ def seconds(call: Callable[[], Any], repeat: int = 3) -> float:
 def _once(call: Callable[[], Any]) -> float:
     start = _now()
     call()
+    _finish()
     return _now() - start
 
 
@@ -46,8 +54,10 @@ class Floor:
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _finish()
         start = _now()
         result = self._model(*args, **kwargs)
+        _finish()
         self.seconds += _now() - start
         self.calls += 1
         return result
@@ -66,6 +76,21 @@ def floor_of(potential: Any) -> Iterator[Floor]:
         yield floor
     finally:
         potential._model = model
+
+
+class Timed(NamedTuple):
+    """Seconds of a call, and of the passes of the model in it."""
+
+    total: float
+    passes: float
+    n_passes: int
+
+
+def timed(call: Callable[[Any], Any], potential: Any) -> Timed:
+    """Of ``call(potential)``."""
+    with floor_of(potential) as floor:
+        total = seconds(lambda: call(potential), repeat=1)
+    return Timed(total, floor.seconds, floor.calls)
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:

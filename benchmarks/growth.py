@@ -70,7 +70,7 @@ def _dynamics(potential: Any, n_cells: int, n_steps: int, interval_fs: float) ->
 
 def without_model(constants: ForceConstants | None, folder: Path, *, small: bool) -> Iterator[Figure]:
     """Molecules, clusters, phonon frames and the file."""
-    edges = {(edge**3) * 22: edge for edge in ((2, 4, 5) if small else (2, 4, 7))}
+    edges = {(edge**3) * 22: edge for edge in ((2, 4, 5) if small else (2, 4, 8))}
     references = {size: thermal_frames(edge, 1, noise=0.0) for size, edge in edges.items()}
     yield from against(
         "growth: detection", "atoms", list(edges), lambda size: lambda: detect_molecules(references[size])

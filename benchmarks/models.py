@@ -6,10 +6,13 @@ import io
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from aiida_mbetrain.demo import model_path
+from aiida_mbetrain.science.potentials import Potential, load_mace
+from aiida_mbetrain.settings import Inference
 
 NUMBERS = [1, 6, 7, 8]
 
@@ -17,6 +20,30 @@ NUMBERS = [1, 6, 7, 8]
 def model_files(folder: Path) -> dict[str, Path]:
     """The models by name."""
     return {"demo": model_path(), "large": _large_model(folder)}
+
+
+class Potentials(NamedTuple):
+    """One model with its default kernels, with those of MACE itself, and in single precision."""
+
+    name: str
+    path: Path
+    device: str
+    default: Potential
+    e3nn: Potential
+    single: Potential
+
+    def with_kernels(self, kernels: str) -> Potential:
+        """The model with the kernels of that name."""
+        return load_mace(self.path, Inference(device=self.device, kernels=kernels))
+
+
+def load(name: str, path: Path, device: str) -> Potentials:
+    """On the CPU or on CUDA."""
+    default, e3nn, single = (
+        load_mace(path, Inference(device=device, **options))
+        for options in ({}, {"kernels": "e3nn"}, {"default_dtype": "float32"})
+    )
+    return Potentials(name, path, device, default, e3nn, single)
 
 
 def _large_model(folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """What a script with MACECalculator does: energy, forces and descriptors of one configuration after another.
 
-    python -m benchmarks.one_by_one MODEL CONFIGURATIONS.xyz THREADS
+    python -m benchmarks.one_by_one MODEL CONFIGURATIONS.xyz DEVICE THREADS
 
 prints the CPU and the elapsed seconds after a first, uncounted call.  A program of its own: whatever this package
 tunes in its process (memory allocation) must not speed up what it is compared with.
@@ -28,10 +28,10 @@ def label(calculator: MACECalculator, atoms: Atoms) -> None:
 
 def main() -> None:
     """Time all configurations of a file."""
-    model, path, threads = sys.argv[1:]
+    model, path, device, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     configurations = read(path, index=":")
-    calculator = MACECalculator(model_paths=model, device="cpu", default_dtype="float64")
+    calculator = MACECalculator(model_paths=model, device=device, default_dtype="float64")
     for atoms in configurations[-1:] * 3:
         label(calculator, atoms)
     started = time.process_time(), time.perf_counter()

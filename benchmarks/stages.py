@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ from aiida_mbetrain.science.supercells import (
 )
 from aiida_mbetrain.settings import ClassicalMD, FiniteSubsystemFilter, FreeEnergy, PhononFilter, PhononSampling
 from benchmarks import clock
-from benchmarks.clock import floor_of, grown_memory, seconds
+from benchmarks.clock import Timed, grown_memory, seconds, timed
 from benchmarks.crystals import CRYSTALS, urea
 from benchmarks.figure import Figure
+from benchmarks.models import Potentials
+
+TIME_STEP_FS = 0.5
+"""The default."""
 
 RULES: dict[str, dict[str, Any]] = {
     "closest_to_center_of_mass": {},
@@ -57,37 +62,78 @@ def clusters_of(n_cells: int, n_frames: int, rule: FiniteSubsystemFilter | None 
     return extract_clusters(detect_molecules(reference), frames, rule or FiniteSubsystemFilter(broken_molecules="keep"))
 
 
-def labels(potential: Any, name: str, model: Path, scratch: Path, n_frames: int) -> Iterator[Figure]:
+def both(call: Callable[[Any], Any], potentials: Potentials) -> tuple[Timed, Timed]:
+    """A stage with the default kernels, and with those of MACE."""
+    return timed(call, potentials.default), timed(call, potentials.e3nn)
+
+
+def of_passes(stage: str, what: str, ours: Timed, mace: Timed, limit: float) -> Iterator[Figure]:
+    """Time of a stage against the passes of the model that it made, and against those passes as MACE makes them."""
+    yield Figure(stage, f"total / floor, {what}", ours.total / ours.passes, limit=limit)
+    yield Figure(stage, "total / the same passes with MACE's own kernels", ours.total / mace.passes)
+
+
+def labels(potentials: Potentials, scratch: Path, n_frames: int) -> Iterator[Figure]:
     """Energy, forces and features of clusters of 1 to 8 molecules, against the model and against ASE's calculator."""
     sets = [item.configurations for item in clusters_of(3, n_frames)]
-    stage = f"labels, {name}"
-    compute_labels([part.select([0]) for part in sets], potential)
-    with floor_of(potential) as floor:
-        total = seconds(lambda: compute_labels(sets, potential), repeat=1)
-    yield Figure(stage, f"total / floor, {8 * n_frames} clusters", total / floor.seconds, limit=1.15)
     some = min(n_frames, 4)
+    few = [part.select(slice(some)) for part in sets]
+    stage = f"labels, {potentials.name}"
+    for potential in (potentials.default, potentials.e3nn):
+        compute_labels([part.select([0]) for part in sets], potential)
+    total = seconds(lambda: compute_labels(few, potentials.default))
     path = scratch / "clusters.xyz"
-    ase.io.write(path, [atoms for part in sets for atoms in part.select(slice(some)).to_atoms()])
-    one_by_one = _one_by_one(model, path) * n_frames / some
-    yield Figure(stage, "speed against one at a time with MACECalculator", one_by_one / total, "x", 3.0, at_least=True)
+    ase.io.write(path, [atoms for part in few for atoms in part.to_atoms()])
+    ratio = _one_by_one(potentials, path) / total
+    yield Figure(stage, "speed against one at a time with MACECalculator", ratio, "x", 3.0, at_least=True)
+    times = both(lambda potential: compute_labels(sets, potential), potentials)
+    yield from of_passes(stage, f"{8 * n_frames} clusters", *times, limit=1.15)
 
 
-def _one_by_one(model: Path, configurations: Path) -> float:
+def _one_by_one(potentials: Potentials, configurations: Path) -> float:
     """Seconds of a plain script with MACECalculator, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.one_by_one", str(model), str(configurations)]
-    done = subprocess.run([*command, str(torch.get_num_threads())], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.one_by_one", str(potentials.path), str(configurations)]
+    command += [potentials.device, str(torch.get_num_threads())]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     cpu, elapsed = next(line for line in done.stdout.splitlines() if line.startswith("SECONDS")).split()[1:]
     return float(elapsed if clock.is_wall_time() else cpu)
 
 
-def precision(double: Any, single: Any, name: str, n_frames: int) -> Iterator[Figure]:
+def kernels(potentials: Potentials, n_frames: int) -> Iterator[Figure]:
+    """One pass over the crystal, and over clusters, with each of the kernels that are installed."""
+    crystals = [thermal_frames(2, n_frames)]
+    clusters = [item.configurations for item in clusters_of(3, n_frames)]
+    names = ["e3nn", "fused"] + ["cueq"] * (find_spec("cuequivariance_torch") is not None)
+    stage, times, forces = f"kernels, {potentials.name}", {}, {}
+    for name in names:
+        potential = potentials.with_kernels(name)
+        for what, sets in (("crystals", crystals), ("clusters", clusters)):
+            forces[name, what] = compute_labels(sets, potential)[0].forces
+            times[name, what] = seconds(lambda: compute_labels(sets, potential))  # noqa: B023
+    for name in names[1:]:
+        for what in ("crystals", "clusters"):
+            yield Figure(stage, f"{name} against e3nn, {what}", times["e3nn", what] / times[name, what], "x")
+        change = max(
+            float(np.abs(forces[name, what] - forces["e3nn", what]).max()) for what in ("crystals", "clusters")
+        )
+        yield Figure(stage, f"{name}: largest change of a force", change, "eV/Å")
+    atoms = n_frames * crystals[0].n_atoms
+    yield Figure(
+        stage,
+        f"a pass over crystals of {crystals[0].n_atoms} atoms",
+        1e6 * times["fused", "crystals"] / atoms,
+        "µs/atom",
+    )
+
+
+def precision(potentials: Potentials, n_frames: int) -> Iterator[Figure]:
     """What float32 gains and what it changes."""
     sets = [item.configurations for item in clusters_of(3, n_frames)]
     found, times = [], []
-    for potential in (double, single):
+    for potential in (potentials.default, potentials.single):
         compute_labels([part.select([0]) for part in sets], potential)
         times.append(seconds(lambda: found.append(compute_labels(sets, potential)), repeat=1))  # noqa: B023
-    stage = f"float32, {name}"
+    stage = f"float32, {potentials.name}"
     yield Figure(stage, "labels: speed against float64", times[0] / times[1], "x")
     pairs = list(zip(*found, strict=True))
     force = max(float(np.abs(one.forces - other.forces).max()) for one, other in pairs)
@@ -96,40 +142,37 @@ def precision(double: Any, single: Any, name: str, n_frames: int) -> Iterator[Fi
     yield Figure(stage, "largest change of an energy", 1000 * energy, "meV/atom")
 
 
-def force_constants(potential: Any, name: str, n_cells: int) -> tuple[ForceConstants, list[Figure]]:
+def force_constants(potentials: Potentials, n_cells: int) -> tuple[ForceConstants, list[Figure]]:
     """All displacements of the demo crystal against the model's passes."""
     cell = Configurations.from_atoms(crystal())
     matrix = (n_cells * np.eye(3, dtype=int)).tolist()
     settings = FreeEnergy(thermal_expansion=False, supercell_matrix=matrix)
-    with floor_of(potential) as floor:
-        result: list[ForceConstants] = []
-        total = seconds(lambda: result.append(calculate_force_constants(cell, potential, settings)), repeat=1)
     plan = plan_displacements(cell, settings)
-    return result[0], [
-        Figure(f"force constants, {name}", "total / floor", total / floor.seconds, limit=1.15),
-        Figure(f"force constants, {name}", "displacements", plan.n_displacements),
-    ]
+    found: list[ForceConstants] = []
+    times = both(lambda potential: found.append(calculate_force_constants(cell, potential, settings)), potentials)
+    what = f"{plan.n_displacements} displacements of {plan.frames.n_atoms} atoms"
+    return found[0], list(of_passes(f"force constants, {potentials.name}", what, *times, limit=1.15))
 
 
-def molecular_dynamics(potential: Any, name: str, n_cells: int, n_steps: int) -> Iterator[Figure]:
-    """One NPT step against one model evaluation, early and late in a run."""
-    supercell = thermal_frames(n_cells, 1, noise=0.0)
+def molecular_dynamics(potentials: Potentials, n_steps: int) -> Iterator[Figure]:
+    """One NPT step against one model evaluation."""
+    supercell = make_supercell(Configurations.from_atoms(crystal()), np.diag((2, 2, 3)))
     settings = ClassicalMD(
         ensemble="NPT",
-        time_total_fs=float(n_steps),
+        time_total_fs=n_steps * TIME_STEP_FS,
         time_equilibration_fs=0.0,
-        time_step_fs=1.0,
-        sampling_interval_fs=10.0,
+        time_step_fs=TIME_STEP_FS,
+        sampling_interval_fs=10 * TIME_STEP_FS,
     )
 
-    def run() -> None:
+    def run(potential: Any) -> None:
         run_molecular_dynamics(supercell, potential, settings, temperature_K=298.15, pressure_GPa=1e-4, features=True)
 
-    with floor_of(potential) as floor:
-        total = seconds(run, repeat=1)
-    what = f"step / model evaluation, {supercell.n_atoms} atoms"
-    yield Figure(f"molecular dynamics, {name}", what, total / floor.seconds, limit=1.10)
-    yield Figure(f"molecular dynamics, {name}", "model evaluations per step", (floor.calls - 1) / n_steps, limit=1.0)
+    stage = f"molecular dynamics, {potentials.name}"
+    ours, mace = both(run, potentials)
+    yield from of_passes(stage, f"NPT steps of {supercell.n_atoms} atoms", ours, mace, limit=1.10)
+    yield Figure(stage, "time of a step", 1e3 * ours.total / n_steps, "ms")
+    yield Figure(stage, "model evaluations per step", (ours.n_passes - 1) / n_steps, limit=1.0)
 
 
 def molecules(n_frames: int) -> Iterator[Figure]:

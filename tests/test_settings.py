@@ -554,17 +554,23 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def evaluated(made: Inference, model_file: Path) -> tuple[float, int, str]:
-    """Energy, number of batches, device asked for and how memory is managed."""
+def evaluated(made: Inference, model_file: Path) -> tuple[float, int, str, str]:
+    """Energy, number of batches, and what evaluated them on which device."""
     potential = load_mace(model_file, made)
     seen: list[int] = []
     frames = one(nitrogen()).select([0, 0, 0])
     labelled = potential.evaluate([frames], report=lambda done, total: seen.append(done))[0]
-    return float(labelled.energies[0]), len(seen), str(potential.describe()["device"])
+    return (
+        float(labelled.energies[0]),
+        len(seen),
+        str(potential.describe()["device"]),
+        str(potential.describe()["kernels"]),
+    )
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("default_dtype", "float32"), ("head", "other"), ("batch_atoms", 8), ("device", "cuda")]
+    ("field", "value"),
+    [("default_dtype", "float32"), ("head", "other"), ("batch_atoms", 8), ("device", "cuda"), ("kernels", "e3nn")],
 )
 def test_every_field_of_the_inference_changes_the_evaluation(model_file, field, value, monkeypatch):
     import torch
@@ -636,6 +642,7 @@ effect(calculator_energy, {"name": "lennard_jones"}, name="morse")
 INFERENCE = {
     "Inference.default_dtype",
     "Inference.device",
+    "Inference.kernels",
     "Inference.head",
     "Inference.features",
     "Inference.batch_atoms",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray]
 
-HOW_IT_IS_EVALUATED = ("device", "batch_atoms", "tune_malloc")
+HOW_IT_IS_EVALUATED = ("device", "kernels", "batch_atoms", "tune_malloc")
 """Inference settings that may change between the pieces of a job."""
 
 

@@ -49,9 +49,10 @@ DEMO: dict[str, Any] = {
         "max_force_on_atom": 1.0,
     },
     "phonon_sampling": {"finite_subsystem_filter": {"n_molecules": [1, 2]}, "n_frames": 2},
-    "inference": {"device": "cpu"},
+    "inference": {"device": "cpu", "kernels": "e3nn"},
 }
-"""Of a crystal without symmetry: 132 displacements, and as long in dynamics, some 20 s each."""
+"""Of a crystal without symmetry: 132 displacements, and as long in dynamics, some 20 s each, with the slower kernels:
+there must be work to interrupt."""
 LONG_STAGES = {"md_sampling": "molecular_dynamics", "quasi_harmonic": "force_constants"}
 
 

@@ -20,6 +20,7 @@ from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS, BatchSize
 from aiida_mbetrain.science.potentials.calculator import PotentialCalculator
 from aiida_mbetrain.science.potentials.mace_files import choose_head, heads_of, read_model  # first: imports mace
 from aiida_mbetrain.science.potentials.malloc import tune_malloc
+from aiida_mbetrain.science.potentials.pair_lists import PairLists
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.settings import Inference
 
@@ -27,6 +28,8 @@ import torch  # isort: skip
 from e3nn import o3  # isort: skip
 from mace.modules.utils import extract_invariant  # isort: skip
 from aiida_mbetrain.science.potentials.graphs import Graphs, build_graphs, to_model_input  # isort: skip
+from aiida_mbetrain.science.potentials.fused import FusedModules  # isort: skip
+from aiida_mbetrain.science.potentials.kernels import choose_kernels, probe, require_same, with_kernels  # isort: skip
 
 CUDA_ATOMS = 8192
 PROBE_ATOMS = 256  # the first batch on a CUDA device, which tells how much memory an edge takes
@@ -61,8 +64,26 @@ class MacePotential(Potential):
         self._atomic_energies = np.zeros(numbers.max() + 1)
         self._atomic_energies[numbers] = _take_atomic_energies(model)[self._head_index]
         self._invariants = _invariants_layout(model)
-        self._model = model.to(device=self.device, dtype=self._dtype).eval().requires_grad_(False)
+        self._pairs = PairLists(self.r_max)
+        self._fused: FusedModules | None = None
+        self._take(model)
+        self.kernels = choose_kernels(inference.kernels, self.device)
+        if self.kernels != "e3nn":
+            self._replace_kernels()
         self._set_batch_size(inference.batch_atoms)
+
+    def _take(self, model: Any) -> None:
+        self._model = model.to(device=self.device, dtype=self._dtype).eval().requires_grad_(False)
+
+    def _replace_kernels(self) -> None:
+        """Let other kernels compute the model; raises InvalidSettings where they do not compute this model."""
+        self._set_batch_size(PROBE_ATOMS)
+        atoms = probe(sorted(self.elements or ()), self.r_max)
+        [expected] = self.evaluate([atoms])
+        model, self._fused = with_kernels(self._model, self.kernels, self.device)
+        self._take(model)
+        [found] = self.evaluate([atoms])
+        require_same(found, expected, self.kernels, self._dtype)
 
     @classmethod
     def load(cls, path: Path, inference: Inference, *, sha256: str | None = None) -> Self:
@@ -102,6 +123,7 @@ class MacePotential(Potential):
             "num_interactions": self.num_interactions,
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": self.device.type,
+            "kernels": self.kernels,
             "device_name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
             "head": self.head,
             "torch_version": torch.__version__,
@@ -133,7 +155,7 @@ class MacePotential(Potential):
         self, batch: list[Chunk], sets: Sequence[Configurations], labelled: list[Configurations], features: bool
     ) -> None:
         """One pass of the model over the frames of a batch, written into ``labelled``; raises BatchTooLarge."""
-        graphs = build_graphs([sets[chunk.part].select(slice(chunk.start, chunk.stop)) for chunk in batch], self.r_max)
+        graphs = build_graphs([sets[chunk.part].select(slice(chunk.start, chunk.stop)) for chunk in batch], self._pairs)
         if len(graphs.sizes) > 1 and graphs.n_edges > self._edge_limit:
             raise BatchTooLarge(self._edge_limit / graphs.n_edges)
         results = self._forward_or_halve(graphs, features)
@@ -161,9 +183,11 @@ class MacePotential(Potential):
 
     def _forward(self, graphs: Graphs, features: bool) -> dict[str, FloatArray]:
         """Energies (G,), stress (G, 3, 3), forces (n, 3) and features (n, D) of joined graphs, in float64."""
-        data = to_model_input(
-            graphs, self._species, len(self._model.atomic_numbers), self._head_index, self.device, self._dtype
-        )
+        species = self._species[graphs.numbers]
+        n_species = len(self._model.atomic_numbers)
+        data = to_model_input(graphs, species, n_species, self._head_index, self.device, self._dtype)
+        if self._fused is not None:
+            self._fused.arrange(graphs, species, self.device, self._dtype)
         if self._probes_memory:
             torch.cuda.reset_peak_memory_stats(self.device)
         # TorchScript's optimizer rewrites the model after its first call: no faster here, and the first call then

@@ -34,3 +34,14 @@ def small_sets() -> list[Configurations]:
         rattled(molecule("H2"), 4, 3),
         rattled(crystal.repeat((2, 1, 1)), 2, 4),
     ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def functions_of_e3nn_stay_as_they_are():
+    """A call of a MACE model outside this package lets TorchScript rewrite functions that all models of a process
+    share, and the last bits of everything computed afterwards in this process would differ.
+    """
+    import torch
+
+    with torch.jit.optimized_execution(False):
+        yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -26,8 +27,14 @@ def save_random_mace(
     r_max: float = 4.0,
     atomic_energy: float = -10.123,
     seed: int = 1,
+    interaction: str = "RealAgnosticResidualInteractionBlock",
+    interaction_first: str = "RealAgnosticInteractionBlock",
+    **architecture: Any,
 ) -> Path:
-    """Write a MACE model with random weights in float64; the atomic energies differ by element and head."""
+    """Write a MACE model with random weights in float64; the atomic energies differ by element and head.
+
+    architecture: further arguments of ``mace.modules.MACE``.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mace.modules  # before e3nn, whose import fails otherwise
@@ -46,8 +53,8 @@ def save_random_mace(
                     "num_bessel": 4,
                     "num_polynomial_cutoff": 5,
                     "max_ell": 2,
-                    "interaction_cls": mace.modules.RealAgnosticResidualInteractionBlock,
-                    "interaction_cls_first": mace.modules.RealAgnosticInteractionBlock,
+                    "interaction_cls": getattr(mace.modules.blocks, interaction),
+                    "interaction_cls_first": getattr(mace.modules.blocks, interaction_first),
                     "num_interactions": num_interactions,
                     "num_elements": len(elements),
                     "hidden_irreps": irreps,
@@ -59,7 +66,7 @@ def save_random_mace(
                     "gate": torch.nn.functional.silu,
                     "radial_MLP": [8, 8],
                     "heads": list(heads),
-                }
+                } | architecture
                 if scale_shift:
                     scales = np.ones(len(heads)) if len(heads) > 1 else 1.0
                     model = mace.modules.ScaleShiftMACE(

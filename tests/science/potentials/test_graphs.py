@@ -10,6 +10,7 @@ from models import rattled
 
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials.graphs import build_graphs
+from aiida_mbetrain.science.potentials.pair_lists import PairLists
 
 
 def brute_force(positions, cell, r_max: float, images: int) -> np.ndarray:
@@ -30,7 +31,7 @@ def sort_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def rows_of(part: Configurations, r_max: float) -> np.ndarray:
-    graphs = build_graphs([part], r_max)
+    graphs = build_graphs([part], PairLists(r_max))
     return sort_rows(np.hstack([graphs.edges.T, graphs.unit_shifts]).astype(int))
 
 
@@ -55,9 +56,19 @@ def test_finite_configurations_have_no_images(repeats):
 
 def test_joined_graphs_share_no_edges():
     parts = [rattled(molecule("NH3"), 2, 1), rattled(molecule("H2", cell=[3, 3, 3], pbc=True), 3, 2)]
-    graphs = build_graphs(parts, 4.0)
+    graphs = build_graphs(parts, PairLists(4.0))
     owner = np.repeat(np.arange(5), graphs.sizes)
     assert graphs.sizes.tolist() == [4, 4, 2, 2, 2]
     assert np.array_equal(owner[graphs.edges[0]], owner[graphs.edges[1]])
-    alone = [build_graphs([part.select([k])], 4.0).n_edges for part in parts for k in range(part.n_frames)]
+    alone = [build_graphs([part.select([k])], PairLists(4.0)).n_edges for part in parts for k in range(part.n_frames)]
     assert np.bincount(owner[graphs.edges[0]]).tolist() == alone
+
+
+def test_the_second_half_of_the_edges_is_the_first_half_reversed():
+    """Radial embeddings are computed for one half."""
+    crystal = molecule("NH3", cell=[[3.0, 0, 0], [1.0, 3.2, 0], [0.4, 0.3, 3.6]], pbc=True)
+    graphs = build_graphs([rattled(molecule("CH3CN"), 2, 1), rattled(crystal, 2, 2)], PairLists(4.0))
+    half = graphs.n_edges // 2
+    assert np.array_equal(graphs.edges[:, half:], graphs.edges[::-1, :half])
+    assert np.array_equal(graphs.unit_shifts[half:], -graphs.unit_shifts[:half])
+    assert half > 100

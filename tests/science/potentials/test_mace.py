@@ -36,15 +36,6 @@ LABELS = ("energies", "forces", "stress", "features")
 CPU = Inference(device="cpu")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def functions_of_e3nn_stay_as_they_are():
-    """A call of a MACE model outside this package lets TorchScript rewrite functions that all models of a process
-    share, and the last bits of everything computed afterwards in this process would differ.
-    """
-    with mace_module.torch.jit.optimized_execution(False):
-        yield
-
-
 def mace_calculator(path: Path, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -201,13 +192,13 @@ def test_energy_of_distant_molecules_is_the_sum_of_monomers(models):
 
 def test_large_clusters_take_the_cell_list_and_give_the_same(models, monkeypatch):
     """Above DENSE_ATOMS the neighbours come from a cell list: the same labels, far from the origin too."""
-    from aiida_mbetrain.science.potentials import graphs
+    from aiida_mbetrain.science.potentials import pair_lists
 
     potential = load_mace(models["scalar"], CPU)
     cluster = rattled(molecule("CH3CN", cell=[4, 4, 4], pbc=True).repeat((3, 2, 2)), 2, 5)
     cluster = Configurations(cluster.numbers, cluster.positions - 100.0)
     [dense] = potential.evaluate([cluster], features=True)
-    monkeypatch.setattr(graphs, "DENSE_ATOMS", 1)
+    monkeypatch.setattr(pair_lists, "DENSE_ATOMS", 1)
     [sparse] = potential.evaluate([cluster], features=True)
     assert_same_labels(sparse, dense, 1e-12)
 
@@ -302,7 +293,7 @@ def test_a_first_small_batch_on_cuda_tells_how_many_edges_fit(models, monkeypatc
     tried = shrink_memory(potential, monkeypatch, 10**6, RuntimeError())
     cuda = mace_module.torch.cuda
     part = rattled(molecule("CH3CN"), 100, 1)
-    edges = [mace_module.build_graphs([part.select([k])], potential.r_max).n_edges for k in range(100)]
+    edges = [mace_module.build_graphs([part.select([k])], potential._pairs).n_edges for k in range(100)]
     n_probed = mace_module.PROBE_ATOMS // 6
     monkeypatch.setattr(cuda, "reset_peak_memory_stats", lambda *_: None)
     monkeypatch.setattr(cuda, "max_memory_allocated", lambda *_: 1000 * sum(edges[:n_probed]))
