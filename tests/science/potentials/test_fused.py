@@ -200,10 +200,11 @@ def test_a_fused_contraction_follows_its_weights_to_another_precision():
     torch.testing.assert_close(fused.float()(x.float(), None), double.float(), atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [0.9, np.nan])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_kernels_that_compute_another_model_are_refused(models, monkeypatch, dtype):
+def test_kernels_that_compute_another_model_are_refused(models, monkeypatch, dtype, factor):
     """As those of another version of MACE, whose blocks might use what was replaced in another way."""
-    monkeypatch.setattr(FusedConvolution, "forward", lambda self, *args: 0.9 * forward(self, *args))
+    monkeypatch.setattr(FusedConvolution, "forward", lambda self, *args: factor * forward(self, *args))
     inference = Inference(device="cpu", default_dtype=dtype)
     with pytest.raises(InvalidSettings, match=r"kernels = 'fused' changes this model: .* forces by .* Take 'e3nn'"):
         load_mace(models["scalar"], inference)

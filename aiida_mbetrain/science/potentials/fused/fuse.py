@@ -39,7 +39,7 @@ class FusedModules:
 
 
 def fuse(model: Any) -> FusedModules:
-    """Replace what can be replaced, in place; before the model is moved to a device or another precision."""
+    """Replace what can be replaced, in place."""
     current = Current()
     convolutions = [
         block
