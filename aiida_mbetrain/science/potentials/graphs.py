@@ -40,14 +40,13 @@ def build_graphs(parts: Sequence[Configurations], pairs: PairLists) -> Graphs:
     """The neighbour graphs of all frames of all parts, in order."""
     starts = np.cumsum([0, *(part.n_frames * part.n_atoms for part in parts)])
     found = [pairs.of_frames(part) for part in parts]
-    atoms = np.concatenate([each.atoms + start for each, start in zip(found, starts, strict=False)], axis=1)
-    shifts = np.concatenate([each.shifts for each in found])
+    atoms = [each.atoms + start for each, start in zip(found, starts, strict=False)]
     return Graphs(
         positions=np.concatenate([part.positions.reshape(-1, 3) for part in parts]),
         numbers=np.concatenate([np.tile(part.numbers, part.n_frames) for part in parts]),
         cells=np.concatenate([_cells(part) for part in parts]),
-        edges=np.concatenate([atoms, atoms[::-1]], axis=1),
-        unit_shifts=np.concatenate([shifts, -shifts]),
+        edges=np.concatenate([*atoms, *(pair[::-1] for pair in atoms)], axis=1),
+        unit_shifts=np.concatenate([*(each.shifts for each in found), *(-each.shifts for each in found)]),
         sizes=np.concatenate([np.full(part.n_frames, part.n_atoms) for part in parts]),
         periodic=any(part.periodic for part in parts),
     )
@@ -66,14 +65,13 @@ def to_model_input(
     batch = torch.as_tensor(np.repeat(np.arange(n_graphs), graphs.sizes), device=device)
     edges = torch.as_tensor(graphs.edges, device=device)
     cells = torch.as_tensor(graphs.cells, device=device)
-    unit_shifts = torch.as_tensor(graphs.unit_shifts, device=device)
-    shifts = torch.einsum("ea,eab->eb", unit_shifts, cells[batch[edges[0]]])
+    unit_shifts = torch.as_tensor(graphs.unit_shifts, device=device).to(dtype)
     return {
         "positions": torch.as_tensor(graphs.positions, device=device).to(dtype),
         "node_attrs": torch.nn.functional.one_hot(torch.as_tensor(species, device=device), n_species).to(dtype),
         "edge_index": edges,
-        "unit_shifts": unit_shifts.to(dtype),
-        "shifts": shifts.to(dtype),
+        "unit_shifts": unit_shifts,
+        "shifts": unit_shifts.new_zeros(1, 3).expand_as(unit_shifts),  # periodic: MACE makes them, for the stress
         "cell": cells.to(dtype).reshape(-1, 3),
         "batch": batch,
         "ptr": torch.as_tensor(np.concatenate([[0], np.cumsum(graphs.sizes)]), device=device),

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matscipy.neighbours import neighbour_list
-from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 
@@ -23,9 +22,9 @@ class Pairs(NamedTuple):
     atoms: IntArray
     shifts: FloatArray
 
-    def select(self, which: NDArray) -> Pairs:
-        """Some of them."""
-        return Pairs(self.atoms[:, which], self.shifts[which])
+    def select(self, which: IntArray) -> Pairs:
+        """Some of them, by their indices."""
+        return Pairs(self.atoms.take(which, axis=1), self.shifts.take(which, axis=0))
 
 
 class _Kept(NamedTuple):
@@ -54,6 +53,8 @@ class PairLists:
         if part.cells is None and part.n_atoms <= DENSE_ATOMS:
             return _of_finite_frames(part.positions, self.cutoff)
         found = [self._of_frame(part, frame) for frame in range(part.n_frames)]
+        if len(found) == 1:
+            return found[0]
         return Pairs(
             np.concatenate([pairs.atoms + frame * part.n_atoms for frame, pairs in enumerate(found)], axis=1),
             np.concatenate([pairs.shifts for pairs in found]),
@@ -69,7 +70,8 @@ class PairLists:
         if pairs is None:
             return _search(positions, cell, self.cutoff)
         first, second = pairs.atoms
-        vectors = positions[second] - positions[first] + pairs.shifts @ cell
+        # take is several times faster than positions[second]
+        vectors = positions.take(second, axis=0) - positions.take(first, axis=0) + pairs.shifts @ cell
         return pairs.select(np.flatnonzero(np.einsum("ij,ij->i", vectors, vectors) < self.cutoff**2))
 
     def _kept_pairs(self, positions: FloatArray, cell: FloatArray) -> Pairs | None:

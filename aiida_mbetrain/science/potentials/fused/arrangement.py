@@ -66,13 +66,18 @@ def _places(parts: list[IntArray], device: torch.device) -> torch.Tensor:
     return torch.as_tensor(np.argsort(np.concatenate(parts)), device=device)
 
 
+def _smallest_type(n: int) -> np.dtype:
+    """Of n indices: NumPy sorts those of 16 bits by their digits, three times faster than those of 64."""
+    return np.min_scalar_type(max(n - 1, 0))
+
+
 def _receiver_groups(
     graphs: Graphs, device: torch.device, dtype: torch.dtype, *, halved: bool
 ) -> Iterator[tuple[IntArray, Receivers]]:
     """All atoms in one group, or in two of few and of many edges where that saves padding."""
     senders, receivers = graphs.edges
     n_atoms, n_edges = len(graphs.numbers), len(receivers)
-    by_receiver = np.argsort(receivers, kind="stable")
+    by_receiver = np.argsort(receivers.astype(_smallest_type(n_atoms)), kind="stable")
     counts = np.bincount(receivers, minlength=n_atoms)
     firsts = np.cumsum(counts) - counts
     groups = [np.arange(n_atoms)]
@@ -82,9 +87,9 @@ def _receiver_groups(
         slots = np.arange(counts[nodes].max())
         present = slots < counts[nodes, None]
         table = np.zeros(present.shape, dtype=np.int64)
-        table[present] = by_receiver[(firsts[nodes, None] + slots)[present]]
+        table[present] = by_receiver.take((firsts[nodes, None] + slots)[present])
         edges = table.ravel()
-        radial = edges % (n_edges // 2) if halved and n_edges else edges
+        radial = np.where(edges < n_edges // 2, edges, edges - n_edges // 2) if halved else edges
         yield (
             nodes,
             Receivers(
@@ -92,7 +97,7 @@ def _receiver_groups(
                 width=len(slots),
                 edges=torch.as_tensor(edges, device=device),
                 radial=torch.as_tensor(radial, device=device),
-                senders=torch.as_tensor(senders[edges], device=device),
+                senders=torch.as_tensor(senders.take(edges), device=device),
                 present=torch.as_tensor(present.reshape(-1, 1), device=device).to(dtype),
             ),
         )
