@@ -17,6 +17,7 @@ from phonopy import Phonopy
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.errors import InvalidSettings, InvalidStructure
 from aiida_mbetrain.science.phonopy_cells import (
+    SYMPREC,
     build_phonopy,
     from_phonopy_atoms,
     full_force_constants,
@@ -115,7 +116,7 @@ class ForceConstants:
         violation = float(max(np.abs(raw.sum(axis=axis)).max() for axis in (0, 1)))
         asymmetry = float(np.abs(raw - raw.transpose(1, 0, 3, 2)).max())
         phonon.symmetrize_force_constants()
-        return cls(
+        result = cls(
             primitive=primitive,
             supercell=from_phonopy_atoms(phonon.supercell),
             supercell_matrix=np.asarray(phonon.supercell_matrix, dtype=np.int64),
@@ -126,6 +127,9 @@ class ForceConstants:
             n_displacements=n_displacements,
             min_frequency_gamma_THz=_lowest_optical_at_gamma(phonon),
         )
+        if phonon.symmetry.tolerance == SYMPREC:
+            vars(result)["shared_phonopy"] = phonon  # equal to the one that would be built for it
+        return result
 
     def attributes(self) -> dict[str, str | float | int]:
         """The facts that are not arrays."""

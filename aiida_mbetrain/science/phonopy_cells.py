@@ -14,8 +14,11 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray, In
 from aiida_mbetrain.science.errors import InvalidStructure
 from aiida_mbetrain.science.symmetry import SpaceGroup
 
+SYMPREC = 1e-5
+"""Phonopy's tolerance for symmetry, Å."""
 
-def primitive_cell(structure: Configurations, *, symprec: float = 1e-5) -> Configurations:
+
+def primitive_cell(structure: Configurations, *, symprec: float = SYMPREC) -> Configurations:
     """The primitive cell of the first frame, not rotated; the structure itself where it is primitive already.
 
     Right-handed: phonopy takes no other.  Raises InvalidStructure.
@@ -45,7 +48,7 @@ def relative_to(primitive: Configurations, matrix: IntArray, structure: Configur
     return np.rint(matrix @ structure.cells[0] @ np.linalg.inv(primitive.cells[0])).astype(np.int64)
 
 
-def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = 1e-5) -> Phonopy:
+def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = SYMPREC) -> Phonopy:
     """A Phonopy whose unit cell is the primitive one; matrix in phonopy's convention."""
     with warnings.catch_warnings():
         # Expected of supercells that keep a part of the point group.

@@ -135,10 +135,22 @@ class _KeepSymmetry(FixConstraint):
 
 
 class _CellFilter(FrechetCellFilter):
-    """ASE's filter, with calculators that know no force-consistent energy."""
+    """ASE's filter, with calculators that know no force-consistent energy.
+
+    An optimizer asks for the forces five times a step, and each answer takes a logarithm and nine derivatives of
+    an exponential of matrices: it is kept as long as the geometry stays.
+    """
+
+    _geometry: tuple[bytes, bytes] | None = None
 
     def get_potential_energy(self, **kwargs: Any) -> Any:  # type: ignore[override]
         return super().get_potential_energy(force_consistent=False)
+
+    def get_forces(self, **kwargs: Any) -> FloatArray:
+        geometry = self.atoms.positions.tobytes(), self.atoms.cell.array.tobytes()
+        if geometry != self._geometry:
+            self._forces, self._geometry = super().get_forces(**kwargs), geometry
+        return self._forces.copy()
 
 
 @dataclass

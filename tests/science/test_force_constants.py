@@ -353,3 +353,21 @@ class TestBands:
         assert list(one.labels) == list(two.labels)
         for first, second in zip(one.frequencies_THz, two.frequencies_THz, strict=True):
             assert np.allclose(first, second, atol=1e-4)
+
+
+def test_the_phonopy_that_made_the_force_constants_serves_as_the_one_that_is_built_from_them(dry_ice):
+    constants = dry_ice[2]
+    kept, built = constants.shared_phonopy, constants.phonopy()
+    assert "shared_phonopy" in vars(constants)
+    for phonon in (kept, built):
+        phonon.run_mesh([3, 3, 3], is_gamma_center=True)
+    np.testing.assert_array_equal(kept.mesh.qpoints, built.mesh.qpoints)
+    np.testing.assert_array_equal(kept.mesh.frequencies, built.mesh.frequencies)
+
+
+def test_a_phonopy_of_another_tolerance_is_not_kept():
+    settings = FreeEnergy(supercell_radius=8.0, symmetry_tolerance_strict=1e-4)
+    constants = calculate_force_constants(
+        structure_of(sodium_chloride()), HarmonicCrystal(sodium_chloride(), cutoff=4.5), settings
+    )
+    assert constants.shared_phonopy.symmetry.tolerance == 1e-5

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import make_supercell
+from ase.filters import FrechetCellFilter
 from cheap_potentials import (
     HarmonicCrystal,
     LennardJones,
@@ -18,7 +19,7 @@ from scipy.optimize import minimize_scalar
 
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import BrokenSymmetry, ElementsNotInModel, InvalidStructure, RelaxationNotConverged
-from aiida_mbetrain.science.relaxation import relax
+from aiida_mbetrain.science.relaxation import _CellFilter, relax
 from aiida_mbetrain.settings import FreeEnergy
 
 
@@ -210,3 +211,22 @@ def test_foreign_elements_and_finite_structures_are_refused():
         relax(Configurations.from_atoms(argon()), nitrogen_potential(), FreeEnergy())
     with pytest.raises(InvalidStructure):
         relax(Configurations.from_atoms(Atoms("N2", [(0, 0, 0), (0, 0, 1.1)])), nitrogen_potential(), FreeEnergy())
+
+
+@pytest.mark.parametrize("constant_volume", [False, True])
+def test_forces_on_atoms_and_cell_are_those_of_the_current_geometry(constant_volume):
+    atoms = nitrogen()
+    atoms.calc = nitrogen_potential().calculator()
+    ours = _CellFilter(atoms, constant_volume=constant_volume)
+    rng = np.random.default_rng(3)
+    moves = [np.zeros((len(atoms) + 3, 3)) for _ in range(3)]
+    moves[1][: len(atoms)] = 0.01 * rng.normal(size=(len(atoms), 3))  # atoms alone
+    moves[2][len(atoms) :] = 0.1 * rng.normal(size=(3, 3))  # the cell alone
+    for move in moves:
+        ours.set_positions(ours.get_positions() + move)
+        expected = FrechetCellFilter(atoms, constant_volume=constant_volume)
+        expected._utility.orig_cell = ours._utility.orig_cell
+        for _ in range(2):
+            ours.get_forces()[:] = 0  # a caller may write into what it is given
+            np.testing.assert_array_equal(ours.get_forces(), expected.get_forces())
+            np.testing.assert_array_equal(ours.stress, expected.stress)
