@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,14 @@ In double precision, that of the coupling coefficients of a model that was made 
 
 
 def choose_kernels(wanted: str, device: torch.device) -> str:
-    """e3nn, fused or cueq, from ``Inference.kernels``; raises InvalidSettings where cuEquivariance is missing."""
+    """e3nn, fused or cueq, from ``Inference.kernels``; raises InvalidSettings where cuEquivariance is missing.
+
+    On a GPU its kernels too: without them it would fall back to something slower than e3nn.
+    """
     if wanted == "auto":
         return "fused" if device.type == "cpu" else "e3nn"
-    if wanted == "cueq" and importlib.util.find_spec("cuequivariance_torch") is None:
+    needed = ["cuequivariance_torch"] + ["cuequivariance_ops_torch"] * (device.type == "cuda")
+    if wanted == "cueq" and any(importlib.util.find_spec(name) is None for name in needed):
         raise InvalidSettings(
             "Inference.kernels = 'cueq' needs the package cuequivariance-torch, and on a GPU its kernels "
             "(cuequivariance-ops-torch-cu12): install them where the model runs, or take 'auto'."
@@ -49,7 +54,8 @@ def _with_cueq(model: Any, device: torch.device) -> Any:
 
     dtype = torch.get_default_dtype()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MACE's own, and that a CPU has no kernels of cuEquivariance
             return run(model, return_model=True, device=device.type)
     finally:
         torch.set_default_dtype(dtype)  # the conversion leaves that of the model

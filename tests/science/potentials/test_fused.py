@@ -26,6 +26,7 @@ from aiida_mbetrain.science.potentials.fused.convolution import FusedConvolution
 from aiida_mbetrain.science.potentials.fused.current import Current  # isort: skip
 from aiida_mbetrain.science.potentials.fused.self_connection import FusedSelfConnection  # isort: skip
 from aiida_mbetrain.science.potentials.graphs import Graphs, build_graphs  # isort: skip
+from aiida_mbetrain.science.potentials.kernels import choose_kernels  # isort: skip
 from aiida_mbetrain.science.potentials.pair_lists import PairLists  # isort: skip
 
 forward = FusedConvolution.forward
@@ -216,6 +217,15 @@ def test_cueq_without_its_package_is_refused_with_the_remedy(models, monkeypatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "cuequiv" in name else find(name))
     with pytest.raises(InvalidSettings, match="kernels = 'cueq' needs the package cuequivariance-torch"):
         load_mace(models["scalar"], Inference(device="cpu", kernels="cueq"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cuequivariance_torch") is None, reason="cuequivariance-torch is absent")
+def test_cueq_without_its_gpu_kernels_is_refused_on_a_gpu_only(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "_ops_" in name else find(name))
+    assert choose_kernels("cueq", torch.device("cpu")) == "cueq"
+    with pytest.raises(InvalidSettings, match="on a GPU its kernels \\(cuequivariance-ops-torch-cu12\\)"):
+        choose_kernels("cueq", torch.device("cuda"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cuequivariance_torch") is None, reason="cuequivariance-torch is absent")
