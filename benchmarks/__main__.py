@@ -75,13 +75,14 @@ def table_of(found: list[Figure], device: str, threads: int) -> Table:
 
 
 def in_a_process_of_its_own(arguments: argparse.Namespace, threads: int) -> list[Figure]:
-    """PyTorch and OpenMP take their number of threads once."""
+    """PyTorch, OpenMP and phonopy's Rust code take their number of threads once."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "figures.json"
         command = [sys.executable, "-m", "benchmarks", "--models", arguments.models, "--device", arguments.device]
         command += ["--worker", str(threads)]
         command += ["--json", str(path)] + ["--small"] * arguments.small
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "AIIDA_PATH": scratch}
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+        environment["AIIDA_PATH"] = scratch
         subprocess.run(command, env=environment, check=True)
         return [Figure(**row) for row in json.loads(path.read_text("utf-8"))]
 
@@ -105,8 +106,11 @@ def main() -> None:
         if is_elapsed(arguments.device, arguments.worker):
             clock.use_wall_time()
         names, small = arguments.models.split(","), arguments.small
-        found = figures(names, device=arguments.device, small=small, threads=arguments.worker)
-        arguments.json.write_text(json.dumps([asdict(figure) for figure in found]), "utf-8")
+        found = []
+        for figure in figures(names, device=arguments.device, small=small, threads=arguments.worker):
+            print(figure, file=sys.stderr, flush=True)
+            found.append(asdict(figure))
+        arguments.json.write_text(json.dumps(found), "utf-8")
         return
     runs = []
     for threads in map(int, arguments.threads.split(",")):

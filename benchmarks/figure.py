@@ -16,6 +16,9 @@ class Figure:
     limit: float | None = None
     at_least: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.what}: {self.value:.3g} {self.unit}".rstrip()
+
     @property
     def reached(self) -> bool | None:
         """None where there is nothing to reach."""
