@@ -17,4 +17,9 @@ def urea() -> Atoms:
     return crystal("CONHH", sites, spacegroup=113, cellpar=[5.565, 5.565, 4.684, 90, 90, 90])
 
 
-CRYSTALS = {"hexamethylenetetramine": demo.crystal, "urea": urea}
+def monoclinic() -> Atoms:
+    """The cell of naphthalene at room temperature, P2_1/c, with one atom in general position."""
+    return crystal("C", [(0.1, 0.2, 0.3)], spacegroup=14, cellpar=[8.1, 5.95, 8.65, 90, 124, 90])
+
+
+CRYSTALS = {"hexamethylenetetramine": demo.crystal, "urea": urea, "monoclinic": monoclinic}

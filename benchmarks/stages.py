@@ -155,14 +155,14 @@ def force_constants(potentials: Potentials, n_cells: int) -> tuple[ForceConstant
 
 
 def molecular_dynamics(potentials: Potentials, n_steps: int) -> Iterator[Figure]:
-    """One NPT step against one model evaluation."""
+    """One NPT step against one model evaluation; two frames are stored."""
     supercell = make_supercell(Configurations.from_atoms(crystal()), np.diag((2, 2, 3)))
     settings = ClassicalMD(
         ensemble="NPT",
         time_total_fs=n_steps * TIME_STEP_FS,
         time_equilibration_fs=0.0,
         time_step_fs=TIME_STEP_FS,
-        sampling_interval_fs=10 * TIME_STEP_FS,
+        sampling_interval_fs=n_steps // 2 * TIME_STEP_FS,
     )
 
     def run(potential: Any) -> None:

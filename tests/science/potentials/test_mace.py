@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -449,17 +448,3 @@ def test_loading_and_evaluating_prints_nothing_and_importing_is_light(models):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_labels_are_three_times_faster_than_one_call_at_a_time(models):
-    """Energies, forces and features of many clusters against MACECalculator, in CPU time."""
-    part = rattled(molecule("CH3CN"), 60, 1)
-    potential = load_mace(models["scalar"], CPU)
-    potential.evaluate([part], features=True)
-    start = time.process_time()
-    potential.evaluate([part], features=True)
-    batched = time.process_time() - start
-    reference(models["scalar"], part.select(slice(0, 2)))
-    start = time.process_time()
-    reference(models["scalar"], part)
-    assert (time.process_time() - start) / batched > 3
