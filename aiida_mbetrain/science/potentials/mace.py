@@ -195,7 +195,7 @@ class MacePotential(Potential):
         with torch.jit.optimized_execution(False):
             out = self._model(data, compute_force=True, compute_stress=graphs.periodic)
         results = {"energies": _to_numpy(out["energy"]), "forces": _to_numpy(out["forces"])}
-        firsts = np.cumsum([0, *graphs.sizes[:-1]])
+        firsts = np.cumsum(graphs.sizes) - graphs.sizes
         results["energies"] += np.add.reduceat(self._atomic_energies[graphs.numbers], firsts)
         if graphs.periodic:
             results["stress"] = _to_numpy(out["stress"])

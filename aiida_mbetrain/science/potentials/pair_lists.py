@@ -94,7 +94,8 @@ class PairLists:
         if kept.positions.shape != positions.shape:
             return False
         strain = np.linalg.solve(kept.cell, cell)
-        moved = np.linalg.norm(positions - kept.positions @ strain, axis=1).max()
+        displacements = positions - kept.positions @ strain
+        moved = np.sqrt(np.einsum("ia,ia->i", displacements, displacements).max())
         smallest = np.linalg.svd(strain, compute_uv=False)[-1]
         return bool((self.cutoff + self.skin) * smallest - 2 * moved >= self.cutoff)
 

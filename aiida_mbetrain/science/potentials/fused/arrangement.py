@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -52,13 +53,22 @@ def arrange(
     halved: the radial embedding has rows for the first half of the edges, which the second half shares.
     """
     groups = list(_receiver_groups(graphs, device, dtype, halved=halved))
-    by_species = {int(kind): np.flatnonzero(species == kind) for kind in np.unique(species)}
+    by_species, species_order = _by_species(species.tobytes(), device)
     return Arrangement(
         receivers=tuple(group for _, group in groups),
         receiver_order=None if len(groups) == 1 else _places([nodes for nodes, _ in groups], device),
-        species={kind: torch.as_tensor(nodes, device=device) for kind, nodes in by_species.items()},
-        species_order=_places(list(by_species.values()), device),
+        species=by_species,
+        species_order=species_order,
     )
+
+
+@lru_cache(maxsize=1)
+def _by_species(species: bytes, device: torch.device) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
+    """The atoms of each species and their places; kept, as the atoms of a trajectory stay the same."""
+    kinds = np.frombuffer(species, dtype=np.int64)
+    nodes = {int(kind): np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
+    by_species = {kind: torch.as_tensor(atoms, device=device) for kind, atoms in nodes.items()}
+    return by_species, _places(list(nodes.values()), device)
 
 
 def _places(parts: list[IntArray], device: torch.device) -> torch.Tensor:
