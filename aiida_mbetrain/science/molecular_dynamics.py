@@ -140,7 +140,8 @@ class _Simulation:
         self.integrator = build_integrator(
             self.atoms, settings, temperature_K=temperature_K, pressure_GPa=pressure_GPa, rng=self.rng
         )
-        self.recorder = Recorder(self.atoms, self.schedule, features=features and potential.has_features)
+        self.features = features and potential.has_features
+        self.recorder = Recorder(self.atoms, self.schedule, features=self.features)
         if checkpoint is None:
             self._prepare(0)
             self._record()
@@ -163,6 +164,7 @@ class _Simulation:
     def _prepare(self, step: int) -> None:
         self.guard.step = step
         self.evaluation.wants_stress = self.needs_stress or (self.has_stress and self.schedule.records(step))
+        self.evaluation.wants_features = self.features and self.schedule.stores_frame(step)
 
     def _record(self) -> None:
         if self.schedule.records(self.step):

@@ -18,20 +18,20 @@ class SinglePass:
     ASE's own cache compares whole Atoms objects on every question (a millisecond per step of MTKNPT), computes
     a property that was not asked for first in a second pass, and lives in the calculator, where a restart
     cannot put it back.  Here the questions of one step cost one comparison of positions and cell each, what a
-    pass computes is decided by ``wants_stress`` before the step, and :attr:`results` can be restored.
+    pass computes is decided before the step, and :attr:`results` can be restored.
 
     Forces are handed to the integrator without their net force (shared out by mass, so that only the centre of
     mass is affected): an isolated or periodic system has none, the rounding of a float32 model has, and over
     10^5 steps it would set the crystal adrift.  :attr:`results` keeps the forces as the potential gave them.
 
-    wants_stress: whether the next evaluation includes the stress.
+    wants_stress, wants_features: whether the next evaluation includes them.
     results: of the latest evaluation; ``energy`` (eV), ``forces`` (N, 3) eV/Å, ``stress`` (6,) eV/Å³ in
-        Voigt order if evaluated, and whatever else the calculator offers, such as ``features`` (N, D).
+        Voigt order and ``features`` (N, D) if evaluated.
     """
 
     def __init__(self, calculator: Calculator, masses: FloatArray, check: Callable[[float, FloatArray], None]) -> None:
         """masses: (N,); check: called with energy and forces of every evaluation, may raise."""
-        self.wants_stress = False
+        self.wants_stress = self.wants_features = False
         self.results: dict[str, Any] = {}
         self._calculator = calculator
         self._shares = (masses / masses.sum())[:, None]
@@ -71,7 +71,7 @@ class SinglePass:
         return self.results
 
     def _evaluate(self, atoms: Atoms) -> None:
-        properties = ["energy", "forces", "stress"] if self.wants_stress else ["energy", "forces"]
+        properties = ["energy", "forces"] + ["stress"] * self.wants_stress + ["features"] * self.wants_features
         changes = all_changes if self._positions is None else ["positions", "cell"]
         # The low-level call names all properties at once; stale results of an earlier geometry must not survive.
         self._calculator.reset()

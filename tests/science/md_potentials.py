@@ -16,7 +16,7 @@ SPRING_LENGTH = 2.5
 class CountingCalculator(Calculator):
     """Computes only the properties that are asked for, like a calculator for which each costs something."""
 
-    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "forces", "stress", "features"]  # noqa: RUF012
 
     def __init__(self, potential: MDPotential) -> None:
         super().__init__()
@@ -26,19 +26,20 @@ class CountingCalculator(Calculator):
         self.potential.n_passes += 1
         energy, forces, virial = self.potential.frame(atoms.positions, atoms.cell.array)
         values = {"energy": energy, "forces": forces}
-        if self.potential.has_features:
-            self.results["features"] = np.outer(np.ones(len(atoms)), [energy, self.potential.n_passes])
+        if "features" in properties:
+            self.potential.n_features += 1
+            values["features"] = np.outer(np.ones(len(atoms)), [energy, self.potential.n_passes])
         if "stress" in properties:
             values["stress"] = virial.ravel()[[0, 4, 8, 5, 2, 1]] / atoms.cell.volume
         self.results |= {name: value for name, value in values.items() if name in properties}
 
 
 class MDPotential(Potential):
-    """Counts the passes of its calculator; its features are (energy, number of the pass) on every atom."""
+    """Counts the passes of its calculator, and those with features: (energy, number of the pass) on every atom."""
 
     def __init__(self, *, has_features: bool = False) -> None:
         self.has_features = has_features
-        self.n_passes = 0
+        self.n_passes = self.n_features = 0
 
     def frame(self, positions, cell):
         """No interaction: energy, forces and virial are zero."""

@@ -136,6 +136,7 @@ class TestEvaluations:
         assert frames.features.shape == (3, 8, 2)
         np.testing.assert_array_equal(frames.features[:, 0, 0], frames.energies)
         np.testing.assert_array_equal(frames.features[:, 0, 1], frames.origin["md_step"] + 1)
+        assert potential.n_features == frames.n_frames
 
     @pytest.mark.parametrize(("offered", "asked"), [(True, False), (False, True)])
     def test_no_features_unless_asked_for_and_offered(self, offered, asked):

@@ -39,7 +39,7 @@ class Potential(ABC):
     def calculator(self) -> Calculator:
         """An ASE calculator view with energy, forces and stress for molecular dynamics and relaxation.
 
-        Where ``has_features``, its ``results["features"]`` hold the features (N, D) of the same pass.
+        Where ``has_features``, it also gives ``features`` (N, D), in the same pass where they are asked for first.
         """
 
     @abstractmethod

@@ -13,11 +13,11 @@ from aiida_mbetrain.science.potentials.base import Potential
 
 
 class PotentialCalculator(Calculator):
-    """One evaluation of the potential per structure, whichever of its results are asked for and in which order.
+    """One evaluation of the potential per structure, whichever of these are asked for and in which order.
 
-    ``results``: energy, free_energy (eV), forces (eV/Å), stress (eV/Å³, Voigt order) where periodic, and
-    features (N, D) where the potential has them.  A finite system has no stress: asking for it raises
-    ASE's PropertyNotImplementedError.
+    ``results``: energy, free_energy (eV), forces (eV/Å), and stress (eV/Å³, Voigt order) where periodic.  A finite
+    system has no stress: asking for it raises ASE's PropertyNotImplementedError.  Features (N, D) come with them
+    where they are asked for: of every step of a trajectory they would only be copied to be thrown away.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "features"]  # noqa: RUF012
@@ -36,7 +36,7 @@ class PotentialCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         frame = Configurations.from_atoms(self.atoms)
-        [labelled] = self.potential.evaluate([frame], features=self.potential.has_features)
+        [labelled] = self.potential.evaluate([frame], features="features" in (properties or ()))
         assert labelled.energies is not None
         assert labelled.forces is not None
         energy = float(labelled.energies[0])
