@@ -141,7 +141,7 @@ class _Simulation:
             self.atoms, settings, temperature_K=temperature_K, pressure_GPa=pressure_GPa, rng=self.rng
         )
         self.features = features and potential.has_features
-        self.recorder = Recorder(self.atoms, self.schedule, features=self.features)
+        self.recorder = Recorder(self.atoms, self.schedule)
         if checkpoint is None:
             self._prepare(0)
             self._record()

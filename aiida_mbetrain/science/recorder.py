@@ -57,11 +57,10 @@ class Schedule:
 class Recorder:
     """Lists that grow by one entry per record; arrays are made of them only when asked for."""
 
-    def __init__(self, atoms: Atoms, schedule: Schedule, *, features: bool) -> None:
-        """atoms: the ones that move, with their momenta; features: whether frames keep feature vectors."""
+    def __init__(self, atoms: Atoms, schedule: Schedule) -> None:
+        """atoms: the ones that move, with their momenta."""
         self._atoms = atoms
         self._schedule = schedule
-        self._features = features
         self._series: dict[str, list[float]] = {name: [] for name in SERIES}
         self._frames: dict[str, list[Any]] = defaultdict(list)
 
@@ -100,7 +99,7 @@ class Recorder:
             frame["cells"] = atoms.cell.array.copy()
         if "stress" in results:
             frame["stress"] = results["stress"][[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
-        if self._features:
+        if "features" in results:
             frame["features"] = np.array(results["features"], dtype=np.float64)
         for name, value in frame.items():
             self._frames[name].append(value)

@@ -412,7 +412,7 @@ def test_the_ase_view_evaluates_each_structure_once(models, small_sets, monkeypa
     atoms.calc = potential.calculator()
     for _ in range(3):
         atoms.positions += 0.01
-        atoms.get_forces(), atoms.get_stress(), atoms.get_potential_energy()
+        atoms.calc.get_property("features", atoms), atoms.get_forces(), atoms.get_stress(), atoms.get_potential_energy()
         atoms.get_potential_energy(force_consistent=True)
     assert len(tried) == 3
 
