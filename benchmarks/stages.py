@@ -16,6 +16,7 @@ import torch
 from aiida_mbetrain.demo import crystal
 from aiida_mbetrain.science.clusters import ClusterSet, extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.displacement_counts import count_displacements
 from aiida_mbetrain.science.force_constants import ForceConstants, calculate_force_constants, plan_displacements
 from aiida_mbetrain.science.labels import compute_labels
 from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
@@ -24,7 +25,6 @@ from aiida_mbetrain.science.phonon_sampling import sample_phonons
 from aiida_mbetrain.science.supercells import (
     choose_supercell,
     choose_supercell_for_phonons,
-    count_displacements,
     make_supercell,
 )
 from aiida_mbetrain.settings import ClassicalMD, FiniteSubsystemFilter, FreeEnergy, PhononFilter, PhononSampling

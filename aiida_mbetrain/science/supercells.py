@@ -8,16 +8,15 @@ supercell's lattice is at least R.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from itertools import count, product
 from math import ceil, inf
 from typing import Any
 
 import numpy as np
-from phonopy.harmonic.displacement import get_displacement, is_minus_displacement
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.displacement_counts import DisplacementCounter, keep_sublattices
 from aiida_mbetrain.science.errors import InvalidStructure, SupercellTooLarge
 from aiida_mbetrain.science.lattices import (
     LENGTH_TOLERANCE,
@@ -34,7 +33,6 @@ from aiida_mbetrain.settings import ClassicalMD, FreeEnergy
 __all__ = [
     "choose_supercell",
     "choose_supercell_for_phonons",
-    "count_displacements",
     "make_supercell",
     "md_supercell_matrix",
     "phonon_supercell_matrix",
@@ -108,56 +106,6 @@ def _diagonals(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
     return candidates[candidates.prod(axis=1) <= max_cells]
 
 
-@dataclass(frozen=True)
-class _Displacements:
-    """Counts the displacements of a crystal in supercells that keep only some of its symmetry operations."""
-
-    group: SpaceGroup
-    _counts: dict[bytes, int] = field(default_factory=dict)
-
-    def kept_by(self, matrix: IntArray) -> np.ndarray:
-        """Which operations map the supercell's lattice onto itself, (n,)."""
-        return _keep(matrix[None], self.group.rotations)[0]
-
-    def number(self, kept: np.ndarray, matrix: IntArray) -> int:
-        """Displacements that phonopy needs in a supercell that keeps these operations.
-
-        phonopy tries directions along the supercell's own axes, so its count depends on their choice.
-        """
-        key = kept.tobytes() + np.ascontiguousarray(matrix).tobytes()
-        if key not in self._counts:
-            images, rotations = self.group.images[kept], self.group.rotations[kept]
-            turned = np.rint(np.linalg.inv(matrix).T @ rotations @ matrix.T).astype(np.int64)
-            independent = np.unique(images.min(axis=0))
-            sites = [turned[images[:, atom] == atom].tobytes() for atom in independent]
-            self._counts[key] = sum(_n_directions(site) for site in sites)
-        return self._counts[key]
-
-
-@lru_cache(maxsize=4096)
-def _n_directions(site_rotations: bytes) -> int:
-    """phonopy's number of displacements of one atom, counting +u and -u where no operation connects them."""
-    rotations = np.frombuffer(site_rotations, dtype=np.int64).reshape(-1, 3, 3)
-    directions = get_displacement(rotations)
-    return len(directions) + sum(is_minus_displacement(direction, rotations) for direction in directions)
-
-
-def _keep(forms: IntArray, rotations: IntArray) -> np.ndarray:
-    """Whether each rotation maps each sublattice onto itself: H W^T H^-1 integer, boolean (n, operations)."""
-    determinants = np.rint(np.linalg.det(forms)).astype(np.int64)
-    adjugates = np.rint(np.linalg.inv(forms) * determinants[:, None, None]).astype(np.int64)
-    kept = np.empty((len(forms), len(rotations)), dtype=bool)
-    for i, rotation in enumerate(rotations):
-        kept[:, i] = ((forms @ rotation.T @ adjugates) % determinants[:, None, None] == 0).all(axis=(1, 2))
-    return kept
-
-
-def count_displacements(structure: Configurations, matrix: IntArray, *, symprec: float = 1e-5) -> int:
-    """Finite displacements that phonopy makes for this crystal in this supercell."""
-    displacements = _Displacements(SpaceGroup.of(structure, symprec=symprec))
-    return displacements.number(displacements.kept_by(matrix), matrix)
-
-
 def choose_supercell_for_phonons(
     structure: Configurations,
     radius: float,
@@ -175,7 +123,7 @@ def choose_supercell_for_phonons(
     if structure.cells is None:
         raise InvalidStructure("A finite structure has no supercell: give a periodic crystal.")
     cell = structure.cells[0]
-    displacements = _Displacements(SpaceGroup.of(structure, symprec=symprec))
+    displacements = DisplacementCounter(SpaceGroup.of(structure, symprec=symprec))
     best = _Cheapest(displacements, cell)
     if diagonal:
         for numbers in _diagonals(cell, radius, max_cells):
@@ -190,7 +138,7 @@ def choose_supercell_for_phonons(
 class _Cheapest:
     """The best matrix so far."""
 
-    displacements: _Displacements
+    displacements: DisplacementCounter
     cell: FloatArray
     matrix: IntArray | None = None
     cost: float = inf
@@ -220,7 +168,7 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
         if index > max_cells:
             raise _too_large(radius, index)
         forms = sublattices_avoiding(forbidden, index)
-        kept = _keep(forms, rotations)
+        kept = keep_sublattices(forms, rotations)
         # Each operation turns one displacement into one more, and 3 N of them are needed.
         hopeful = kept.sum(axis=1) * best.cost > 3 * n_atoms * index
         forms, kept = forms[hopeful], kept[hopeful]

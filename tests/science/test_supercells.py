@@ -14,12 +14,12 @@ from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.displacement_counts import count_displacements
 from aiida_mbetrain.science.errors import InvalidStructure, SupercellTooLarge
 from aiida_mbetrain.science.lattices import divisors, reduced_basis, short_vectors, sublattices_avoiding
 from aiida_mbetrain.science.supercells import (
     choose_supercell,
     choose_supercell_for_phonons,
-    count_displacements,
     make_supercell,
     md_supercell_matrix,
     phonon_supercell_matrix,
