@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.science.bands import BandStructure
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.force_constants import BandStructure, ForceConstants
+from aiida_mbetrain.science.force_constants import ForceConstants
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.tables import Table
 

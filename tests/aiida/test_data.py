@@ -17,9 +17,9 @@ from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.science.bands import band_structure
 from aiida_mbetrain.science.clusters import extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.force_constants import band_structure
 from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FiniteSubsystemFilter, Inference

@@ -17,10 +17,11 @@ from aiida_mbetrain.datasets.model import (
     PhononSection,
     QuasiHarmonicSection,
 )
+from aiida_mbetrain.science.bands import BandStructure
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.crystal_labels import force_constants_key
-from aiida_mbetrain.science.force_constants import BandStructure, ForceConstants
+from aiida_mbetrain.science.force_constants import ForceConstants
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.tables import Table
 

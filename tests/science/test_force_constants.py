@@ -20,6 +20,7 @@ from cheap_potentials import (
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
+from aiida_mbetrain.science.bands import band_structure
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.errors import (
     ElementsNotInModel,
@@ -29,7 +30,6 @@ from aiida_mbetrain.science.errors import (
 )
 from aiida_mbetrain.science.force_constants import (
     ForceConstants,
-    band_structure,
     calculate_force_constants,
     plan_displacements,
 )

@@ -12,7 +12,7 @@ from aiida_mbetrain.calculations.functions.shared import exit_codes, report_for,
 from aiida_mbetrain.data.bands import bands_from_structure
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.data.force_constants import ForceConstantsData
-from aiida_mbetrain.science.force_constants import band_structure
+from aiida_mbetrain.science.bands import band_structure
 from aiida_mbetrain.science.phonon_sampling import PhononFrames, sample_phonons
 from aiida_mbetrain.science.quasi_harmonic import harmonic_thermodynamics
 from aiida_mbetrain.science.tables import Table
