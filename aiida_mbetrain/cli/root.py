@@ -63,7 +63,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:
+        except Exception as error:  # which of AiiDA's are foreseeable is only known once it is imported
             if _is_foreseeable(error):
                 raise click.ClickException(" ".join(str(error).split())) from error
             raise

@@ -50,7 +50,7 @@ def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
     except MbetrainError as error:
         ending = {"status": error.status, "code": error.code, "message": error.message}
         exit_code = EXIT_STOPPED if isinstance(error, StoppedEarly) else EXIT_FAILED
-    except Exception as error:
+    except Exception as error:  # a bug: its traceback goes to stderr, its ending into the results all the same
         traceback.print_exc()
         ending = {"status": job_file.UNEXPECTED, "code": None, "message": f"{type(error).__name__}: {error}"}
         exit_code = EXIT_UNEXPECTED
