@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 
+__all__ = ["Configurations", "FloatArray", "IntArray"]
+
 FloatArray = NDArray[np.float64]
+"""Array of float64."""
 IntArray = NDArray[np.int64]
+"""Array of int64."""
 
 PER_FRAME = ("positions", "cells", "energies", "forces", "stress", "features", "velocities")
 

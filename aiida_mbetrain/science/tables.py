@@ -9,6 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Table"]
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

@@ -5,6 +5,8 @@ are recognised.
 """
 
 from aiida_mbetrain.datasets.hdf5.reader import (
+    EntryOrigin,
+    GroupSummary,
     clusters,
     list_groups,
     opened,
@@ -16,6 +18,8 @@ from aiida_mbetrain.datasets.hdf5.reader import (
 from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, write_dataset
 
 __all__ = [
+    "EntryOrigin",
+    "GroupSummary",
     "Storage",
     "append_dataset",
     "clusters",

@@ -223,7 +223,7 @@ def from_cluster_set(clusters: ClusterSet) -> Group:
 
 
 def to_cluster_set(key: str, group: Group) -> ClusterSet:
-    """The inverse of :func:`from_cluster_set`; the key is the group's name."""
+    """The inverse of ``from_cluster_set``; the key is the group's name."""
     cluster = Cluster(
         key=key,
         molecule_indices=group.array(names.MOLECULE_INDICES),

@@ -7,10 +7,11 @@ from aiida_mbetrain.datasets.training.external_labels import (
     target_minus_baseline,
     with_labels,
 )
-from aiida_mbetrain.datasets.training.extxyz import write_training_files, write_unlabelled
+from aiida_mbetrain.datasets.training.extxyz import Export, write_training_files, write_unlabelled
 from aiida_mbetrain.datasets.training.frames import (
     SOURCES,
     Entry,
+    Lineage,
     check_sources,
     entries_of,
     frame_uids,
@@ -31,8 +32,10 @@ from aiida_mbetrain.datasets.training.subset import picked_entries
 __all__ = [
     "SOURCES",
     "Entry",
+    "Export",
     "ExternalLabels",
     "Label",
+    "Lineage",
     "Split",
     "check_sources",
     "delta_e0s",

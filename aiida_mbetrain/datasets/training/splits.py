@@ -1,4 +1,4 @@
-"""Training, validation and test sets that share no relatives (see :mod:`~aiida_mbetrain.datasets.training.frames`)."""
+"""Training, validation and test sets that share no relatives (see ``frames``)."""
 
 from __future__ import annotations
 

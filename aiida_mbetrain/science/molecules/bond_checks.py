@@ -35,7 +35,7 @@ def intact_frames(
 def bonds_intact(
     crystal: MolecularCrystal, whole: Configurations, *, bond_tolerance: float, bond_check_tolerance: float
 ) -> NDArray[np.bool_]:
-    """:func:`intact_frames` for frames that :func:`unwrap_molecules` has returned."""
+    """``intact_frames`` for frames that :func:`unwrap_molecules` has returned."""
     first, second = crystal.bonds.T
     lengths = np.linalg.norm(whole.positions[:, second] - whole.positions[:, first], axis=-1)
     unbroken = (lengths < bond_cutoffs(crystal.numbers, first, second, bond_check_tolerance)).all(axis=1)

@@ -33,6 +33,7 @@ LABELS: dict[Mode, str] = {
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
 }
+"""What is relaxed -> name of the relaxed crystal in a dataset."""
 ALGORITHMS: dict[str, Any] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
 MAX_SYMMETRY_ROUNDS = 3
 

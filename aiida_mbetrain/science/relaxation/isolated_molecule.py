@@ -22,6 +22,7 @@ from aiida_mbetrain.settings import FreeEnergy
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
 LABEL = "molecule[opt:atoms]"
+"""Name of a relaxed molecule in a dataset."""
 LINEAR = 1e-3
 """A molecule is linear where its smallest moment of inertia is below this fraction of the largest."""
 THZ_PER_INTERNAL = float(np.sqrt(units._e / units._amu) * 1e10 / (2 * np.pi) * 1e-12)

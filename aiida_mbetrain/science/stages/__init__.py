@@ -7,7 +7,17 @@ its checkpoint file.  The cost of every stage is estimated before anything expen
 from aiida_mbetrain.science.stages.cost_estimate import Probe, StageEstimate, estimate_all, probe_potential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels import compute_labels
-from aiida_mbetrain.science.stages.memory_use import measured
+from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.stages.table import STAGES
 
-__all__ = ["STAGES", "Job", "Probe", "StageEstimate", "compute_labels", "estimate_all", "measured", "probe_potential"]
+__all__ = [
+    "STAGES",
+    "Growth",
+    "Job",
+    "Probe",
+    "StageEstimate",
+    "compute_labels",
+    "estimate_all",
+    "measured",
+    "probe_potential",
+]

@@ -144,3 +144,4 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "force_constants": force_constants,
     "labels": labels,
 }
+"""Name of a stage -> the function that does its work."""
