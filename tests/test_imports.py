@@ -56,6 +56,7 @@ BELOW = {
     "parsers": {"calculations", "data", "science", "settings", "worker"},
     "workflows": {"calculations", "data", "science", "settings", "settings_base"},
     "pictures": {"science", "settings"},
+    "campaigns": {"calculations", "data", "datasets", "science", "settings", "settings_base", "workflows"},
 }
 """Room of the package -> the rooms it may look into."""
 

@@ -13,6 +13,7 @@ from aiida_mbetrain.science.errors import MbetrainError
 COMMANDS = {
     "demo": "Run the whole job on the shipped crystal and model, in a profile of its own.",
     "run": "Make a training set of your own crystal and model.",
+    "campaign": "Make training sets of many crystals and conditions, and one dataset of all.",
     "model": "Register MACE models.",
     "export": "Write the HDF5 dataset of a finished run.",
     "export-xyz": "Write extended XYZ for a trainer, with a ready train.yaml.",

@@ -7,6 +7,7 @@ unusable, 400-449 recoverable, 450-499 physics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -108,6 +109,16 @@ class FeaturesMissing(MbetrainError):
     """Frames have no feature vectors, or vectors of another length than the others."""
 
     status, code = "features_missing", 214
+
+
+class InvalidCampaign(MbetrainError):
+    """A campaign file, or some of its crystals, cannot be computed; ``refusals`` lists all that is wrong."""
+
+    status, code = "invalid_campaign", 215
+
+    def __init__(self, refusals: Sequence[str]) -> None:
+        super().__init__("\n".join(refusals))
+        self.refusals = tuple(refusals)
 
 
 class NotAModel(MbetrainError):

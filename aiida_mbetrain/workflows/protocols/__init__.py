@@ -6,14 +6,16 @@ import copy
 import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
-from aiida import orm
 
 from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling
 from aiida_mbetrain.settings_base import Settings
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 SECTIONS: dict[str, type[Settings]] = {
     "inference": Inference,
@@ -102,6 +104,8 @@ class ProtocolMixin:
         options: ``metadata.options`` of the jobs.
         overrides: ``{"md_sampling": {...}, "inference": {...}}``; only fields that differ from the protocol.
         """
+        from aiida import orm
+
         settings = protocol_settings(protocol, overrides)
         builder = cls.get_builder()  # type: ignore[attr-defined]
         builder[cls.source_port] = source
