@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
@@ -74,7 +74,7 @@ def registered_potential(model: Model, inference: Inference) -> Potential:
 def structure_node(crystal: Crystal) -> orm.StructureData:
     """The node of a crystal, stored where it is new, with the crystal's name as label."""
     if crystal.uuid is not None:
-        return orm.StructureData.collection.get(uuid=crystal.uuid)
+        return cast(orm.StructureData, orm.load_node(crystal.uuid))
     node = structure_from_configurations(crystal.configurations)
     node.label = crystal.name
     return node.store()
@@ -83,7 +83,7 @@ def structure_node(crystal: Crystal) -> orm.StructureData:
 def model_node(model: Model) -> orm.Data:
     """The node of a model, registered where it is new."""
     if model.uuid is not None:
-        return orm.Data.collection.get(uuid=model.uuid)
+        return cast(orm.Data, orm.load_node(model.uuid))
     if model.calculator is not None:
         return orm.Dict(model.calculator.to_dict(), label=model.name).store()
     assert model.path is not None

@@ -112,3 +112,216 @@ def _cell(name: str, value: Any) -> str:
     if name.endswith("_bytes"):
         return filesize.decimal(value)
     return f"{value:,.2f}" if name == "hours" else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@campaign.command("run")
+@campaign_file
+@click.option("--here", is_flag=True, help="In this process, one stage after another, even where a daemon runs.")
+@lists_refusals
+@with_profile
+def run(file: Path, here: bool) -> None:
+    """Start what is missing of the campaign FILE: through the daemon, or without one in this process.
+
+    What is finished, also by single runs and by other campaigns, is used; the same command goes on after an
+    interruption.  What has failed is left to `campaign retry`.
+    """
+    from aiida_mbetrain.campaigns.costs import estimate_plan
+    from aiida_mbetrain.campaigns.plan import make_plan
+    from aiida_mbetrain.campaigns.record import group_of, read_record, record_of, write_record
+    from aiida_mbetrain.campaigns.run import require_no_contradiction
+    from aiida_mbetrain.campaigns.settings import read_campaign
+    from aiida_mbetrain.campaigns.sources import read_sources
+    from aiida_mbetrain.campaigns.state import stage_states
+
+    settings = read_campaign(file)
+    crystals, models = read_sources(settings, file.parent)
+    group = group_of(settings.name, create=True)
+    before = read_record(group)
+    made = make_plan(settings, crystals, models, {} if before is None else before.repairs)
+    estimate_plan(made)
+    if before is not None:
+        earlier = before.plan()
+        require_no_contradiction(earlier, stage_states(earlier, group), made)
+    write_record(group, record_of(settings, crystals, models, before))
+    start(settings.name, here=here)
+
+
+def start(name: str, *, here: bool, failed: bool = False) -> None:
+    """Start the missing stages of a recorded campaign; with ``failed`` also those that failed."""
+    from aiida.engine.daemon.client import get_daemon_client
+    from rich.console import Console
+
+    from aiida_mbetrain.campaigns.record import group_of, read_record
+    from aiida_mbetrain.campaigns.run import run_here, submit_campaign
+    from aiida_mbetrain.campaigns.state import FINISHED, counts, stage_states, to_start
+    from aiida_mbetrain.cli.progress import progress_bars
+
+    console, group = Console(), group_of(name)
+    record = read_record(group)
+    assert record is not None
+    made = record.plan()
+    states = stage_states(made, group)
+    used = [state.pk for state in states.values() if state.state == FINISHED]
+    add_to_group(group, used)
+    wanted = to_start(states, failed=failed)
+    summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
+    console.print(f"{name}: {len(made.members)} members, {len(states)} stages: {summary}", highlight=False)
+    if not wanted:
+        console.print("nothing to start")
+    elif get_daemon_client().is_daemon_running and not here:
+        node = submit_campaign(made, record, group, states, wanted)
+        console.print(f"submitted {len(wanted)} stages as {node.process_label}<{node.pk}>", highlight=False)
+        console.print(f"follow them:  aiida-mbetrain campaign status {name} --watch", highlight=False)
+    else:
+        with progress_bars(console):
+            run_here(
+                made,
+                record,
+                group,
+                states,
+                wanted,
+                lambda number, total, stage: console.print(f"stage {number} of {total}: {stage.name}", highlight=False),
+            )
+        show_status(console, name)
+
+
+def add_to_group(group: Any, pks: list[int | None]) -> None:
+    """Add the nodes that a campaign uses to its group, so that an archive of the group has them."""
+    from aiida import orm
+
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={"id": {"in": pks or [-1]}})
+    group.add_nodes(query.all(flat=True))
+
+
+@campaign.command("status")
+@click.argument("name")
+@click.option("--watch", is_flag=True, help="Refresh until nothing runs.")
+@click.option("--interval", default=10.0, show_default=True, help="Seconds between refreshments.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@with_profile
+def status(name: str, watch: bool, interval: float, form: str) -> None:
+    """Show the state of every stage of the campaign NAME, and why the failed ones failed."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED
+
+    console = Console()
+    if form == "json":
+        _, states = recorded_states(name)
+        rows = [{"stage": stage, **vars(state)} for stage, state in states.items()]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif not watch:
+        show_status(console, name)
+    else:
+        table, states = status_table(name)
+        with Live(table, console=console, auto_refresh=False) as live:
+            while any(state.state in (RUNNING, SCHEDULED) for state in states.values()):
+                time.sleep(interval)
+                table, states = status_table(name)
+                live.update(table, refresh=True)
+
+
+def recorded_states(name: str) -> tuple[Plan, dict[str, Any]]:
+    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
+    from aiida_mbetrain.campaigns.record import group_of, read_record
+    from aiida_mbetrain.campaigns.state import stage_states
+    from aiida_mbetrain.science.errors import UnreadableFile
+
+    group = group_of(name)
+    record = read_record(group)
+    if record is None:
+        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
+    made = record.plan()
+    return made, stage_states(made, group)
+
+
+COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
+
+
+def status_table(name: str) -> tuple[Any, dict[str, Any]]:
+    """A table of crystals and conditions, with the failures below it; and the states behind it."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    from aiida_mbetrain.campaigns.state import counts
+
+    made, states = recorded_states(name)
+    summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
+    table = Table(
+        "member", "force constants", "phonon sampling", "dynamics", title=f"{name}: {summary}", title_justify="left",
+        box=None,
+    )  # fmt: skip
+    for member in made.members:
+        found = [states[stage.name] for stage in member.stages]
+        table.add_row(member.name, *map(_mark, found))
+    reasons = [
+        f"{escape(stage)}{f' <{state.pk}>' if state.pk else ''}: {escape(state.reason)}"
+        for stage, state in states.items()
+        if state.reason
+    ]
+    return Group(table, *reasons), states
+
+
+def _mark(state: Any) -> str:
+    word = f"{state.state} <{state.pk}>" if state.pk else state.state
+    return f"[{COLOURS[state.state]}]{word}[/]" if state.state in COLOURS else word
+
+
+def show_status(console: Any, name: str) -> None:
+    """Print the table of a campaign."""
+    from rich.console import Console
+
+    wide = console if console.is_terminal else Console(width=160)
+    wide.print(status_table(name)[0], highlight=False, soft_wrap=True)
+
+
+@campaign.command("retry")
+@click.argument("name")
+@click.option("--override", help="YAML file {section: {field: value}} for the stages that failed.")
+@click.option("--here", is_flag=True, help="In this process, even where a daemon runs.")
+@lists_refusals
+@with_profile
+def retry(name: str, override: str | None, here: bool) -> None:
+    """Run again what failed of the campaign NAME, with other settings if given."""
+    from dataclasses import replace
+
+    from aiida_mbetrain.campaigns.costs import estimate_plan
+    from aiida_mbetrain.campaigns.record import group_of, read_record, write_record
+    from aiida_mbetrain.campaigns.state import FAILED
+    from aiida_mbetrain.cli.run import merged_overrides
+    from aiida_mbetrain.workflows.protocols import merge
+
+    _, states = recorded_states(name)
+    failed = [stage for stage, state in states.items() if state.state == FAILED]
+    changes = merged_overrides(override, None, None)
+    if failed and changes:
+        group = group_of(name)
+        record = read_record(group)
+        assert record is not None
+        repairs = {stage: merge(record.repairs.get(stage, {}), changes) for stage in failed}
+        repaired = replace(record, repairs=record.repairs | repairs)
+        estimate_plan(repaired.plan())
+        write_record(group, repaired)
+    start(name, here=here, failed=True)
+
+
+@campaign.command("cancel")
+@click.argument("name")
+@with_profile
+def cancel(name: str) -> None:
+    """Kill all that runs of the campaign NAME in the daemon; `campaign run` goes on later."""
+    from aiida.engine.processes import control
+
+    from aiida_mbetrain.campaigns.record import group_of
+    from aiida_mbetrain.campaigns.state import unfinished_graphs
+
+    graphs = unfinished_graphs(group_of(name))
+    if not graphs:
+        click.echo("nothing runs")
+        return
+    control.kill_processes(graphs, timeout=60)
+    click.echo(f"killed {', '.join(f'{graph.process_label}<{graph.pk}>' for graph in graphs)}")
