@@ -148,7 +148,6 @@ def run(file: Path, here: bool) -> None:
 
 def start(name: str, *, here: bool, failed: bool = False) -> None:
     """Start the missing stages of a recorded campaign; with ``failed`` also those that failed."""
-    from aiida.engine.daemon.client import get_daemon_client
     from rich.console import Console
 
     from aiida_mbetrain.campaigns.record import group_of, read_record
@@ -168,7 +167,7 @@ def start(name: str, *, here: bool, failed: bool = False) -> None:
     console.print(f"{name}: {len(made.members)} members, {len(states)} stages: {summary}", highlight=False)
     if not wanted:
         console.print("nothing to start")
-    elif get_daemon_client().is_daemon_running and not here:
+    elif not here and daemon_runs():
         node = submit_campaign(made, record, group, states, wanted)
         console.print(f"submitted {len(wanted)} stages as {node.process_label}<{node.pk}>", highlight=False)
         console.print(f"follow them:  aiida-mbetrain campaign status {name} --watch", highlight=False)
@@ -183,6 +182,16 @@ def start(name: str, *, here: bool, failed: bool = False) -> None:
                 lambda number, total, stage: console.print(f"stage {number} of {total}: {stage.name}", highlight=False),
             )
         show_status(console, name)
+
+
+def daemon_runs() -> bool:
+    """True where the loaded profile has a daemon, and it runs."""
+    from aiida.engine.daemon.client import get_daemon_client
+    from aiida.manage import get_manager
+
+    profile = get_manager().get_profile()
+    has_broker = profile is not None and profile.process_control_backend is not None
+    return has_broker and bool(get_daemon_client().is_daemon_running)
 
 
 def add_to_group(group: Any, pks: list[int | None]) -> None:

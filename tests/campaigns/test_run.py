@@ -51,7 +51,8 @@ def n_stages() -> int:
 
 
 def test_the_same_file_again_starts_nothing_and_one_crystal_more_starts_that_crystal(campaign):
-    assert campaign("run", name="again").exit_code == 0
+    result = campaign("run", name="again")
+    assert result.exit_code == 0, result.output
     assert set(states("again").values()) == {"finished"}
     before = n_stages()
     assert "nothing to start" in campaign("run", name="again").output
