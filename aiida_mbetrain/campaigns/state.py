@@ -120,7 +120,7 @@ def owner_is_alive(text: str) -> bool:
     if host != platform.node():
         return True
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(created)) < 1
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 1)
     except psutil.NoSuchProcess:
         return False
 

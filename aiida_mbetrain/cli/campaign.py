@@ -334,3 +334,22 @@ def cancel(name: str) -> None:
         return
     control.kill_processes(graphs, timeout=60)
     click.echo(f"killed {', '.join(f'{graph.process_label}<{graph.pk}>' for graph in graphs)}")
+
+
+@campaign.command("export")
+@click.argument("name")
+@click.option("-o", "--output", default="campaign.hdf5", show_default=True, help="File to write, or to append to.")
+@click.option("--no-provenance", is_flag=True, help="Leave uuids and versions out.")
+@click.option("--float32", is_flag=True, help="Features, forces and velocities in single precision.")
+@click.option("--compression", type=int, help="Level of gzip, 1 (fast) to 9 [none].")
+@with_profile
+def export(name: str, output: str, no_provenance: bool, float32: bool, compression: int | None) -> None:
+    """Write what is finished of the campaign NAME to one file; again later, append what is new."""
+    from aiida_mbetrain.campaigns.export import export_campaign, member_state
+    from aiida_mbetrain.datasets.hdf5 import Storage
+
+    storage = Storage(float32=float32, compression=compression)
+    made, states = recorded_states(name)
+    new = export_campaign(output, made, states, provenance=not no_provenance, storage=storage)
+    finished = sum(member_state(member, states)[0] == "finished" for member in made.members)
+    click.echo(f"{Path(output).resolve()}  {finished} of {len(made.members)} members, {len(new)} new stages")
