@@ -133,6 +133,14 @@ def unfinished_graphs(group: orm.Group) -> list[orm.ProcessNode]:
     return list(query.all(flat=True))
 
 
+def newest_graph(group: orm.Group) -> orm.ProcessNode | None:
+    """The graph of a campaign that was submitted last."""
+    query = orm.QueryBuilder().append(orm.Group, filters={"id": group.pk}, tag="group")
+    graphs = {"attributes.process_label": {"like": "WorkGraph<%"}}
+    query.append(orm.WorkflowNode, with_group="group", filters=graphs, project="*", tag="graph")
+    return query.order_by({"graph": {"ctime": "desc"}}).first(flat=True)
+
+
 def scheduled_keys(group: orm.Group) -> set[str]:
     """Keys of all stages in unfinished graphs of a campaign."""
     pks = [graph.pk for graph in unfinished_graphs(group)]

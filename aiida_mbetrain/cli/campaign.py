@@ -272,7 +272,22 @@ def status_table(name: str) -> tuple[Any, dict[str, Any]]:
         for stage, state in states.items()
         if state.reason
     ]
-    return Group(table, *reasons), states
+    return Group(table, *reasons, *graph_notes(name, states)), states
+
+
+def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
+    """A line where the newest graph ended and left stages unstarted."""
+    from aiida_mbetrain.campaigns.record import group_of
+    from aiida_mbetrain.campaigns.state import MISSING, newest_graph
+
+    graph = newest_graph(group_of(name))
+    unstarted = sum(state.state == MISSING for state in states.values())
+    if graph is None or not graph.is_terminated or not unstarted:
+        return []
+    return [
+        f"{graph.process_label}<{graph.pk}> ended and left {unstarted} stages unstarted: see `verdi process report "
+        f"{graph.pk}`; after an update of the plugin, `verdi daemon restart`; then run the campaign again."
+    ]
 
 
 def _mark(state: Any) -> str:
