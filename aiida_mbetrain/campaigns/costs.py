@@ -9,11 +9,17 @@ from typing import Any
 from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC, Plan, Stage
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.sources import Model, digest
-from aiida_mbetrain.science import estimates
-from aiida_mbetrain.science.errors import ElementsNotInModel
-from aiida_mbetrain.science.estimates import Probe, StageEstimate
+from aiida_mbetrain.errors import ElementsNotInModel
+from aiida_mbetrain.science.crystal import make_supercell
 from aiida_mbetrain.science.potentials import Potential, load_mace, named_calculator
-from aiida_mbetrain.science.supercells import make_supercell
+from aiida_mbetrain.science.stages import (
+    Probe,
+    StageEstimate,
+    estimate_force_constants,
+    estimate_md,
+    estimate_phonons,
+    probe_potential,
+)
 from aiida_mbetrain.settings import FreeEnergy, MDSampling, PhononSampling
 
 SECONDS_PER_HOUR = 3600
@@ -76,13 +82,13 @@ def _require_elements(stage: Stage) -> None:
 def _estimate(stage: Stage) -> StageEstimate:
     frame = stage.crystal.configurations
     if isinstance(stage.settings, MDSampling):
-        return estimates.estimate_md(frame, stage.settings)
+        return estimate_md(frame, stage.settings)
     if isinstance(stage.settings, FreeEnergy):
-        return estimates.estimate_force_constants(frame, stage.settings)
+        return estimate_force_constants(frame, stage.settings)
     assert isinstance(stage.settings, PhononSampling)
     assert stage.parent is not None
     assert isinstance(stage.parent.settings, FreeEnergy)
-    return estimates.estimate_phonons(frame, stage.parent.settings, stage.settings)
+    return estimate_phonons(frame, stage.parent.settings, stage.settings)
 
 
 def measure(plan: Plan, sizes: Mapping[str, StageEstimate]) -> dict[str, Speed]:
@@ -93,7 +99,7 @@ def measure(plan: Plan, sizes: Mapping[str, StageEstimate]) -> dict[str, Speed]:
         smallest = min(stages, key=lambda stage: sizes[stage.name].n_atoms)
         supercell = make_supercell(smallest.crystal.configurations, sizes[smallest.name].supercell_matrix)
         batch_atoms = smallest.inference.batch_atoms
-        probe = estimates.probe(supercell, _potential(model, smallest), batch_atoms=batch_atoms)
+        probe = probe_potential(supercell, _potential(model, smallest), batch_atoms=batch_atoms)
         speeds[model.name] = Speed(probe.seconds_per_atom, probe.n_features, probe)
     return speeds
 

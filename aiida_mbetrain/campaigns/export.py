@@ -13,14 +13,13 @@ from aiida import orm
 from aiida_mbetrain.campaigns.plan import PHONONS, Member, Plan, Stage
 from aiida_mbetrain.campaigns.state import FINISHED, StageState
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes
-from aiida_mbetrain.datasets.hdf5 import Storage, append_trees
+from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes
+from aiida_mbetrain.datasets.hdf5 import Storage, append_trees, opened
+from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset, Section
-from aiida_mbetrain.datasets.reader import opened
-from aiida_mbetrain.datasets.sections import from_dataset
 from aiida_mbetrain.datasets.tree import Group
-from aiida_mbetrain.science.crystal_labels import force_constants_key
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.thermodynamics import force_constants_key
 
 MEMBERS = "members"
 """Group of the file with the table of members."""

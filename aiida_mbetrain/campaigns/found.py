@@ -14,9 +14,9 @@ from aiida_mbetrain.campaigns.plan import PHONONS, QUASI_HARMONIC, stage_key
 from aiida_mbetrain.campaigns.sources import digest
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
-from aiida_mbetrain.datasets.graph import STAGE_OF
-from aiida_mbetrain.science.crystal_labels import equilibrium_labels, reference_label
-from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.datasets.from_graph import STAGE_OF
+from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.science.thermodynamics import equilibrium_labels, reference_label
 from aiida_mbetrain.settings import FreeEnergy, Inference, NamedCalculator
 from aiida_mbetrain.workflows.protocols import SECTIONS
 

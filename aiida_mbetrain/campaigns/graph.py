@@ -6,7 +6,7 @@ Importing aiida_workgraph takes seconds: import this module inside functions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiida import orm
@@ -17,7 +17,7 @@ from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
 from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name
 from aiida_mbetrain.campaigns.record import Record
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
-from aiida_mbetrain.science.crystal_labels import reference_label
+from aiida_mbetrain.science.thermodynamics import reference_label
 from aiida_mbetrain.settings import FreeEnergy
 
 
@@ -119,8 +119,16 @@ def crystal_graph(structure: Any, model: Any, stages: Any, code: Any = None) -> 
         elif "force_constants" in facts:
             inputs["force_constants"] = orm.load_node(str(facts["force_constants"]))
         else:
-            socket = graph.tasks[facts["parent"]].outputs
-            for part in facts["output"]:
-                socket = socket[part]
-            inputs["force_constants"] = socket
+            inputs["force_constants"] = output_socket(graph.tasks[facts["parent"]], facts["output"])
         graph.add_task(WORKCHAINS[facts["kind"]], name=facts["name"], **inputs)
+
+
+def output_socket(parent: Any, path: Sequence[str]) -> Any:
+    """The socket of an output; those of a dynamic namespace are declared here, for they are known by the plan alone."""
+    socket = parent.outputs
+    for depth, name in enumerate(path, start=1):
+        if name not in socket:
+            kind = "workgraph.any" if depth == len(path) else "workgraph.namespace"
+            parent.add_output_spec(kind, ".".join(path[:depth]))
+        socket = socket[name]
+    return socket

@@ -13,7 +13,7 @@ from aiida_mbetrain.campaigns.settings import CrystalEntry
 from aiida_mbetrain.campaigns.sources import Crystal, Model, checked_crystal
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.structures import structure_from_configurations, structure_to_configurations
-from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.potentials import Potential, named_calculator
 from aiida_mbetrain.settings import Inference, NamedCalculator
 

@@ -12,10 +12,9 @@ from typing import Any
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.sources import Crystal, Model, digest
-from aiida_mbetrain.science.crystal_labels import equilibrium_label, force_constants_key, label_of_key
-from aiida_mbetrain.science.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling
-from aiida_mbetrain.settings_base import Settings
+from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.thermodynamics import equilibrium_label, force_constants_key, label_of_key
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
 from aiida_mbetrain.workflows.protocols import merge, protocol_settings
 
 QUASI_HARMONIC, PHONONS, DYNAMICS = "quasi_harmonic", "phonon_sampling", "md_sampling"

@@ -15,7 +15,7 @@ from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.sources import Crystal, Model
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.structures import structure_to_configurations
-from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.errors import UnreadableFile
 
 PREFIX = "mbetrain/campaigns/"
 RECORD = "campaign"

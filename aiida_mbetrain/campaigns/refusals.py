@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiida_mbetrain.science.errors import InvalidCampaign, MbetrainError
+from aiida_mbetrain.errors import InvalidCampaign, MbetrainError
 
 
 class Refusals:

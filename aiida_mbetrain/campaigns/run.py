@@ -15,7 +15,7 @@ from aiida_mbetrain.campaigns.plan import Plan, Stage
 from aiida_mbetrain.campaigns.record import Record
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive
-from aiida_mbetrain.science.errors import InvalidSettings, StoppedEarly
+from aiida_mbetrain.errors import InvalidSettings, StoppedEarly
 
 RUNS_HERE = "running_here"
 """Extra of the group: the process that runs the campaign without a daemon."""

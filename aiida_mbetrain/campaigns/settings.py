@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, field_validator
 
-from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
-from aiida_mbetrain.settings import NamedCalculator
-from aiida_mbetrain.settings_base import Finite, Floats, Positive, Seed, Settings
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.settings import Finite, Floats, NamedCalculator, Positive, Seed, Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+()-]*")
 """Names are parts of paths in the dataset, and of labels of groups."""

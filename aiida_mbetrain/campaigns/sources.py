@@ -17,12 +17,11 @@ from ase.utils.structure_comparator import SymmetryEquivalenceCheck
 
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.settings import CampaignSettings, CrystalEntry, check_name
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.science.io import read_frames
 from aiida_mbetrain.science.molecules import check_structure
-from aiida_mbetrain.science.structure_files import read_frames
-from aiida_mbetrain.settings import NamedCalculator
-from aiida_mbetrain.settings_base import _to_stored_precision
+from aiida_mbetrain.settings import NamedCalculator, to_stored_precision
 
 STRUCTURE_SUFFIXES = (".cif", ".xyz", ".extxyz", ".vasp", ".poscar", ".res", ".gen", ".in", ".json")
 """Files of a folder that are taken for structures."""
@@ -43,7 +42,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _to_stored_precision(float(value)) + 0.0  # -0.0 and 0.0 are one number
+        return to_stored_precision(float(value)) + 0.0  # -0.0 and 0.0 are one number
     return value
 
 

@@ -12,7 +12,7 @@ from aiida import orm
 
 from aiida_mbetrain.campaigns.found import FoundStage, force_constants_of, found_stages
 from aiida_mbetrain.campaigns.plan import Plan, Stage
-from aiida_mbetrain.science.errors import StoppedEarly
+from aiida_mbetrain.errors import StoppedEarly
 
 FINISHED, RUNNING, SCHEDULED = "finished", "running", "scheduled"
 FAILED, BLOCKED, INTERRUPTED, MISSING = "failed", "blocked", "interrupted", "missing"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_mbetrain.cli.common import with_profile
-from aiida_mbetrain.science.errors import InvalidCampaign
+from aiida_mbetrain.errors import InvalidCampaign
 
 if TYPE_CHECKING:
     from aiida_mbetrain.campaigns.costs import Row
@@ -237,7 +237,7 @@ def recorded_states(name: str) -> tuple[Plan, dict[str, Any]]:
     """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
     from aiida_mbetrain.campaigns.record import group_of, read_record
     from aiida_mbetrain.campaigns.state import stage_states
-    from aiida_mbetrain.science.errors import UnreadableFile
+    from aiida_mbetrain.errors import UnreadableFile
 
     group = group_of(name)
     record = read_record(group)

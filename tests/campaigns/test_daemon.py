@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from argon import argon_settings
-from conftest import argon_campaign, write_argon
+from campaign_files import argon_campaign, write_argon
 from profiles import Workplace
 
 pytestmark = pytest.mark.daemon

@@ -14,18 +14,16 @@ from aiida_mbetrain.campaigns.export import export_campaign
 from aiida_mbetrain.campaigns.record import group_of, read_record
 from aiida_mbetrain.campaigns.state import MISSING, StageState, stage_states
 from aiida_mbetrain.cli import main
-from aiida_mbetrain.datasets.entries import entries_of
-from aiida_mbetrain.datasets.hdf5 import write_dataset
-from aiida_mbetrain.datasets.reader import read_dataset
-from aiida_mbetrain.datasets.splits import SUBSETS, HoldOut, Split, split_entries
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.datasets.hdf5 import read_dataset, write_dataset
+from aiida_mbetrain.datasets.training import SUBSETS, HoldOut, Split, entries_of, split_entries
+from aiida_mbetrain.errors import InvalidSettings
 
 
 @pytest.fixture(scope="module")
 def campaign(profile: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The plan and states of a finished campaign of two crystals at 20 and 30 K."""
     import yaml
-    from conftest import argon_campaign, write_argon
+    from campaign_files import argon_campaign, write_argon
 
     folder = tmp_path_factory.mktemp("export")
     write_argon(folder / "crystals", 5.26, 5.30)

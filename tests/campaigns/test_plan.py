@@ -21,7 +21,7 @@ from aiida_mbetrain.campaigns.plan import Plan, make_plan
 from aiida_mbetrain.campaigns.settings import read_campaign
 from aiida_mbetrain.campaigns.sources import read_sources
 from aiida_mbetrain.cli import main
-from aiida_mbetrain.science.errors import InvalidCampaign, InvalidSettings
+from aiida_mbetrain.errors import InvalidCampaign, InvalidSettings
 
 
 def planned(path: Path, **repairs: Any) -> Plan:
@@ -58,7 +58,7 @@ def test_cells_that_follow_the_pressure_have_force_constants_of_their_own(write_
 
 def planned_overrides(**changes: Any) -> dict[str, Any]:
     from argon import merged
-    from conftest import argon_campaign
+    from campaign_files import argon_campaign
 
     return merged(argon_campaign()["overrides"], changes)
 

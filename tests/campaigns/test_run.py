@@ -11,8 +11,8 @@ import pytest
 import yaml
 from aiida import orm
 from argon import ARGON_SETTINGS, argon_settings, merged
+from campaign_files import argon_campaign
 from click.testing import CliRunner, Result
-from conftest import argon_campaign
 
 from aiida_mbetrain.campaigns.found import found_stages
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
-from aiida_mbetrain.science.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling
-from aiida_mbetrain.settings_base import Settings
+from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
 
 if TYPE_CHECKING:
     from aiida import orm
