@@ -204,3 +204,9 @@ class NoEquilibriumVolume(MbetrainError):
     """The free energy has no minimum within the sampled volumes."""
 
     status, code = "no_equilibrium_volume", 455
+
+
+class ReferenceCalculationFailed(MbetrainError):
+    """A program of quantum chemistry gave no energy: it did not converge, or stopped with a message of its own."""
+
+    status, code = "reference_calculation_failed", 456
