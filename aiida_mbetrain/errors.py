@@ -110,6 +110,12 @@ class FeaturesMissing(MbetrainError):
     status, code = "features_missing", 214
 
 
+class LabelsMissing(MbetrainError):
+    """Fragments or clusters have no reference labels of the method asked for."""
+
+    status, code = "labels_missing", 215
+
+
 class NotAModel(MbetrainError):
     """The file is not a MACE model."""
 

@@ -16,9 +16,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import FloatArray, IntArray
-from aiida_mbetrain.science.errors import InvalidSettings
-from aiida_mbetrain.science.molecular_crystal import MolecularCrystal
+from aiida_mbetrain.science.molecules import MolecularCrystal
 
 ID_LENGTH = 32
 """Hexadecimal digits of a fragment's id: 128 bits of sha256."""

@@ -83,9 +83,9 @@ def merge_labels(fragments: Fragments, method_hash: str, parts: Sequence[Fragmen
             if row in part.failures:
                 failures.setdefault(to, part.failures[row])
         new = [(to, row) for to, row in rows if np.isnan(energies[to]) and not np.isnan(part.energies[row])]
-        to, source = np.array(new, dtype=np.int64).reshape(-1, 2).T
-        energies[to] = part.energies[source]
-        forces[atoms_of_rows(fragments.offsets, to)] = part.forces[atoms_of_rows(part.offsets, source)]
+        targets, sources = np.array(new, dtype=np.int64).reshape(-1, 2).T
+        energies[targets] = part.energies[sources]
+        forces[atoms_of_rows(fragments.offsets, targets)] = part.forces[atoms_of_rows(part.offsets, sources)]
         programs |= set(part.programs) if new else set()
     return FragmentLabels(
         ids=fragments.ids,

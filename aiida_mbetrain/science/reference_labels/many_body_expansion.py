@@ -10,26 +10,26 @@ over all S of at most k molecules.  The schemes differ in the basis functions wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import FloatArray, IntArray
-from aiida_mbetrain.science.molecular_crystal import MolecularCrystal
+from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.reference_labels.fragments import (
+    BoolArray,
     Fragment,
     Fragments,
     MoleculeStates,
     fragment_ids,
 )
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels
-from aiida_mbetrain.settings_reference import Counterpoise, ReferenceLabels
+from aiida_mbetrain.settings import Counterpoise, ReferenceLabels
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def expansion_terms(n_molecules: int, order: int | None, counterpoise: Counterpo
                 terms.append(Term(part, ghosts, _only(size, (-1) ** (size - len(part)), order)))
             continue
         # n - size molecules are left to complete the subset to an m-mer
-        sums = tuple((-1) ** (m - size) * comb(n - size, m - size) if size <= m <= n else 0 for m in range(1, order + 1))
+        sums = tuple(
+            (-1) ** (m - size) * comb(n - size, m - size) if size <= m <= n else 0 for m in range(1, order + 1)
+        )
         ghosts = tuple(m for m in everything if m not in subset) if counterpoise == "cp" else ()
         terms.append(Term(subset, ghosts, sums))
     return terms
@@ -121,9 +123,9 @@ class ClusterExpansion:
 
         A frame with a missing fragment has no label, also where that one's coefficients add up to zero.
         """
-        known = ~np.isnan(labels.energies)
+        known: BoolArray = labels.labelled
         energies = np.where(known, labels.energies, 0.0)
-        complete = known[self.rows].all(axis=1)
+        complete = np.all(known[self.rows], axis=1)
         n_orders = len(self.terms[0].contributions)
         matrices = [self.coefficients(len(energies), first_order=m) for m in range(1, n_orders + 1)]
         sums = np.column_stack([np.where(complete, matrix @ energies, np.nan) for matrix in matrices])

@@ -5,9 +5,9 @@ The programs are imported when they are used: planning calculations needs none o
 
 from __future__ import annotations
 
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.reference_labels.backends.base import Backend, Evaluation
-from aiida_mbetrain.settings_reference import AseMethod, Method, PyscfMethod, TbliteMethod
+from aiida_mbetrain.settings import AseMethod, Method, PyscfMethod, TbliteMethod
 
 __all__ = ["Backend", "Evaluation", "backend_of"]
 

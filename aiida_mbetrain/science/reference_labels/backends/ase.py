@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import ase
 import numpy as np
-from ase.calculators.calculator import CalculatorError, get_calculator_class, names
+from ase.calculators import calculator as known
+from ase.calculators.calculator import CalculatorError, FileIOCalculator, get_calculator_class
+from ase.calculators.genericfileio import GenericFileIOCalculator
 
-from aiida_mbetrain.science.errors import InvalidSettings, ReferenceCalculationFailed
+from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed
 from aiida_mbetrain.science.reference_labels.backends.base import Backend, Evaluation
 from aiida_mbetrain.science.reference_labels.fragments import Fragment
-from aiida_mbetrain.settings_reference import AseMethod
+from aiida_mbetrain.settings import AseMethod
 
 
 class AseBackend(Backend):
@@ -26,19 +29,31 @@ class AseBackend(Backend):
     def __init__(self, method: AseMethod) -> None:
         """Raise InvalidSettings for a name that ASE does not have, a missing package, and refused parameters."""
         self._method = method
-        if method.method not in names:
-            raise InvalidSettings(f"AseMethod.method = {method.method!r}: ASE knows {', '.join(sorted(names))}.")
+        if method.method not in known.names:
+            raise InvalidSettings(f"AseMethod.method = {method.method!r}: ASE knows {', '.join(sorted(known.names))}.")
         try:
             self._class = get_calculator_class(method.method)
         except ImportError as error:
             raise InvalidSettings(
                 f"AseMethod.method = {method.method!r} needs a package that is missing: install it ({error})."
             ) from error
+        self._refuse_unknown_parameters()
         self.package = self._class.__module__.partition(".")[0]
         try:
             self._class(**method.parameters)
         except Exception as error:  # each calculator has errors of its own, from TypeError to those of its program
             raise InvalidSettings(f"AseMethod.parameters: {method.method} refuses them: {error}.") from error
+
+    def _refuse_unknown_parameters(self) -> None:
+        """Calculators within Python ignore a misspelt parameter; those that write files pass any on."""
+        if issubclass(self._class, FileIOCalculator | GenericFileIOCalculator):
+            return
+        allowed = {*self._class.default_parameters, *inspect.signature(self._class.__init__).parameters}
+        if unknown := sorted(set(self._method.parameters) - allowed):
+            raise InvalidSettings(
+                f"AseMethod.parameters: {self._method.method} has no parameter {', '.join(unknown)}; it has "
+                f"{', '.join(sorted(allowed - {'self', 'kwargs', 'args'}))}."
+            )
 
     @property
     def program(self) -> str:
@@ -48,6 +63,9 @@ class AseBackend(Backend):
         except PackageNotFoundError:
             own = getattr(importlib.import_module(self.package), "__version__", "of unknown version")
             return f"{self.package} {own}"
+
+    def require_elements(self, symbols: list[str]) -> None:
+        """Refuse nothing: an ASE calculator does not tell its elements before it is asked for one that it lacks."""
 
     def evaluate(self, fragment: Fragment) -> Evaluation:
         """Energy, and forces where the settings say that there are any."""

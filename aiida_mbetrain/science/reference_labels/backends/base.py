@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import chemical_symbols
 
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import FloatArray
-from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragments
 
 
@@ -40,6 +40,7 @@ class Backend(ABC):
     def evaluate(self, fragment: Fragment) -> Evaluation:
         """Energy and forces of a fragment.  Raises ReferenceCalculationFailed with the program's message."""
 
+    @abstractmethod
     def require_elements(self, symbols: list[str]) -> None:
         """Raise InvalidSettings for elements that the method cannot treat; called before anything is calculated."""
 

@@ -8,11 +8,11 @@ import numpy as np
 from ase import units
 from ase.data import chemical_symbols
 
+from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed
 from aiida_mbetrain.science.configurations import FloatArray
-from aiida_mbetrain.science.errors import InvalidSettings, ReferenceCalculationFailed
 from aiida_mbetrain.science.reference_labels.backends.base import Backend, Evaluation
 from aiida_mbetrain.science.reference_labels.fragments import Fragment
-from aiida_mbetrain.settings_reference import PyscfMethod
+from aiida_mbetrain.settings import PyscfMethod
 
 FORCE_UNIT = units.Hartree / units.Bohr
 SCF_GRADIENT_Eh = 1e-6

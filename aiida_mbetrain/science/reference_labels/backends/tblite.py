@@ -8,10 +8,10 @@ import numpy as np
 from ase import units
 from ase.data import atomic_numbers
 
-from aiida_mbetrain.science.errors import InvalidSettings, ReferenceCalculationFailed
+from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed
 from aiida_mbetrain.science.reference_labels.backends.base import Backend, Evaluation
 from aiida_mbetrain.science.reference_labels.fragments import Fragment
-from aiida_mbetrain.settings_reference import TbliteMethod
+from aiida_mbetrain.settings import TbliteMethod
 
 HEAVIEST = 86
 """Radon: the last element that the parametrisations cover."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
-from ase.symbols import string2symbols
 from pydantic import Field, field_validator
 
-from aiida_mbetrain.settings_base import Positive, Settings
+from aiida_mbetrain.settings.base import Positive, Settings
 
 Text = Annotated[str, Field(min_length=1)]
 Scalar = float | int | str | bool
@@ -19,7 +19,7 @@ Counterpoise = Literal["none", "cp", "vmfc"]
 class Method(Settings):
     """Base of the methods of all programs."""
 
-    program: str
+    program: str = Field(description="Name of the program.")
 
     @property
     def gives_forces(self) -> bool:
@@ -45,7 +45,7 @@ class Method(Settings):
 class TbliteMethod(Method):
     """Extended tight binding by tblite: energies and forces, no ghost atoms."""
 
-    program: Literal["tblite"] = "tblite"
+    program: Literal["tblite"] = Field("tblite", description="Name of the program.")
     method: Literal["GFN1-xTB", "GFN2-xTB", "IPEA1-xTB"] = Field("GFN2-xTB", description="Hamiltonian.")
     accuracy: Positive = Field(0.01, description="Scales all thresholds; 1 is the program's own default.")
     max_iterations: Annotated[int, Field(gt=0)] = Field(250, description="Self-consistency cycles.")
@@ -60,7 +60,7 @@ class TbliteMethod(Method):
 class PyscfMethod(Method):
     """Hartree-Fock, density functionals, MP2 or CCSD(T) by PySCF."""
 
-    program: Literal["pyscf"] = "pyscf"
+    program: Literal["pyscf"] = Field("pyscf", description="Name of the program.")
     method: Text = Field(description="HF, MP2, CCSD(T), or a density functional by PySCF's name, such as PBE.")
     basis: Text = Field(description="Basis set by PySCF's name, such as def2-TZVP.")
     dispersion: Literal["d3bj", "d3zero", "d4"] | None = Field(
@@ -101,7 +101,7 @@ class PyscfMethod(Method):
 class AseMethod(Method):
     """Any calculator that ASE knows by name, such as lj, emt, psi4; no ghost atoms."""
 
-    program: Literal["ase"] = "ase"
+    program: Literal["ase"] = Field("ase", description="Name of the program.")
     method: Text = Field(description="Name of the calculator in ASE.")
     parameters: dict[str, Scalar] = Field({}, description="Keyword arguments of the calculator.")
     forces: bool = Field(True, description="False where the calculator gives energies alone.")
@@ -120,7 +120,7 @@ class AseMethod(Method):
 class OrcaMethod(Method):
     """Inputs for ORCA, run elsewhere; its outputs are read back."""
 
-    program: Literal["orca"] = "orca"
+    program: Literal["orca"] = Field("orca", description="Name of the program.")
     method: Text = Field(description="First word of the keyword line, such as PBE0 or DLPNO-CCSD(T).")
     basis: Text | None = Field(None, description="Basis set; None for composite methods that have their own.")
     dispersion: Literal["D3BJ", "D3ZERO", "D4"] | None = Field(None, description="Dispersion correction.")
@@ -143,7 +143,7 @@ class OrcaMethod(Method):
 class ExternalMethod(Method):
     """Any other program, run elsewhere: QCSchema in and out, or a table of results."""
 
-    program: Literal["external"] = "external"
+    program: Literal["external"] = Field("external", description="Name of the program.")
     code: Text = Field(description="Name of the program.")
     method: Text = Field(description="Method in the program's words; `model.method` of QCSchema.")
     basis: Text | None = Field(None, description="Basis set; `model.basis` of QCSchema.")
@@ -189,10 +189,8 @@ class ReferenceLabels(Settings):
     @classmethod
     def _formulas(cls, by_formula: dict[str, Any]) -> dict[str, Any]:
         for formula in by_formula:
-            try:
-                string2symbols(formula)
-            except (ValueError, KeyError):
-                raise ValueError(f"{formula!r} is no formula; give one such as 'CH4N2O'") from None
+            if not re.fullmatch(r"([A-Z][a-z]?\d*)+", formula):
+                raise ValueError(f"{formula!r} is no formula; give one such as 'CH4N2O'")
         return by_formula
 
     def _check(self) -> None:

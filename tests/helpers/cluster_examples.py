@@ -14,9 +14,11 @@ from aiida_mbetrain.settings import FiniteSubsystemFilter
 def shaken_clusters(atoms, sizes, *, n_frames=3, amplitude=0.05, seed=3):
     """Nested clusters around the central molecule of a crystal, in frames with random displacements."""
     reference = one_frame(atoms)
-    crystal = detect_molecules(reference)
+    crystal = detect_molecules(reference, assert_identical_composition=False)
     noise = amplitude * np.random.default_rng(seed).standard_normal((n_frames, len(atoms), 3))
-    frames = Configurations(reference.numbers, reference.positions + noise, cells=np.repeat(reference.cells, n_frames, 0))
+    frames = Configurations(
+        reference.numbers, reference.positions + noise, cells=np.repeat(reference.cells, n_frames, 0)
+    )
     rule = FiniteSubsystemFilter(n_molecules=sizes, selection_rule="closest_to_central_molecule")
     return crystal, extract_clusters(crystal, frames, rule)
 
