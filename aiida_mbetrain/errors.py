@@ -121,6 +121,12 @@ class InvalidCampaign(MbetrainError):
         self.refusals = tuple(refusals)
 
 
+class LabelsMissing(MbetrainError):
+    """Fragments or clusters have no reference labels of the method asked for."""
+
+    status, code = "labels_missing", 216
+
+
 class NotAModel(MbetrainError):
     """The file is not a MACE model."""
 
@@ -215,3 +221,9 @@ class NoEquilibriumVolume(MbetrainError):
     """The free energy has no minimum within the sampled volumes."""
 
     status, code = "no_equilibrium_volume", 455
+
+
+class ReferenceCalculationFailed(MbetrainError):
+    """A program of quantum chemistry gave no energy: it did not converge, or stopped with a message of its own."""
+
+    status, code = "reference_calculation_failed", 456
