@@ -1,7 +1,7 @@
 """Questions to the provenance graph of the loaded profile, an imported archive included.
 
 Every question is a fixed number of queries: nodes are never loaded one by one.  The same questions to a file alone are
-in :mod:`aiida_mbetrain.datasets.questions`.  Answers are rows of plain values, ready for a table, JSON or CSV.
+in :mod:`aiida_mbetrain.datasets.inspection.queries`.  Answers are rows of plain values, ready for a table, JSON or CSV.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from aiida import orm
 
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
-from aiida_mbetrain.datasets.comparison import Facts, SectionFacts, flat, section_path
-from aiida_mbetrain.datasets.graph import STAGE_OF, TRAINING_SET, crystal_behind
-from aiida_mbetrain.datasets.questions import Row, frame_facts, ranges
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, crystal_behind
+from aiida_mbetrain.datasets.inspection import Facts, Row, SectionFacts, flat, frame_facts, ranges, section_path
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.settings import PhononSampling
 
 RUNS = (TRAINING_SET, *STAGE_OF)

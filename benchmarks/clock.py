@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from aiida_mbetrain.science.memory import measured
+from aiida_mbetrain.science.stages import measured
 
 _now: Callable[[], float] = time.process_time
 

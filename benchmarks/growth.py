@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from aiida_mbetrain.science.clusters import extract_clusters
-from aiida_mbetrain.science.force_constants import ForceConstants
-from aiida_mbetrain.science.labels import compute_labels
 from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
 from aiida_mbetrain.science.molecules import detect_molecules, unwrap_molecules
-from aiida_mbetrain.science.phonon_sampling import sample_phonons
+from aiida_mbetrain.science.phonons import ForceConstants, sample_phonons
+from aiida_mbetrain.science.stages import compute_labels
 from aiida_mbetrain.settings import ClassicalMD, FiniteSubsystemFilter
 from benchmarks.clock import exponent, grown_memory, seconds
 from benchmarks.figure import Figure

@@ -16,17 +16,16 @@ import torch
 from aiida_mbetrain.demo import crystal
 from aiida_mbetrain.science.clusters import ClusterSet, extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.displacement_counts import count_displacements
-from aiida_mbetrain.science.force_constants import ForceConstants, calculate_force_constants, plan_displacements
-from aiida_mbetrain.science.labels import compute_labels
-from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
-from aiida_mbetrain.science.molecules import detect_molecules, unwrap_molecules
-from aiida_mbetrain.science.phonon_sampling import sample_phonons
-from aiida_mbetrain.science.supercells import (
+from aiida_mbetrain.science.crystal import (
     choose_supercell,
     choose_supercell_for_phonons,
+    count_displacements,
     make_supercell,
 )
+from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
+from aiida_mbetrain.science.molecules import detect_molecules, unwrap_molecules
+from aiida_mbetrain.science.phonons import ForceConstants, calculate_force_constants, plan_displacements, sample_phonons
+from aiida_mbetrain.science.stages import compute_labels
 from aiida_mbetrain.settings import ClassicalMD, FiniteSubsystemFilter, FreeEnergy, PhononFilter, PhononSampling
 from benchmarks import clock
 from benchmarks.clock import Timed, grown_memory, seconds, timed

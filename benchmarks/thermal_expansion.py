@@ -9,11 +9,14 @@ import numpy as np
 
 from aiida_mbetrain.demo import crystal
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.force_constants import calculate_force_constants
-from aiida_mbetrain.science.quasi_harmonic import harmonic_thermodynamics
+from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.relaxation import relax
-from aiida_mbetrain.science.sampled_volumes import SampledVolume, strained_structure
-from aiida_mbetrain.science.thermal_expansion import thermal_expansion
+from aiida_mbetrain.science.thermodynamics import (
+    SampledVolume,
+    harmonic_thermodynamics,
+    strained_structure,
+    thermal_expansion,
+)
 from aiida_mbetrain.settings import FreeEnergy
 from benchmarks.clock import floor_of, seconds
 from benchmarks.figure import Figure

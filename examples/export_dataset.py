@@ -13,9 +13,8 @@ import argparse
 
 from aiida import load_profile, orm
 
-from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
-from aiida_mbetrain.datasets.hdf5 import write_dataset
-from aiida_mbetrain.datasets.reader import clusters, list_groups, validate
+from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
+from aiida_mbetrain.datasets.hdf5 import clusters, list_groups, validate, write_dataset
 from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
 

@@ -17,7 +17,7 @@ from aiida import load_profile, orm
 from aiida.engine import run_get_node
 
 from aiida_mbetrain.data.mace_model import MaceModelData
-from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.settings import (
     ClassicalMD,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon import run_argon
+from argon import LENNARD_JONES, argon_atoms, run_argon
 
 AIIDA_PATH = Path(tempfile.mkdtemp(prefix="mbetrain-tests-"))
 os.environ["AIIDA_PATH"] = str(AIIDA_PATH)
@@ -61,6 +61,22 @@ def profile() -> Iterator[Any]:
     load_profile(profile, allow_switch=True)
     yield profile
     get_manager().unload_profile()
+
+
+@pytest.fixture
+def argon(profile: Any) -> Any:
+    """StructureData of fcc argon, one atom and one molecule per cell."""
+    from aiida import orm
+
+    return orm.StructureData(ase=argon_atoms())
+
+
+@pytest.fixture
+def lennard_jones(profile: Any) -> Any:
+    """A model input that needs no model file."""
+    from aiida import orm
+
+    return orm.Dict(LENNARD_JONES)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aiida.engine import ExitCode, ProcessSpec
 
-from aiida_mbetrain.science.errors import DeviceNotAvailable, MbetrainError
+from aiida_mbetrain.errors import DeviceNotAvailable, MbetrainError
 
 
 def foreseeable_errors() -> Iterator[type[MbetrainError]]:

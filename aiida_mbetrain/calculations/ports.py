@@ -8,10 +8,9 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ProcessSpec
 
-from aiida_mbetrain.calculations.functions.shared import MODEL_TYPES
-from aiida_mbetrain.science.errors import MbetrainError
-from aiida_mbetrain.settings import Inference, NamedCalculator
-from aiida_mbetrain.settings_base import Settings
+from aiida_mbetrain.calculations.functions.in_process import MODEL_TYPES
+from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.settings import Inference, NamedCalculator, Settings
 
 
 def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], str | None]:

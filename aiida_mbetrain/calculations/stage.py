@@ -16,8 +16,7 @@ from aiida_mbetrain.calculations.exit_codes import define_exit_codes
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
-from aiida_mbetrain.settings import Inference
-from aiida_mbetrain.settings_base import Settings
+from aiida_mbetrain.settings import Inference, Settings
 from aiida_mbetrain.worker import codec, job_file
 
 INPUTS, MODEL = "inputs", "model"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mbetrain.cli.common import read_options, with_profile
-from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError
 
 SAME_ENERGY = 1e-5
 """eV; another device or version rounds differently, another model file does not."""
@@ -74,7 +74,7 @@ def report(node: Any) -> Table:
 
 def energy_difference(node: Any, inputs: dict[str, Any]) -> float:
     """Largest difference (eV) between the job's energies and those computed in this process."""
-    from aiida_mbetrain.calculations.functions.shared import load_potential
+    from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.settings import Inference
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.errors import UnreadableFile
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +39,7 @@ def read_structure(path: str) -> Any:
     """A StructureData of anything ASE reads.  Raises UnreadableFile."""
     from aiida import orm
 
-    from aiida_mbetrain.science.structure_files import read_frames
+    from aiida_mbetrain.science.io import read_frames
 
     (atoms,) = read_frames(path, what="a structure as cif, xyz or POSCAR")
     return orm.StructureData(ase=atoms)

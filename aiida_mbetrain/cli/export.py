@@ -38,8 +38,8 @@ def export(
 
     The file is made from the provenance graph alone, so this works on an imported archive as well.
     """
-    from aiida_mbetrain.datasets.entries import check_sources, select_sections
     from aiida_mbetrain.datasets.hdf5 import Storage, append_dataset, write_dataset
+    from aiida_mbetrain.datasets.training import check_sources, select_sections
 
     check_sources(sources or ())
     storage = Storage(float32=float32, compression=compression)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from aiida_mbetrain.cli import sources as source_options
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.errors import InvalidSettings
 
 E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .model file."
 
@@ -38,10 +38,7 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
     Training, validation and test set share no relatives: clusters of one frame, frames of one mode and neighbouring
     MD frames stay together.
     """
-    from aiida_mbetrain.datasets.entries import entries_of
-    from aiida_mbetrain.datasets.extxyz import write_training_files, write_unlabelled
-    from aiida_mbetrain.datasets.reference_energies import undetermined
-    from aiida_mbetrain.datasets.splits import Split
+    from aiida_mbetrain.datasets.training import Split, entries_of, undetermined, write_training_files, write_unlabelled
 
     split = Split(options["split"], seed=options["seed"], block=options["block"], gap=options["gap"])
     check_options(options)
@@ -66,7 +63,7 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
 
 def check_options(options: dict[str, Any]) -> None:
     """Refuse what can be refused before the dataset is read."""
-    from aiida_mbetrain.datasets.entries import check_sources
+    from aiida_mbetrain.datasets.training import check_sources
 
     check_sources(options["sources"] or ())
     if options["delta"] and not options["labels"]:
@@ -79,16 +76,22 @@ def check_options(options: dict[str, Any]) -> None:
 
 def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[Any], dict[int, float], str]:
     """Entries with the labels asked for, their E0s and where those come from."""
-    from aiida_mbetrain.datasets import external_labels
-    from aiida_mbetrain.datasets.entries import SOURCES, entries_of
-    from aiida_mbetrain.datasets.reference_energies import delta_e0s, elements_of, require_elements
+    from aiida_mbetrain.datasets.training import (
+        SOURCES,
+        delta_e0s,
+        elements_of,
+        entries_of,
+        require_elements,
+        target_minus_baseline,
+        with_labels,
+    )
 
     chosen = entries_of(dataset, sources=options["sources"], sizes=options["sizes"])
     if not options["labels"]:
         return chosen, *_e0s(options["e0s"] or "model", source, dataset, chosen, "--e0s")
     external = read_external(options["labels"])
     paths = {entry.path: entry for entry in chosen}
-    labelled = external_labels.with_labels(entries_of(dataset, sources=tuple(SOURCES)), external)
+    labelled = with_labels(entries_of(dataset, sources=tuple(SOURCES)), external)
     entries = [entry for entry in labelled if entry.path in paths]
     if not entries:
         raise InvalidSettings(f"{external.where} has no label for a frame of the chosen sources and sizes.")
@@ -99,7 +102,7 @@ def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[
         if not e0s:
             raise InvalidSettings(f"{external.where} has no isolated atoms: give their energies with --e0s FILE.")
     if options["delta"]:
-        entries = [external_labels.target_minus_baseline(entry, paths[entry.path]) for entry in entries]
+        entries = [target_minus_baseline(entry, paths[entry.path]) for entry in entries]
         baseline, other = _e0s(options["baseline_e0s"], source, dataset, list(paths.values()), "--baseline-e0s")
         e0s = delta_e0s(require_elements(e0s, elements_of(entries), origin), baseline)
         origin = f"{origin} minus {other}"
@@ -112,7 +115,7 @@ def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
         return entries
     from aiida import orm
 
-    from aiida_mbetrain.datasets.picked import picked_entries
+    from aiida_mbetrain.datasets.training import picked_entries
 
     node = source_options.load_node(picks)
     if not isinstance(node, orm.ProcessNode):
@@ -124,7 +127,7 @@ def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
 
 def read_external(labels: str) -> Any:
     """Labels from a file or from the nodes of an import."""
-    from aiida_mbetrain.datasets.external_labels import read_labels
+    from aiida_mbetrain.datasets.training import read_labels
 
     if source_options.is_file(labels):
         return read_labels(labels)
@@ -142,23 +145,23 @@ def read_external(labels: str) -> Any:
 
 def _e0s(wanted: str, source: str, dataset: Any, entries: Sequence[Any], option: str) -> tuple[dict[int, float], str]:
     """E0s of the entries' elements as an option says, and where they come from."""
-    from aiida_mbetrain.datasets import reference_energies
+    from aiida_mbetrain.datasets.training import elements_of, fit_e0s, read_e0s, require_elements
     from aiida_mbetrain.science.potentials import mace_atomic_energies
 
-    elements = reference_energies.elements_of(entries)
+    elements = elements_of(entries)
     if wanted == "average":
-        return reference_energies.fit_e0s(entries), "a least-squares fit"
+        return fit_e0s(entries), "a least-squares fit"
     if wanted == "model":
         e0s, origin = _e0s_of_model(source, dataset, elements, option)
     else:
         is_model = Path(wanted).suffix == ".model"
-        e0s, origin = (mace_atomic_energies(wanted) if is_model else reference_energies.read_e0s(wanted)), wanted
-    return reference_energies.require_elements(e0s, elements, origin), origin
+        e0s, origin = (mace_atomic_energies(wanted) if is_model else read_e0s(wanted)), wanted
+    return require_elements(e0s, elements, origin), origin
 
 
 def _e0s_of_model(source: str, dataset: Any, elements: Sequence[int], option: str) -> tuple[dict[int, float], str]:
     """Of the model that made the dataset: MACE's own, or single atoms in a named calculator."""
-    from aiida_mbetrain.datasets.reference_energies import isolated_atom_energies
+    from aiida_mbetrain.datasets.training import isolated_atom_energies
     from aiida_mbetrain.science.potentials import mace_atomic_energies
 
     model = source_options.model_of_source(source, dataset)
@@ -167,7 +170,7 @@ def _e0s_of_model(source: str, dataset: Any, elements: Sequence[int], option: st
             f"The model behind {source} (sha256 {dataset.provenance.get('model_sha256', 'unknown')}) is not in this "
             f"profile, so its E0s are unknown: give {option} FILE, the .model file or the energies of isolated atoms."
         )
-    from aiida_mbetrain.calculations.functions.shared import load_potential
+    from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.settings import Inference
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.errors import UnreadableFile
 
 PREFIX = "mace-"
 DEFAULTS = {"mace-mp": "mace-mp-medium", "mace-off": "mace-off-medium"}

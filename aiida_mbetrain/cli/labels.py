@@ -8,7 +8,7 @@ import click
 
 from aiida_mbetrain.cli.common import with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
-from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError
 
 
 @click.group("labels")
@@ -33,9 +33,8 @@ def import_(file: str, process: str, level_of_theory: str, energy_key: str, forc
     from aiida.engine import run_get_node
 
     from aiida_mbetrain.calculations.functions.external_labels import import_labels
-    from aiida_mbetrain.datasets.entries import SOURCES, entries_of
-    from aiida_mbetrain.datasets.external_labels import read_labels, with_labels
-    from aiida_mbetrain.datasets.graph import dataset_of
+    from aiida_mbetrain.datasets.from_graph import dataset_of
+    from aiida_mbetrain.datasets.training import SOURCES, entries_of, read_labels, with_labels
 
     stages = stages_of_node(load_node(process))
     # Refusals come before anything is stored.

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from aiida_mbetrain.cli.common import load, with_profile
-from aiida_mbetrain.science.errors import UnwritableOutput
+from aiida_mbetrain.errors import UnwritableOutput
 
 
 @click.command("plot")
@@ -22,7 +22,7 @@ def plot(process: str, folder: str) -> None:
     Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
     states, free energy over volume and volume over temperature, the clusters.
     """
-    from aiida_mbetrain.datasets.graph import stage_nodes, stages_of
+    from aiida_mbetrain.datasets.from_graph import stage_nodes, stages_of
 
     for path in draw_pictures(stage_nodes(stages_of(load(process))), Path(folder)):
         click.echo(path)
@@ -85,8 +85,8 @@ def _phonon_figures(
     from aiida_mbetrain import pictures
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.data.crystals import crystals, equilibrium_crystals, link_label
-    from aiida_mbetrain.science.crystal_labels import label_of_key, reference_label
-    from aiida_mbetrain.science.density_of_states import density_of_states
+    from aiida_mbetrain.science.phonons import density_of_states
+    from aiida_mbetrain.science.thermodynamics import label_of_key, reference_label
     from aiida_mbetrain.settings import FreeEnergy
 
     settings = FreeEnergy(**nodes["settings"].get_dict())

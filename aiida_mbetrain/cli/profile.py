@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aiida_mbetrain.science.errors import UnwritableOutput
+from aiida_mbetrain.errors import UnwritableOutput
 
 PROFILE = "demo"
 

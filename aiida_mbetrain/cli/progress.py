@@ -140,7 +140,7 @@ def progress_bars(console: Console) -> Iterator[None]:
 
     The reports are kept in the profile: ``verdi process report``.
     """
-    from aiida_mbetrain.calculations.functions.shared import listening
+    from aiida_mbetrain.calculations.functions.in_process import listening
 
     display = StageBars(console) if console.is_terminal else StageLines(console)
     with _without_reports(), display as progress, listening(progress):

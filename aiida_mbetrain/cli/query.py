@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from aiida_mbetrain.cli import sources
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.errors import InvalidSettings
 
 form = click.option(
     "--format",
@@ -36,7 +36,7 @@ def query() -> None:
 def datasets(file: str | None, model: str | None, structure: str | None, form: str) -> None:
     """List the training sets and stages of the profile, or the sections of FILE."""
     if file is not None:
-        from aiida_mbetrain.datasets.questions import file_datasets
+        from aiida_mbetrain.datasets.inspection import file_datasets
 
         if model or structure:
             raise InvalidSettings("--model and --structure choose from the profile: leave FILE out.")
@@ -57,7 +57,7 @@ def origin(source: str, place: tuple[str, ...], form: str) -> None:
         raise InvalidSettings(f"{' '.join(place)}: give FILE ENTRY FRAME or PK FRAME, frames counted from 0.")
     entry, frame = (entries[0] if entries else None), int(number)
     if sources.is_file(source):
-        from aiida_mbetrain.datasets.questions import file_origin
+        from aiida_mbetrain.datasets.inspection import file_origin
 
         if entry is None:
             raise InvalidSettings(f"{source} is a file: give FILE ENTRY FRAME.")
@@ -76,7 +76,7 @@ def origin(source: str, place: tuple[str, ...], form: str) -> None:
 def frames(source: str, trajectory: str | None, form: str) -> None:
     """Show where the frames of a trajectory ended up: its pk, or FILE and a section of it."""
     if sources.is_file(source):
-        from aiida_mbetrain.datasets.questions import file_destinations
+        from aiida_mbetrain.datasets.inspection import file_destinations
 
         if trajectory is None:
             raise InvalidSettings(f"{source} is a file: give FILE and the section, as `query datasets FILE` lists it.")
@@ -95,14 +95,14 @@ def diff(first: str, second: str, form: str) -> None:
 
     Each is the pk or uuid of a run, or a file.  Of a run and a file those facts are compared that both can tell.
     """
-    from aiida_mbetrain.datasets.comparison import differences
+    from aiida_mbetrain.datasets.inspection import differences
 
     show_rows(differences(_facts(first), _facts(second)), form, empty="No difference.")
 
 
 def _facts(source: str) -> Any:
     if sources.is_file(source):
-        from aiida_mbetrain.datasets.comparison import file_facts
+        from aiida_mbetrain.datasets.inspection import file_facts
 
         return file_facts(source)
     from aiida import orm

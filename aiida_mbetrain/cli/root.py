@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aiida_mbetrain import __version__
-from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError
 
 COMMANDS = {
     "demo": "Run the whole job on the shipped crystal and model, in a profile of its own.",

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from aiida_mbetrain.cli.common import read_options, read_structure, with_profile
 from aiida_mbetrain.cli.progress import progress_bars
-from aiida_mbetrain.science.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
+from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
 
 if TYPE_CHECKING:
-    from aiida_mbetrain.science.estimates import Probe, StageEstimate
+    from aiida_mbetrain.science.stages import Probe, StageEstimate
 
 
 @click.command("run")
@@ -147,22 +147,20 @@ def print_estimate(
     console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
 ) -> None:
     """What the run would cost, with speed and memory measured on one supercell; raises what it would refuse."""
-    from aiida_mbetrain.calculations.functions.shared import load_potential
+    from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.structures import structure_to_configurations
-    from aiida_mbetrain.science import estimates
-    from aiida_mbetrain.science.supercells import make_supercell
+    from aiida_mbetrain.science.crystal import make_supercell
+    from aiida_mbetrain.science.stages import estimate_all, probe_potential
+    from aiida_mbetrain.workflows.base import check_inputs
     from aiida_mbetrain.workflows.protocols import protocol_settings
-    from aiida_mbetrain.workflows.stage import check_inputs
 
     settings: Any = protocol_settings(protocol, overrides)
     check_inputs(structure, model)
     crystal = structure_to_configurations(structure)
-    stages = estimates.estimate_all(
-        crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"]
-    )
+    stages = estimate_all(crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"])
     supercell = make_supercell(crystal, stages[0].supercell_matrix)
     inference = settings["inference"]
-    probe = estimates.probe(supercell, load_potential(model, inference), batch_atoms=inference.batch_atoms)
+    probe = probe_potential(supercell, load_potential(model, inference), batch_atoms=inference.batch_atoms)
     milliseconds = probe.seconds_per_atom * 1e3
     console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
     console.print(_estimate_table(stages, probe))
@@ -213,7 +211,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
 
     from aiida_mbetrain.cli.plot import draw_pictures
     from aiida_mbetrain.cli.summary import print_summary
-    from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+    from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
     from aiida_mbetrain.datasets.hdf5 import write_dataset
 
     with progress_bars(console):

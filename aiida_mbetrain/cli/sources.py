@@ -11,7 +11,7 @@ import click
 from aiida_mbetrain.cli.common import load, node_of_uuid
 from aiida_mbetrain.cli.common import with_profile as in_profile
 from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 
 __all__ = ["in_profile", "integers", "is_file", "load_node", "model_of_source", "numbers", "read_source", "words"]
 
@@ -32,11 +32,11 @@ def read_source(source: str) -> Dataset:
 
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
-    from aiida_mbetrain.datasets.reader import read_dataset
+    from aiida_mbetrain.datasets.hdf5 import read_dataset
 
     if is_file(source):
         return read_dataset(source)
-    from aiida_mbetrain.datasets.graph import dataset_of
+    from aiida_mbetrain.datasets.from_graph import dataset_of
 
     node = load_node(source)
     if _is_dataset_file(node):
@@ -49,7 +49,7 @@ def stages_of_node(node: Any) -> Any:
     """The stage nodes of a training set or stage.  Raises InvalidSettings for anything else."""
     from aiida import orm
 
-    from aiida_mbetrain.datasets.graph import STAGE_OF, TRAINING_SET, stage_nodes, stages_of
+    from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, stage_nodes, stages_of
 
     if not isinstance(node, orm.WorkChainNode):
         raise InvalidSettings(

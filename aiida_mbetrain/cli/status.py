@@ -28,7 +28,7 @@ def status(node: str, watch: bool, interval: float) -> None:
     """Show the stages below NODE (pk or uuid of a process) and how far its running jobs are."""
     from aiida import orm
 
-    from aiida_mbetrain.science.errors import InvalidSettings
+    from aiida_mbetrain.errors import InvalidSettings
 
     process = load(node)
     if not isinstance(process, orm.ProcessNode):

@@ -27,7 +27,7 @@ def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
     translations, MD step or phonon mode, then job, model and structure.  What the file says needs no profile;
     where the profile knows a uuid, the node's pk is shown beside it.
     """
-    from aiida_mbetrain.datasets.reader import origin_of
+    from aiida_mbetrain.datasets.hdf5 import origin_of
 
     origin = origin_of(file, entry, frame)
     tree = Tree(Text(f"{origin.entry}  frame {frame}", style="bold"))

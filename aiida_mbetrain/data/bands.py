@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from aiida import orm
 
-from aiida_mbetrain.science.bands import BandStructure
 from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.phonons import BandStructure
 
 
 def bands_from_structure(bands: BandStructure, cell: FloatArray | None = None) -> orm.BandsData:

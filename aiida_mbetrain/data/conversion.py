@@ -17,11 +17,10 @@ from aiida_mbetrain.data.structures import (
     trajectory_to_configurations,
 )
 from aiida_mbetrain.data.tables import TableData
-from aiida_mbetrain.science.bands import BandStructure
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.force_constants import ForceConstants
 from aiida_mbetrain.science.molecules import MolecularCrystal
+from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
 from aiida_mbetrain.science.tables import Table
 
 TO_NODE = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from aiida_mbetrain.science.crystal_labels import equilibrium_labels, reference_label, sampled_labels
+from aiida_mbetrain.science.thermodynamics import equilibrium_labels, reference_label, sampled_labels
 from aiida_mbetrain.settings import FreeEnergy
 
 VOLUMES, EQUILIBRIUM = "volumes", "equilibrium_crystals"

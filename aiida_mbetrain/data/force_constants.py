@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from phonopy import Phonopy
 
 from aiida_mbetrain.data.arrays import ScienceArrayData
-from aiida_mbetrain.science.force_constants import ForceConstants
+from aiida_mbetrain.science.phonons import ForceConstants
 
 
 class ForceConstantsData(ScienceArrayData):

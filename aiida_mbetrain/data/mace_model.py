@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from aiida import orm
 
-from aiida_mbetrain.science.errors import UnreadableFile
+from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.potentials import Potential, inspect_mace, load_mace
 from aiida_mbetrain.settings import Inference
 

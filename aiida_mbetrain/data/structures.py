@@ -6,8 +6,8 @@ import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers, chemical_symbols
 
+from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import PER_FRAME, Configurations
-from aiida_mbetrain.science.errors import InvalidStructure
 
 CORE_ARRAYS = ("positions", "cells", "velocities")
 

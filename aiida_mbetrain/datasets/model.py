@@ -17,13 +17,11 @@ import numpy as np
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Provenance
-from aiida_mbetrain.science.bands import BandStructure
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
-from aiida_mbetrain.science.errors import InvalidSettings
-from aiida_mbetrain.science.force_constants import ForceConstants
 from aiida_mbetrain.science.molecules import MolecularCrystal
-from aiida_mbetrain.science.phonon_sampling import PhononFrames
+from aiida_mbetrain.science.phonons import BandStructure, ForceConstants, PhononFrames
 from aiida_mbetrain.science.tables import Table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.science.errors import InvalidSettings
+from aiida_mbetrain.errors import InvalidSettings
 
 Attribute = str | int | float | bool | list[str]
 Provenance = Mapping[str, Attribute | None]

@@ -12,7 +12,7 @@ from aiida.parsers import Parser
 
 from aiida_mbetrain.calculations.exit_codes import exit_code_of, exit_code_of_status
 from aiida_mbetrain.data.conversion import as_node
-from aiida_mbetrain.science.errors import MbetrainError, NoResults, UnreadableFile, UnreadableResults
+from aiida_mbetrain.errors import MbetrainError, NoResults, UnreadableFile, UnreadableResults
 from aiida_mbetrain.worker import codec, job_file
 
 

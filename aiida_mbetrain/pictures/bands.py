@@ -23,8 +23,8 @@ from aiida_mbetrain.pictures.style import (
     SMALL,
     dress,
 )
-from aiida_mbetrain.science.bands import BandStructure
 from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.phonons import BandStructure
 
 
 def bands_picture(

@@ -18,10 +18,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.pictures.style import INK, LARGE, MUTED, NORMAL, ORANGE, SMALL
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import FloatArray, IntArray
-from aiida_mbetrain.science.errors import InvalidSettings
 
 BALL = 0.45
 """Radius of a ball, in covalent radii."""

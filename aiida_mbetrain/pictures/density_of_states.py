@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from aiida_mbetrain.pictures.style import BLUE, GREEN, INK, MUTED, NORMAL, ORANGE, PALE_RED, RED, SMALL, dress
-from aiida_mbetrain.science.density_of_states import DensityOfStates
+from aiida_mbetrain.science.phonons import DensityOfStates
 
 COLOURS = (BLUE, ORANGE, GREEN, INK, MUTED)
 

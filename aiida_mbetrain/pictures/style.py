@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aiida_mbetrain.science.errors import UnwritableOutput
+from aiida_mbetrain.errors import UnwritableOutput
 
 INK = "#22303c"
 MUTED = "#8a97a3"

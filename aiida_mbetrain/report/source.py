@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.questions import sections_of
+from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.tree import Attribute, Group
 from aiida_mbetrain.report.run_facts import RunFacts
 

@@ -226,5 +226,3 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     safe = np.where(np.isfinite(y), y, 0.0)
     kept = np.array([sorted((piece[safe[piece].argmin()], piece[safe[piece].argmax()])) for piece in pieces]).ravel()
     return x[kept], y[kept]
-
-

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiida_mbetrain.datasets.hdf5 import opened
+from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.datasets.reader import opened
-from aiida_mbetrain.datasets.sections import from_dataset
 from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.errors import UnwritableOutput
 from aiida_mbetrain.report.page import page
 from aiida_mbetrain.report.run_facts import RunFacts
 from aiida_mbetrain.report.sections import all_sections, headline
 from aiida_mbetrain.report.source import Source
-from aiida_mbetrain.science.errors import UnwritableOutput
 
 DEFAULT_FILE = "training_set.hdf5"
 """Name of the file in commands where a dataset has none."""

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.errors import InvalidStructure
+from aiida_mbetrain.errors import InvalidStructure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import UnreadableFile
-from aiida_mbetrain.science.force_constants import ForceConstants
+from aiida_mbetrain.science.io import load_npz, save_npz
 from aiida_mbetrain.science.molecules import MolecularCrystal
-from aiida_mbetrain.science.npz import load_npz, save_npz
+from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.tables import Table
 
 CLASSES: dict[str, Any] = {

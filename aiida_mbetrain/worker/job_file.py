@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
-from aiida_mbetrain.science.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.stages import STAGES
-from aiida_mbetrain.settings import Inference
-from aiida_mbetrain.settings_base import Settings
+from aiida_mbetrain.settings import Inference, Settings
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"

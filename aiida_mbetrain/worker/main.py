@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from aiida_mbetrain import __version__  # noqa: E402
-from aiida_mbetrain.science.errors import MbetrainError, StoppedEarly  # noqa: E402
+from aiida_mbetrain.errors import MbetrainError, StoppedEarly  # noqa: E402
 from aiida_mbetrain.science.potentials import Potential, load_mace, named_calculator  # noqa: E402
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
 from aiida_mbetrain.settings import NamedCalculator  # noqa: E402

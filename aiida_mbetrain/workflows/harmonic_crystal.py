@@ -9,11 +9,11 @@ from aiida_mbetrain.calculations.functions.force_constants import phonon_bands, 
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.data.tables import TableData
-from aiida_mbetrain.science.errors import MbetrainError
-from aiida_mbetrain.science.supercells import phonon_supercell_matrix
+from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.science.crystal import phonon_supercell_matrix
 from aiida_mbetrain.settings import FreeEnergy
-from aiida_mbetrain.workflows.heavy import define_heavy_stages
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_inputs, validator_of
+from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs, validator_of
+from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
 
 
 class HarmonicCrystalWorkChain(StageWorkChain):

@@ -16,8 +16,8 @@ from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalc
 from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
-from aiida_mbetrain.science.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
-from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
+from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
+from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
 SCHEDULER = StageCalculation.exit_codes

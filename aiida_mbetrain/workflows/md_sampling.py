@@ -10,11 +10,11 @@ from aiida_mbetrain.calculations.functions.molecular_dynamics import md_supercel
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
-from aiida_mbetrain.science.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.settings import MDSampling
-from aiida_mbetrain.workflows.heavy import define_heavy_stages
+from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs, validator_of
+from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_inputs, validator_of
 
 
 class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):

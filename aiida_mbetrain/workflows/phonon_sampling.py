@@ -12,10 +12,10 @@ from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.settings import PhononSampling
-from aiida_mbetrain.workflows.heavy import define_heavy_stages
+from aiida_mbetrain.workflows.base import StageWorkChain, validator_of
+from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
 from aiida_mbetrain.workflows.md_sampling import cluster_outputs
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
-from aiida_mbetrain.workflows.stage import StageWorkChain, validator_of
 
 
 class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):

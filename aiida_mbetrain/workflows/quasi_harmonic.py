@@ -10,22 +10,22 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
 
 from aiida_mbetrain.calculations.functions.isolated_molecule import sublimation
-from aiida_mbetrain.calculations.functions.thermal_expansion import (
-    sampled_structures,
-    thermal_expansion,
-)
+from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures, thermal_expansion
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, VOLUMES, link_label
 from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.data.tables import TableData
-from aiida_mbetrain.science.crystal_labels import equilibrium_labels, sampled_labels
-from aiida_mbetrain.science.errors import MbetrainError
-from aiida_mbetrain.science.sampled_volumes import check_thermal_expansion
-from aiida_mbetrain.science.sublimation import molecules_per_cell
-from aiida_mbetrain.science.thermal_expansion import bracketing_advice
+from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.science.thermodynamics import (
+    bracketing_advice,
+    check_thermal_expansion,
+    equilibrium_labels,
+    molecules_per_cell,
+    sampled_labels,
+)
 from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.workflows.base import validator_of
 from aiida_mbetrain.workflows.harmonic_crystal import HarmonicCrystalWorkChain
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
-from aiida_mbetrain.workflows.stage import validator_of
 
 MOLECULE_NODES = ("relaxed", "vibrations", "summary")
 SAMPLE_NODES = ("relaxed", "relaxation", "thermodynamics")

@@ -11,15 +11,15 @@ from aiida.engine import ExitCode, ProcessSpec
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
 from aiida_mbetrain.data.crystals import crystals
 from aiida_mbetrain.data.structures import structure_to_configurations
-from aiida_mbetrain.science.crystal_labels import label_of_key
-from aiida_mbetrain.science.errors import MbetrainError
-from aiida_mbetrain.science.estimates import estimate_all
-from aiida_mbetrain.workflows.heavy import close_namespaces, jobs_need_code
+from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.science.stages import estimate_all
+from aiida_mbetrain.science.thermodynamics import label_of_key
+from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs
+from aiida_mbetrain.workflows.heavy_stages import close_namespaces, jobs_need_code
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.protocols import SECTIONS, check_options, protocol_settings, set_options
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
-from aiida_mbetrain.workflows.stage import StageWorkChain, check_inputs
 
 COMMON = ("structure", "model", "inference", "code")
 STAGES = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain)

@@ -107,7 +107,7 @@ def tuple_text(arguments: tuple[Any, ...]) -> str:
 
 
 def default_text(info: FieldInfo) -> str:
-    from aiida_mbetrain.settings_base import Settings
+    from aiida_mbetrain.settings import Settings
 
     if info.is_required():
         return "required"
@@ -148,7 +148,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def exit_codes_text() -> str:
     """Every named error, and the failure of a child."""
-    from aiida_mbetrain.workflows.stage import CHILD_FAILED, foreseeable_errors
+    from aiida_mbetrain.workflows.base import CHILD_FAILED, foreseeable_errors
 
     rows = [(str(e.code), f"`{e.status}`", " ".join(str(e.__doc__).split())) for e in foreseeable_errors()]
     rows.append((str(CHILD_FAILED), "`child_failed`", "A step ended in a way that has no name of its own."))

@@ -70,7 +70,7 @@ def test_export_writes_the_stored_bytes(finished, succeed, tmp_path):
 
 @pytest.mark.parametrize("stage", ["md_sampling", "quasi_harmonic", "phonon_sampling"])
 def test_export_of_a_single_stage_reads_back(finished, succeed, tmp_path, stage):
-    from aiida_mbetrain.datasets.reader import read_dataset
+    from aiida_mbetrain.datasets.hdf5 import read_dataset
 
     links = finished.base.links.get_outgoing(link_label_filter=stage).all()
     node = next(link.node for link in links if isinstance(link.node, orm.WorkChainNode))
@@ -239,7 +239,7 @@ def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_fil
 def test_dry_run_says_where_memory_cannot_be_measured(
     succeed, argon_file, model_file, overrides, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("aiida_mbetrain.science.memory.CLEAR", tmp_path / "no" / "clear_refs")
+    monkeypatch.setattr("aiida_mbetrain.science.stages.memory_use.CLEAR", tmp_path / "no" / "clear_refs")
     told = succeed(*run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5"), "--dry-run")
     assert cells_of(told, "peak memory") == ["-", "-", "-"]
     assert "cannot be measured" in told

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 RUN_AND_SAY = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(TESTS)!r})
+sys.path.insert(0, {str(HELPERS)!r})
 from aiida_mbetrain.cli.profile import load_local_profile
 place = Path(sys.argv[1]).resolve()
 load_local_profile(place)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from aiida_mbetrain.cli.progress import STAGES, StageBars, StageLines, progress_bars
-from aiida_mbetrain.science import stages
+from aiida_mbetrain.science.stages import table as stages
 
 
 class Clock:
@@ -105,7 +105,7 @@ def test_stage_that_starts_again_gets_a_bar_of_its_own():
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_display_is_chosen_by_the_output_and_hears_the_stages(terminal):
-    from aiida_mbetrain.calculations.functions.shared import report_for
+    from aiida_mbetrain.calculations.functions.in_process import report_for
 
     out = console(terminal=terminal)
     with progress_bars(out):

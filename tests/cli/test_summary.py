@@ -10,7 +10,7 @@ from argon import argon_settings, run_argon
 from rich.console import Console
 
 from aiida_mbetrain.cli.summary import print_summary
-from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
 
 
 def summary_of(run: Any, tmp_path) -> tuple[list[list[str]], str]:

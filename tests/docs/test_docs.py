@@ -15,7 +15,7 @@ import h5py
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "docs" / "extensions"), str(ROOT / "docs" / "figures")]
+sys.path[:0] = [str(ROOT / "docs" / "extensions"), str(ROOT / "docs" / "figures")]
 
 from blocks import RUNNABLE, SHOWN, Block, blocks_of, documents, script_of  # noqa: E402
 from workplace import Workplace, new_workplace, what_the_demo_made  # noqa: E402
@@ -139,7 +139,7 @@ def test_every_command_has_a_section_and_describes_its_options(pages: Path):
 def test_every_exit_code_is_listed():
     from generated_reference import exit_codes_text
 
-    from aiida_mbetrain.science import errors
+    from aiida_mbetrain import errors
 
     table = exit_codes_text()
     for error in errors.MbetrainError.__subclasses__():

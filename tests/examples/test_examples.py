@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from shortened import SHORT
+from workplace import Workplace, new_workplace
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "docs"))
-
-from shortened import SHORT  # noqa: E402
-from workplace import Workplace, new_workplace  # noqa: E402
 
 EXAMPLES = ROOT / "examples"
 SHORTENED = json.dumps({name: SHORT[name] for name in ("md_sampling", "quasi_harmonic", "phonon_sampling")})

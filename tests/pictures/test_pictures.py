@@ -12,15 +12,15 @@ from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import same_color
 from matplotlib.image import imread
 
+from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
 from aiida_mbetrain.pictures import bands_picture, clusters_picture, md_picture, save
 from aiida_mbetrain.pictures.bands import path_ticks, pretty_label
 from aiida_mbetrain.pictures.clusters import find_bonds, find_molecules
 from aiida_mbetrain.pictures.md import running_mean
 from aiida_mbetrain.pictures.style import BLUE, RED
-from aiida_mbetrain.science.bands import BandStructure
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import InvalidSettings, UnwritableOutput
+from aiida_mbetrain.science.phonons import BandStructure
 from aiida_mbetrain.science.tables import Table
 
 WATER = np.array([[0.0, 0.0, 0.119], [0.0, 0.763, -0.477], [0.0, -0.763, -0.477]])

@@ -7,7 +7,7 @@ import pytest
 
 from aiida_mbetrain.pictures import density_of_states_picture, expansion_picture, free_energy_picture, save
 from aiida_mbetrain.pictures.style import RED
-from aiida_mbetrain.science.density_of_states import DensityOfStates
+from aiida_mbetrain.science.phonons import DensityOfStates
 from aiida_mbetrain.science.tables import Table
 
 

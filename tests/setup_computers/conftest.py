@@ -22,7 +22,7 @@ def ask_verdi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Answers
     def ask(*requests: list[Any]) -> Answers:
         folder = tmp_path_factory.mktemp("verdi")
         process = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("verdi_session.py")), "answers.json"],
+            [sys.executable, str(Path(__file__).parents[1] / "helpers" / "verdi_session.py"), "answers.json"],
             input=json.dumps(requests),
             cwd=folder,
             env=os.environ | {"AIIDA_PATH": str(folder)},

@@ -35,12 +35,12 @@ def database(slurm: None) -> Iterator[str]:
 
 
 def test_training_set_on_the_full_stack_equals_the_one_made_in_process(database: str, tmp_path: Path) -> None:
-    program = str(Path(__file__).with_name("full_stack_session.py"))
-    modules = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(__file__).parents[1]))
+    helpers = Path(__file__).parents[1] / "helpers"
+    program = str(helpers / "full_stack_session.py")
     environment = os.environ | {
         "AIIDA_PATH": str(tmp_path),
         "PATH": f"{BIN}:{os.environ['PATH']}",
-        "PYTHONPATH": modules,
+        "PYTHONPATH": str(helpers),
     }
     done = subprocess.run(
         [sys.executable, program, database, str(tmp_path)],

@@ -20,11 +20,11 @@ from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.data.mace_model import MaceModelData
-from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes, stages_of
+from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.demo import crystal, model_path
 from aiida_mbetrain.settings import Inference
-from aiida_mbetrain.workflows.heavy import HEAVY
+from aiida_mbetrain.workflows.heavy_stages import HEAVY
 from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
 pytestmark = [pytest.mark.slurm, pytest.mark.daemon]

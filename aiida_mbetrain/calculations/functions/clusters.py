@@ -7,13 +7,13 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes
+from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData, link_label
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.science.clusters import extract_clusters as extract
-from aiida_mbetrain.science.force_constants import ForceConstants
 from aiida_mbetrain.science.molecules import detect_molecules as detect
+from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.settings import FiniteSubsystemFilter
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes
-from aiida_mbetrain.datasets.graph import dataset_of, stage_nodes
+from aiida_mbetrain.calculations.functions.in_process import exit_codes
+from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 
 FILENAME = "training_set.hdf5"

@@ -10,15 +10,23 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase.data import atomic_numbers, chemical_symbols
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes
+from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
-from aiida_mbetrain.datasets.entries import SOURCES, Entry, entries_of, frame_uids
-from aiida_mbetrain.datasets.external_labels import ExternalLabels, Label, read_labels, with_labels
-from aiida_mbetrain.datasets.graph import dataset_of
+from aiida_mbetrain.datasets.from_graph import dataset_of
 from aiida_mbetrain.datasets.model import Dataset
+from aiida_mbetrain.datasets.training import (
+    SOURCES,
+    Entry,
+    ExternalLabels,
+    Label,
+    entries_of,
+    frame_uids,
+    read_labels,
+    with_labels,
+)
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.errors import InvalidSettings
 
 E0S = "e0s"
 ROW = "row"

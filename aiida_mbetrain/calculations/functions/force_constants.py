@@ -8,14 +8,13 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes, report_for, run_stage
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, report_for, run_stage
 from aiida_mbetrain.data.bands import bands_from_structure
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.data.force_constants import ForceConstantsData
-from aiida_mbetrain.science.bands import band_structure
-from aiida_mbetrain.science.phonon_sampling import PhononFrames, sample_phonons
-from aiida_mbetrain.science.quasi_harmonic import harmonic_thermodynamics
+from aiida_mbetrain.science.phonons import PhononFrames, band_structure, sample_phonons
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.thermodynamics import harmonic_thermodynamics
 from aiida_mbetrain.settings import FreeEnergy, PhononSampling
 
 MODE_COLUMNS = tuple(field.name for field in fields(PhononFrames) if field.name != "frames")

@@ -8,14 +8,13 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes, run_stage
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.tables import TableData
-from aiida_mbetrain.science.isolated_molecule import IsolatedMolecule
-from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics
-from aiida_mbetrain.science.sublimation import molecules_per_cell
-from aiida_mbetrain.science.sublimation import sublimation as sublimate
+from aiida_mbetrain.science.relaxation import IsolatedMolecule
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, molecules_per_cell
+from aiida_mbetrain.science.thermodynamics import sublimation as sublimate
 
 
 @calcfunction

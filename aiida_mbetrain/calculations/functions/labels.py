@@ -7,7 +7,7 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes, run_stage
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 
 
 @calcfunction

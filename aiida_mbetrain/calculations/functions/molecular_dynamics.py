@@ -7,9 +7,9 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes, run_stage
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 from aiida_mbetrain.data.structures import structure_from_configurations, structure_to_configurations
-from aiida_mbetrain.science.supercells import make_supercell, md_supercell_matrix
+from aiida_mbetrain.science.crystal import make_supercell, md_supercell_matrix
 from aiida_mbetrain.settings import ClassicalMD
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes
+from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
-from aiida_mbetrain.datasets.graph import STAGE_OF, stages_of
+from aiida_mbetrain.datasets.from_graph import STAGE_OF, stages_of
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import IntArray
-from aiida_mbetrain.science.errors import InvalidSettings
 from aiida_mbetrain.science.subsampling import subsample as pick
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import Subsampling

@@ -8,17 +8,23 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_mbetrain.calculations.functions.shared import exit_codes
+from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.crystals import link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_from_configurations
-from aiida_mbetrain.science import sampled_volumes
-from aiida_mbetrain.science import thermal_expansion as science
-from aiida_mbetrain.science.crystal_labels import equilibrium_label, sampled_labels
-from aiida_mbetrain.science.errors import NotEnoughVolumes
-from aiida_mbetrain.science.quasi_harmonic import HarmonicThermodynamics
+from aiida_mbetrain.errors import NotEnoughVolumes
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.thermodynamics import (
+    HarmonicThermodynamics,
+    SampledVolume,
+    ThermalExpansion,
+    equilibrium_label,
+    filtered_by,
+    sampled_labels,
+    strained_structure,
+)
+from aiida_mbetrain.science.thermodynamics import thermal_expansion as fit_thermal_expansion
 from aiida_mbetrain.settings import FreeEnergy
 
 CURVES = (
@@ -40,7 +46,7 @@ def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) 
     wanted = FreeEnergy(**settings.get_dict())
     ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
     return {
-        link_label(label): structure_from_configurations(sampled_volumes.strained_structure(primitive, ratio))
+        link_label(label): structure_from_configurations(strained_structure(primitive, ratio))
         for label, ratio in zip(sampled_labels(wanted), ratios, strict=True)
     }
 
@@ -62,7 +68,7 @@ def thermal_expansion(
     samples = [_sampled_volume(crystals[link_label(label)]) for label in labels]
     space_group = relaxation["space_group"]
     try:
-        found = science.thermal_expansion(
+        found = fit_thermal_expansion(
             samples,
             wanted,
             space_group=space_group,
@@ -72,7 +78,7 @@ def thermal_expansion(
     except NotEnoughVolumes as error:
         missing = "; ".join(f"{one['label']} failed: {one['removed_by']}" for one in failures.get_dict().values())
         raise NotEnoughVolumes(f"{error.message} {missing}".strip()) from None
-    removed = sampled_volumes.filtered_by(samples, wanted, space_group=space_group)
+    removed = filtered_by(samples, wanted, space_group=space_group)
     return {
         "equilibrium": as_node(Table(found.columns())),
         "curves": as_node(Table({name: getattr(found, name) for name in CURVES})),
@@ -81,14 +87,14 @@ def thermal_expansion(
     }
 
 
-def _sampled_volume(crystal: dict[str, orm.Data]) -> sampled_volumes.SampledVolume:
+def _sampled_volume(crystal: dict[str, orm.Data]) -> SampledVolume:
     thermodynamics = HarmonicThermodynamics.from_columns(as_science(crystal["thermodynamics"]).columns)
     relaxed, space_group = as_science(crystal["relaxed"]), crystal["relaxation"]["space_group"]
-    return sampled_volumes.SampledVolume.of(relaxed, space_group, thermodynamics)
+    return SampledVolume.of(relaxed, space_group, thermodynamics)
 
 
 def _account(
-    labels: list[str], samples: list[sampled_volumes.SampledVolume], removed: list[str], failures: dict[str, Any]
+    labels: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, Any]
 ) -> dict[str, Any]:
     """What became of every sampled crystal, by link label."""
     return failures | {
@@ -97,12 +103,12 @@ def _account(
     }
 
 
-def _expanded(force_constants: ForceConstantsData, found: science.ThermalExpansion) -> dict[str, orm.StructureData]:
+def _expanded(force_constants: ForceConstantsData, found: ThermalExpansion) -> dict[str, orm.StructureData]:
     """The reference's primitive cell scaled to V(T), for every temperature that has one."""
     primitive = force_constants.to_science().primitive
     return {
         link_label(equilibrium_label(temperature)): structure_from_configurations(
-            sampled_volumes.strained_structure(primitive, volume / primitive.volumes[0])
+            strained_structure(primitive, volume / primitive.volumes[0])
         )
         for temperature, volume in zip(found.temperatures_K, found.volumes, strict=True)
         if np.isfinite(volume)

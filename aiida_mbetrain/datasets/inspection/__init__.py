@@ -1,5 +1,44 @@
-"""Inspection of datasets: verdicts on their quality."""
+"""Queries, comparisons and verdicts on datasets and their files."""
 
-from aiida_mbetrain.datasets.inspection.verdicts import Verdict, verdicts
+from aiida_mbetrain.datasets.inspection.comparison import (
+    Facts,
+    SectionFacts,
+    differences,
+    file_facts,
+    flat,
+    section_path,
+)
+from aiida_mbetrain.datasets.inspection.dynamics import QUANTITIES, SeriesStatistics, series_statistics
+from aiida_mbetrain.datasets.inspection.queries import (
+    Row,
+    file_datasets,
+    file_destinations,
+    file_origin,
+    frame_facts,
+    ranges,
+    sections_of,
+)
+from aiida_mbetrain.datasets.inspection.verdict import Verdict
+from aiida_mbetrain.datasets.inspection.verdicts import verdicts, verdicts_of_tree
 
-__all__ = ["Verdict", "verdicts"]
+__all__ = [
+    "QUANTITIES",
+    "Facts",
+    "Row",
+    "SectionFacts",
+    "SeriesStatistics",
+    "Verdict",
+    "differences",
+    "file_datasets",
+    "file_destinations",
+    "file_facts",
+    "file_origin",
+    "flat",
+    "frame_facts",
+    "ranges",
+    "section_path",
+    "sections_of",
+    "series_statistics",
+    "verdicts",
+    "verdicts_of_tree",
+]

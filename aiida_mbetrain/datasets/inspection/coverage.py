@@ -57,9 +57,7 @@ def _mean_features(sections: Iterable[Group]) -> dict[str, FloatArray]:
                 features = structure.datasets[names.FEATURE_VECTORS]
                 step = max(1, -(-len(features) // MOST_FRAMES))
                 found.setdefault(key, []).append(np.asarray(features[::step], dtype=np.float64).mean(axis=1))
-    return {
-        key: np.concatenate(parts) for key, parts in found.items() if len({part.shape[1] for part in parts}) == 1
-    }
+    return {key: np.concatenate(parts) for key, parts in found.items() if len({part.shape[1] for part in parts}) == 1}
 
 
 def _scaled(one: FloatArray, two: FloatArray) -> tuple[FloatArray, FloatArray]:

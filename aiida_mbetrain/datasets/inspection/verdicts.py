@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.hdf5 import opened
 from aiida_mbetrain.datasets.inspection.coverage import feature_coverage
 from aiida_mbetrain.datasets.inspection.dynamics import dynamics_verdicts
+from aiida_mbetrain.datasets.inspection.queries import sections_of
 from aiida_mbetrain.datasets.inspection.verdict import Verdict
+from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.datasets.questions import sections_of
-from aiida_mbetrain.datasets.reader import opened
-from aiida_mbetrain.datasets.sections import from_dataset
 from aiida_mbetrain.datasets.tree import Group
 
 __all__ = ["Verdict", "verdicts", "verdicts_of_tree"]

@@ -6,7 +6,7 @@ import numpy as np
 from ase.geometry import cell_to_cellpar
 
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.inspection.dynamics import QUANTITIES, SeriesStatistics, series_statistics
+from aiida_mbetrain.datasets.inspection import QUANTITIES, SeriesStatistics, series_statistics
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
@@ -41,9 +41,7 @@ def _run(path: str, section: Group) -> Markup:
         "" if pressure is None else f" and {pressure:g} GPa"
     )
     drawn = [*_series(section), _correlation(section, statistics), *_cells(section)]
-    return element(
-        "div", element("h3", path), element("p", conditions), figures(*drawn), _statistics_table(statistics)
-    )
+    return element("div", element("h3", path), element("p", conditions), figures(*drawn), _statistics_table(statistics))
 
 
 def running_mean(values: FloatArray) -> FloatArray:
@@ -134,7 +132,9 @@ def _correlation(section: Group, statistics: list[SeriesStatistics]) -> Markup |
     for one in statistics:
         values = series.array(QUANTITIES[one.symbol][0])[kept]
         plot.line(lags, autocorrelation(values)[:n], COLOURS[one.symbol], name=one.symbol)
-    return plot.figure("Autocorrelation of the kept part. Frames are independent once the curves have come down to zero.")
+    return plot.figure(
+        "Autocorrelation of the kept part. Frames are independent once the curves have come down to zero."
+    )
 
 
 def _statistics_table(statistics: list[SeriesStatistics]) -> Markup | None:

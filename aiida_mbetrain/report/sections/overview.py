@@ -44,7 +44,9 @@ def _formula(numbers: np.ndarray) -> str:
 
 def overview_section(source: Source) -> Section:
     """Cards of crystal, model and contents."""
-    return Section("overview", "Crystal, model, contents", cards(*_crystal(source), *_model(source), _contents_card(source)))
+    return Section(
+        "overview", "Crystal, model, contents", cards(*_crystal(source), *_model(source), _contents_card(source))
+    )
 
 
 def _crystal(source: Source) -> list[Markup]:

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.objects import to_band_structure, to_force_constants
+from aiida_mbetrain.datasets.layout import to_band_structure, to_force_constants
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.source import Source, settings_of
 from aiida_mbetrain.report.svg import Plot, figures, number
 from aiida_mbetrain.report.tables import table
-from aiida_mbetrain.science.bands import BandStructure
-from aiida_mbetrain.science.density_of_states import density_of_states
-from aiida_mbetrain.science.force_constants import ForceConstants
+from aiida_mbetrain.science.phonons import BandStructure, ForceConstants, density_of_states
 
 ROUNDING = 0.01
 """Translations at Γ are zero to this many THz."""

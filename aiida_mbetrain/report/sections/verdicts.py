@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiida_mbetrain.datasets.inspection.verdicts import Verdict, verdicts_of_tree
+from aiida_mbetrain.datasets.inspection import Verdict, verdicts_of_tree
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.source import Source

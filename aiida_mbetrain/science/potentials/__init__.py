@@ -10,9 +10,18 @@ from typing import Any
 
 from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
 from aiida_mbetrain.science.potentials.base import Potential
+from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
-__all__ = ["AsePotential", "Potential", "inspect_mace", "load_mace", "mace_atomic_energies", "named_calculator"]
+__all__ = [
+    "CPU_BATCH_ATOMS",
+    "AsePotential",
+    "Potential",
+    "inspect_mace",
+    "load_mace",
+    "mace_atomic_energies",
+    "named_calculator",
+]
 
 
 def load_mace(path: str | Path, inference: Inference | None = None, *, sha256: str | None = None) -> Potential:
@@ -33,7 +42,7 @@ def inspect_mace(path: str | Path) -> dict[str, Any]:
     elements (chemical symbols), r_max (Å), num_interactions, dtype, heads, and mace_version: the version of
     the installed package, for the file does not record its own.  Unpickles the file; raises NotAModel.
     """
-    from aiida_mbetrain.science.potentials.mace_files import inspect_model
+    from aiida_mbetrain.science.potentials.mace import inspect_model
 
     return inspect_model(Path(path))
 
@@ -44,6 +53,6 @@ def mace_atomic_energies(path: str | Path, *, head: str | None = None, sha256: s
     Unpickles the file; with ``sha256`` only that one.  Raises NotAModel, ModelHashMismatch, InvalidSettings (no such
     head).
     """
-    from aiida_mbetrain.science.potentials.mace_files import atomic_energies
+    from aiida_mbetrain.science.potentials.mace import atomic_energies
 
     return atomic_energies(Path(path), head, sha256)

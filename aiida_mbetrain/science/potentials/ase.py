@@ -14,8 +14,8 @@ from ase.calculators.calculator import Calculator, InputError, all_changes
 from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from aiida_mbetrain.errors import UnknownCalculator
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import UnknownCalculator
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.settings import NamedCalculator

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
+from aiida_mbetrain.errors import ElementsNotInModel
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import ElementsNotInModel
 from aiida_mbetrain.science.progress import Report, silent
 
 

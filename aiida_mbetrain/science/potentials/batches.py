@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from aiida_mbetrain.errors import OutOfMemory
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.errors import OutOfMemory
 
 CPU_BATCH_ATOMS = 256
 """Atoms that a MACE model on a CPU is given at once unless the settings say otherwise; on a CUDA device it is more."""

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import yaml
 from aiida import orm
 
-from aiida_mbetrain.science.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling
-from aiida_mbetrain.settings_base import Settings
+from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
 
 SECTIONS: dict[str, type[Settings]] = {
     "inference": Inference,

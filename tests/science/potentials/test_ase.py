@@ -12,7 +12,7 @@ from ase.calculators.lj import LennardJones
 from models import rattled
 from pydantic import ValidationError
 
-from aiida_mbetrain.science.errors import ElementsNotInModel, InvalidSettings, UnknownCalculator
+from aiida_mbetrain.errors import ElementsNotInModel, InvalidSettings, UnknownCalculator
 from aiida_mbetrain.science.potentials import AsePotential, named_calculator
 from aiida_mbetrain.settings import NamedCalculator
 

@@ -1,0 +1,126 @@
+"""What every calcfunction shares: errors to exit codes, the potential behind a node, progress to whoever listens."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.manage import get_manager
+
+from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.errors import MbetrainError, StoppedEarly
+from aiida_mbetrain.science.potentials import Potential, named_calculator
+from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
+from aiida_mbetrain.settings import Inference, NamedCalculator
+from aiida_mbetrain.worker.machine import describe_machine
+
+MODEL_TYPES = (MaceModelData, orm.Dict)
+"""A MACE model, or a Dict with the name and parameters of an ASE calculator."""
+
+StageReport = Callable[[str, int, int], None]
+_listener: list[StageReport] = []
+
+
+@contextmanager
+def listening(report: StageReport) -> Iterator[None]:
+    """Send the progress of in-process stages to ``report(stage, done, total)`` while the block runs."""
+    _listener.append(report)
+    try:
+        yield
+    finally:
+        _listener.remove(report)
+
+
+def report_for(stage: str) -> Report:
+    """The progress report of a stage: the innermost listener's, or silence."""
+    return functools.partial(_listener[-1], stage) if _listener else silent
+
+
+def exit_codes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except MbetrainError as error:
+            return ExitCode(error.code, error.message)
+
+    return wrapped
+
+
+def load_potential(model: MaceModelData | orm.Dict, inference: Inference) -> Potential:
+    """The live potential behind a ``model`` input."""
+    if isinstance(model, MaceModelData):
+        return model.load(inference)
+    return named_calculator(NamedCalculator(**model.get_dict()))
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[ShouldStop]:
+    """True after Ctrl-C or SIGTERM, so that a long stage ends the process in order; a second Ctrl-C breaks off.
+
+    AiiDA's own handler only asks the event loop, which waits for the stage.  The daemon's signals are its own.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    # Not get_runner(): it would connect to the broker, which runs only beside a daemon.
+    runner = get_manager()._runner
+    in_daemon = runner is not None and runner.is_daemon_runner
+    if in_daemon or threading.current_thread() is not threading.main_thread():
+        yield never
+        return
+    received: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = [signal.signal(number, stop) for number in signals]
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def run_stage(
+    stage: str, model: orm.Data, inference: orm.Dict, settings: dict[str, Any] | None = None, **inputs: orm.Data
+) -> dict[str, orm.Data]:
+    """Run a heavy stage in this process and wrap what it gives, with a ``run_info`` node beside it."""
+    from aiida_mbetrain.science.stages import STAGES, Job
+
+    options = Inference(**inference.get_dict())
+    potential = load_potential(model, options)
+    job = Job(
+        inputs={name: as_science(node) for name, node in inputs.items()},
+        potential=potential,
+        settings=settings or {},
+        inference=options,
+        report=report_for(stage),
+    )
+    start = time.perf_counter(), time.process_time()
+    with stop_on_signal() as should_stop:
+        try:
+            results = STAGES[stage](replace(job, should_stop=should_stop))
+        except StoppedEarly:
+            raise StoppedEarly(
+                f"{stage} was interrupted by a signal and is lost: run it again. "
+                "With a `code` it runs as a job, and interrupted jobs are continued."
+            ) from None
+    info = {
+        "stage": stage,
+        "wall_time_s": time.perf_counter() - start[0],
+        "cpu_time_s": time.process_time() - start[1],
+        "potential": potential.describe(),
+    } | describe_machine()
+    return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(info)}

@@ -1,0 +1,16 @@
+"""Datasets from the provenance graph: the only place in ``datasets`` that knows AiiDA.
+
+Nodes of finished processes become the sections of a dataset; nothing is computed but whole molecules, so that an
+imported archive gives the same file.
+"""
+
+from aiida_mbetrain.datasets.from_graph.dataset import (
+    STAGE_OF,
+    TRAINING_SET,
+    crystal_behind,
+    dataset_of,
+    stage_nodes,
+    stages_of,
+)
+
+__all__ = ["STAGE_OF", "TRAINING_SET", "crystal_behind", "dataset_of", "stage_nodes", "stages_of"]

@@ -1,0 +1,239 @@
+"""From the provenance graph to a dataset: reads nodes, computes nothing but unwrapped frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from aiida import orm
+
+from aiida_mbetrain import __version__
+from aiida_mbetrain.data.conversion import as_science
+from aiida_mbetrain.data.crystals import crystals
+from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.from_graph.quasi_harmonic import quasi_harmonic_section
+from aiida_mbetrain.datasets.layout import cluster_order
+from aiida_mbetrain.datasets.model import (
+    Dataset,
+    MDSection,
+    Modes,
+    Molecules,
+    PhononSection,
+    QuasiHarmonicSection,
+    Section,
+)
+from aiida_mbetrain.datasets.tree import Provenance
+from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.molecules import unwrap_molecules
+from aiida_mbetrain.science.thermodynamics import force_constants_key
+from aiida_mbetrain.settings import FreeEnergy, MDSampling, PhononSampling
+
+Nodes = Mapping[str, Any]
+
+STAGE_OF = {
+    "MDSamplingWorkChain": "md_sampling",
+    "QuasiHarmonicWorkChain": "quasi_harmonic",
+    "PhononSamplingWorkChain": "phonon_sampling",
+}
+TRAINING_SET = "TrainingSetWorkChain"
+
+
+def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
+    """What a dataset is made of, by stage: the settings of finished stage WorkChains and their outputs.
+
+    Raises InvalidSettings for a process that is no stage or is not finished.
+    """
+    collected: dict[str, Nodes] = {}
+    for stage in stages:
+        section = STAGE_OF.get(stage.process_label or "")
+        if section is None or not stage.is_finished_ok:
+            state = f"{stage.process_label}<{stage.pk}> is {stage.process_state and stage.process_state.value}"
+            raise InvalidSettings(
+                f"{state}, exit status {stage.exit_status}: give a finished {TRAINING_SET} or one of "
+                f"{', '.join(STAGE_OF)}."
+            )
+        outputs = {name: _plain(stage.outputs[name]) for name in stage.outputs}
+        collected[section] = {"settings": stage.inputs.settings, **outputs}
+    return collected
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, orm.Data) else {name: _plain(value[name]) for name in value}
+
+
+def stages_of(process: orm.ProcessNode) -> list[orm.WorkChainNode]:
+    """The stage WorkChains of a training set in order, or the process itself where it is one stage.
+
+    Raises InvalidSettings for a node that is no process, and for a training set that has not run all its stages.
+    """
+    if not isinstance(process, orm.ProcessNode):
+        shown = f"{type(process).__name__}<{process.pk}>"
+        raise InvalidSettings(f"{shown} is no process: give a {TRAINING_SET} or one of {', '.join(STAGE_OF)}.")
+    if process.process_label != TRAINING_SET:
+        return [process]
+    links = process.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
+    by_label = {link.link_label: link.node for link in links}
+    missing = [label for label in STAGE_OF.values() if label not in by_label]
+    if missing:
+        raise InvalidSettings(f"{TRAINING_SET}<{process.pk}> has not run {', '.join(missing)}: export what is there.")
+    return [by_label[label] for label in STAGE_OF.values()]
+
+
+def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
+    """The dataset of collected nodes, with provenance on every group."""
+    sections: list[Section] = []
+    if "md_sampling" in stages:
+        sections.append(_md_section(stages["md_sampling"]))
+    if "quasi_harmonic" in stages:
+        sections.append(quasi_harmonic_section(stages["quasi_harmonic"], provenance_of))
+    if "phonon_sampling" in stages:
+        sections += _phonon_sections(stages["phonon_sampling"], stages.get("quasi_harmonic"))
+    first = next(iter(stages.values()))
+    model = _model_of(_inputs_of(_any_job(first).creator))
+    return Dataset(tuple(sections), provenance={"aiida_mbetrain": __version__} | model | _crystal_of(first))
+
+
+def _any_job(nodes: Nodes) -> orm.Data:
+    return nodes.get("trajectory") or nodes["force_constants"]
+
+
+def _crystal_of(nodes: Nodes) -> dict[str, str]:
+    """The crystal that everything began with."""
+    node = crystal_behind(nodes.get("supercell") or nodes.get("force_constants") or nodes["modes"])
+    formula = {"crystal_formula": node.get_formula()} if isinstance(node, orm.StructureData) else {}
+    return {"crystal_uuid": node.uuid, **formula}
+
+
+def crystal_behind(node: orm.Data) -> orm.Data:
+    """Back from a supercell or force constants to what nothing made."""
+    while (inputs := _inputs_of(node.creator)) and (inputs.keys() & {"structure", "force_constants"}):
+        node = inputs.get("structure") or inputs["force_constants"]
+    return node
+
+
+def _md_section(nodes: Nodes) -> MDSection:
+    settings = MDSampling(**nodes["settings"].get_dict())
+    trajectory = as_science(nodes["trajectory"])
+    provenance = _molecules_provenance(nodes) | {
+        "": provenance_of(nodes["settings"], "settings"),
+        names.TRAJECTORY: provenance_of(nodes["trajectory"]),
+    }
+    return MDSection(
+        root_key=settings.root_key,
+        ensemble=settings.md_crystal.ensemble,
+        temperature_K=settings.temperature_K,
+        pressure_GPa=settings.pressure_GPa if settings.md_crystal.ensemble == "NPT" else None,
+        time_equilibration_fs=settings.md_crystal.time_equilibration_fs,
+        trajectory=trajectory,
+        series=as_science(nodes["thermodynamics"]),
+        molecules=_molecules(nodes, trajectory),
+        provenance=provenance,
+    )
+
+
+def _molecules(nodes: Nodes, frames: Configurations) -> Molecules | None:
+    if "molecular_crystal" not in nodes:
+        return None
+    crystal = nodes["molecular_crystal"].to_science()
+    sets = sorted(nodes["clusters"].values(), key=lambda node: cluster_order(node.key))
+    return Molecules(crystal, unwrap_molecules(crystal, frames), tuple(node.to_science() for node in sets))
+
+
+def _molecules_provenance(nodes: Nodes) -> dict[str, Provenance]:
+    if "molecular_crystal" not in nodes:
+        return {}
+    clusters = {f"{names.FINITE_SUBSYSTEMS}/{node.key}": provenance_of(node) for node in nodes["clusters"].values()}
+    return {names.MOLECULAR_CRYSTAL: provenance_of(nodes["molecular_crystal"])} | clusters
+
+
+def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section]:
+    """The sampling, preceded by its force constants where no quasi-harmonic section has them."""
+    settings = PhononSampling(**nodes["settings"].get_dict())
+    frames = as_science(nodes["trajectory"])
+    modes = as_science(nodes["modes"])
+    counts = ("n_below_window", "n_imaginary", "n_repeated_frames")
+    molecules = _molecules(nodes, frames)
+    frames_group = names.FRAMES if molecules is None else f"{names.MOLECULAR_CRYSTAL}/{names.SUPERCELL}"
+    provenance = _molecules_provenance(nodes) | {
+        "": provenance_of(nodes["settings"], "settings"),
+        frames_group: provenance_of(nodes["trajectory"]),
+        names.MODES: provenance_of(nodes["modes"]),
+    }
+    constants = nodes["modes"].creator.inputs.force_constants
+    key = None if quasi_harmonic is None else _key_of(constants, quasi_harmonic)
+    before = [] if key is not None else [_lone_force_constants(constants, settings.force_constants_key)]
+    section = PhononSection(
+        root_key=settings.root_key,
+        temperature_K=settings.temperature_K,
+        statistics=settings.statistics,
+        modes=Modes(**{field.name: modes[field.name] for field in fields(Modes)}),
+        frames=frames if molecules is None else None,
+        molecules=molecules,
+        force_constants_key=key or settings.force_constants_key,
+        provenance=provenance,
+        **{name: int(modes[name]) for name in counts},
+    )
+    return [*before, section]
+
+
+def _key_of(constants: orm.Data, quasi_harmonic: Nodes) -> str | None:
+    """Where the quasi-harmonic section keeps these force constants; None where it has them not."""
+    settings = FreeEnergy(**quasi_harmonic["settings"].get_dict())
+    for label, crystal in crystals(quasi_harmonic, settings).items():
+        if crystal["force_constants"].uuid == constants.uuid:
+            return force_constants_key(settings.root_key, label)
+    return None
+
+
+def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
+    parts = key.strip("/").split("/")
+    if len(parts) < 4 or parts[-1] != names.FORCE_CONSTANTS_GROUP or parts[-3] != names.PHONONS:
+        form = f"ROOT/{names.PHONONS}/LABEL/{names.FORCE_CONSTANTS_GROUP}"
+        raise InvalidSettings(f"PhononSampling.force_constants_key = {key!r}: give a path of the form {form}.")
+    group = "/".join(parts[-3:])
+    return QuasiHarmonicSection(
+        root_key="/".join(parts[:-3]),
+        force_constants={parts[-2]: node.to_science()},
+        provenance={group: provenance_of(node)},
+    )
+
+
+def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
+    """Where a node came from: its uuid, the process that made it, and that process's model and structure."""
+    found: dict[str, Any] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
+    if isinstance(node, orm.Dict):
+        found[prefix] = json.dumps(node.get_dict(), sort_keys=True)
+    creator = node.creator
+    if creator is not None:
+        found |= {"process_uuid": creator.uuid, "process_label": creator.process_label}
+        found |= _model_of(_inputs_of(creator))
+        info = creator.base.links.get_outgoing(link_label_filter="run_info").first()
+        found |= _versions(info.node.get_dict()) if info is not None else {}
+    return found
+
+
+def _inputs_of(process: orm.ProcessNode | None) -> dict[str, orm.Data]:
+    """Inputs by link label, in one query."""
+    links = [] if process is None else process.base.links.get_incoming(node_class=orm.Data).all()
+    return {link.link_label: link.node for link in links}
+
+
+def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Any]:
+    model = inputs.get("model")
+    found: dict[str, Any] = {}
+    if model is not None:
+        found["model_uuid"] = model.uuid
+        found["model_sha256"] = getattr(model, "sha256", None)
+    for name in ("structure", "supercell", "settings", "inference"):
+        if name in inputs:
+            found[f"{name}_uuid"] = inputs[name].uuid
+    return found
+
+
+def _versions(info: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: info.get(key) for key in ("aiida_mbetrain", "python", "hostname")}
+    described = {f"potential_{key}": value for key, value in (info.get("potential") or {}).items()}
+    return {key: value for key, value in (kept | described).items() if isinstance(value, str | int | float)}

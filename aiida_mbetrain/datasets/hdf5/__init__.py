@@ -1,0 +1,29 @@
+"""HDF5 files of datasets: writing, appending, reading and validating.
+
+A file is written under a lock to a temporary name and renamed.  Its content has a digest, so that equal training sets
+are recognised.
+"""
+
+from aiida_mbetrain.datasets.hdf5.reader import (
+    clusters,
+    list_groups,
+    opened,
+    origin_of,
+    read_dataset,
+    require_unchanged,
+    validate,
+)
+from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, write_dataset
+
+__all__ = [
+    "Storage",
+    "append_dataset",
+    "clusters",
+    "list_groups",
+    "opened",
+    "origin_of",
+    "read_dataset",
+    "require_unchanged",
+    "validate",
+    "write_dataset",
+]

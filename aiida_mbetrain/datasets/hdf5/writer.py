@@ -1,0 +1,212 @@
+"""Writes a dataset to one HDF5 file: the same bytes for the same content, complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
+from aiida_mbetrain.datasets.hdf5.guarded_file import GuardedFile
+from aiida_mbetrain.datasets.hdf5.merging import merge
+from aiida_mbetrain.datasets.hdf5.reader import opened, require_unchanged
+from aiida_mbetrain.datasets.layout import from_dataset
+from aiida_mbetrain.datasets.model import Dataset
+from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, stated_provenance
+from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
+
+STRING = h5py.string_dtype(encoding="utf-8")
+
+
+SINGLE_PRECISION = (names.FEATURE_VECTORS, names.FORCES, names.VELOCITIES)
+"""Arrays that ``Storage.float32`` halves.  Geometries stay exact (uids depend on them), and so do energies: of a
+total energy of thousands of eV, float32 keeps 0.1 meV per atom."""
+
+
+WORTH_COMPRESSING = 16384
+"""Bytes; the index of a compressed array takes 2 kB and more."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How arrays are stored.
+
+    float32: features, forces and velocities in single precision.
+    compression: level of gzip from 1 (fast) to 9, with byte shuffling, of arrays of 16 kB and more; None: none.
+    """
+
+    float32: bool = False
+    compression: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.compression is not None and not 1 <= self.compression <= 9:
+            raise InvalidSettings(f"compression = {self.compression}: give a level of gzip from 1 to 9.")
+
+
+def write_dataset(
+    path: str | Path, dataset: Dataset, *, provenance: bool = True, storage: Storage | None = None
+) -> str:
+    """Write the dataset and return its ``content_sha256``.
+
+    The file appears under its name only when it is complete; an earlier file of that name is replaced.  Equal
+    datasets give byte-identical files.  Without ``provenance`` the file says nothing about nodes and processes,
+    so two runs with the same seed are byte-identical as well.  Equal arrays (the forces of a trajectory and of its
+    frames with whole molecules) are stored once, under all their names: HDF5 hard links, invisible to readers.
+    Raises UnwritableOutput; InvalidSettings where sections contradict one another.
+    """
+    root = _tree(dataset, storage or Storage(), provenance=provenance)
+    target = _writable(Path(path))
+    with _locked(target):
+        return _replace(target, root, array_digests(root), storage or Storage())
+
+
+def append_dataset(
+    path: str | Path, dataset: Dataset, *, provenance: bool = True, storage: Storage | None = None
+) -> str:
+    """Add the dataset to a file, made where there is none, and return the new ``content_sha256``.
+
+    What the file has already must be equal, else it is left as it is; arrays in it keep their precision and
+    compression.  Writers take turns; each writes the whole file anew and renames it, so that readers and a full disk
+    meet a complete file.  Raises UnreadableFile for a foreign or damaged file, UnwritableOutput, InvalidSettings for
+    other data under the same key.
+    """
+    storage = storage or Storage()
+    root = _tree(dataset, storage, provenance=provenance)
+    digests = array_digests(root)
+    target = _writable(Path(path))
+    with _locked(target):
+        if not target.exists():
+            return _replace(target, root, digests, storage)
+        with opened(target) as old:
+            old_digests = array_digests(old)
+            require_unchanged(target, old, old_digests)
+            merged = merge(old, root, old_digests, digests)
+            return _replace(target, merged, {**digests, **old_digests}, storage)
+
+
+def _tree(dataset: Dataset, storage: Storage, *, provenance: bool) -> Group:
+    root = from_dataset(dataset)
+    for _, group in root.walk():
+        if not provenance:
+            group.provenance = {}
+        for name in SINGLE_PRECISION if storage.float32 else ():
+            if name in group.datasets:
+                group.datasets[name] = np.asarray(group.datasets[name], dtype=np.float32)
+    return root
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(target))
+        except OSError as error:
+            raise UnwritableOutput(f"{target} cannot be locked: {error.strerror or error}") from None
+        yield
+
+
+def _replace(target: Path, root: Group, digests: Mapping[tuple[str, str], str], storage: Storage) -> str:
+    """Write the tree under a temporary name and rename it; gives its ``content_sha256``."""
+    digest = content_sha256(root, digests)
+    root.attributes[names.CONTENT_SHA256] = digest
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with GuardedFile(partial, "x+") as disk:
+            with _create(disk) as file:
+                _write(file, root, digests, storage, disk.check)
+            disk.check()
+        os.replace(partial, target)
+    except OSError as error:
+        raise UnwritableOutput(f"{target} cannot be written: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return digest
+
+
+def _writable(path: Path) -> Path:
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise UnwritableOutput(f"{path} is a folder: give the name of a file.")
+    if not target.parent.is_dir():
+        raise UnwritableOutput(f"{path} cannot be written: the folder {target.parent} does not exist.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UnwritableOutput(f"{path} cannot be written: no permission to write to the folder {target.parent}.")
+    return target
+
+
+def _create(disk: GuardedFile) -> h5py.File:
+    """A new file in the format of HDF5 1.8 (every reader opens it; its metadata carries checksums), without times."""
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, disk)
+    return h5py.File(h5py.h5f.create(b"partial", h5py.h5f.ACC_EXCL, creation, access))
+
+
+def _write(
+    file: h5py.File,
+    root: Group,
+    digests: Mapping[tuple[str, str], str],
+    storage: Storage,
+    check: Callable[[], None],
+) -> None:
+    written: dict[str, h5py.Dataset] = {}
+    stated = stated_provenance(root)
+    for path, group in root.walk():
+        target = _create_group(file, path) if path else file
+        _write_attributes(target, group.attributes, stated[path])
+        for name in sorted(group.datasets):
+            digest = digests[path, name]
+            if digest in written:
+                target[name] = written[digest]
+            else:
+                written[digest] = _write_array(target, name, group, storage)
+                check()
+
+
+def _write_array(target: h5py.Group, name: str, group: Group, storage: Storage) -> h5py.Dataset:
+    source, array = group.datasets[name], group.array(name)
+    if array.dtype.kind == "O":
+        return target.create_dataset(name, data=array, dtype=STRING, track_times=False)
+    options = _compression(source, storage) if array.nbytes >= WORTH_COMPRESSING else {}
+    dtype = np.float32 if getattr(source, "dtype", None) == np.float32 else array.dtype
+    return target.create_dataset(name, data=array, dtype=dtype, track_times=False, **options)
+
+
+def _compression(source: Any, storage: Storage) -> dict[str, Any]:
+    """Of an array that lies in a file already, what it has there."""
+    there = isinstance(source, h5py.Dataset)
+    level = source.compression_opts if there and source.compression else None if there else storage.compression
+    return {} if level is None else {"compression": "gzip", "compression_opts": level, "shuffle": True}
+
+
+def _write_attributes(target: h5py.Group, attributes: Mapping[str, Attribute], stated: Mapping[str, Attribute]) -> None:
+    said = {f"{names.PROVENANCE_PREFIX}{name}": value for name, value in stated.items()}
+    for name, value in sorted(({**attributes} | said).items()):
+        _write_attribute(target, name, value)
+
+
+def _write_attribute(target: h5py.Group, name: str, value: Attribute) -> None:
+    if isinstance(value, list):
+        target.attrs.create(name, np.array(value, dtype=object), dtype=STRING)
+    else:
+        target.attrs[name] = value
+
+
+def _create_group(file: h5py.File, path: str) -> h5py.Group:
+    """A group, its parent exists, without creation time, which h5py's own ``create_group`` would record."""
+    creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    creation.set_obj_track_times(False)
+    link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    link.set_char_encoding(h5py.h5t.CSET_UTF8)
+    return h5py.Group(h5py.h5g.create(file.id, path.encode(), link, creation))

@@ -1,0 +1,54 @@
+"""Files for trainers: frames, leak-free splits, isolated-atom energies, extended xyz, imported labels."""
+
+from aiida_mbetrain.datasets.training.external_labels import (
+    ExternalLabels,
+    Label,
+    read_labels,
+    target_minus_baseline,
+    with_labels,
+)
+from aiida_mbetrain.datasets.training.extxyz import write_training_files, write_unlabelled
+from aiida_mbetrain.datasets.training.frames import (
+    SOURCES,
+    Entry,
+    check_sources,
+    entries_of,
+    frame_uids,
+    select_sections,
+)
+from aiida_mbetrain.datasets.training.reference_energies import (
+    delta_e0s,
+    elements_of,
+    fit_e0s,
+    isolated_atom_energies,
+    read_e0s,
+    require_elements,
+    undetermined,
+)
+from aiida_mbetrain.datasets.training.splits import Split
+from aiida_mbetrain.datasets.training.subset import picked_entries
+
+__all__ = [
+    "SOURCES",
+    "Entry",
+    "ExternalLabels",
+    "Label",
+    "Split",
+    "check_sources",
+    "delta_e0s",
+    "elements_of",
+    "entries_of",
+    "fit_e0s",
+    "frame_uids",
+    "isolated_atom_energies",
+    "picked_entries",
+    "read_e0s",
+    "read_labels",
+    "require_elements",
+    "select_sections",
+    "target_minus_baseline",
+    "undetermined",
+    "with_labels",
+    "write_training_files",
+    "write_unlabelled",
+]

@@ -1,0 +1,170 @@
+"""Energies and forces computed elsewhere, brought back to the frames they belong to by uid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from aiida_mbetrain.datasets.training.extxyz import ENERGY, FORCES, ISOLATED_ATOM, STRESS
+from aiida_mbetrain.datasets.training.frames import Entry
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.io import read_frames
+
+SAME_GEOMETRY = 1e-3
+"""Å by which atoms of a labelled frame may lie elsewhere than in the dataset: the rounding of file formats."""
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """One labelled frame: numbers (N,), positions (N, 3) Å, energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³."""
+
+    numbers: IntArray
+    positions: FloatArray
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalLabels:
+    """Labels by uid, and the E0s (eV, by atomic number) of the same level of theory where they were computed."""
+
+    where: str
+    frames: Mapping[str, Label]
+    e0s: Mapping[int, float] = field(default_factory=dict)
+
+
+def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str = FORCES) -> ExternalLabels:
+    """Labels from an extended XYZ file whose frames carry ``uid``; single atoms of config_type IsolatedAtom are E0s.
+
+    Energies and forces come from the keys, or where they are absent from plain ``energy`` and ``forces``; stress from
+    ``REF_stress`` or ``stress``.  Raises UnreadableFile for a foreign or damaged file and for frames without uid,
+    energy or forces.
+    """
+    labelled = read_frames(path, what="a complete extended XYZ file", index=":", format="extxyz")
+    frames: dict[str, Label] = {}
+    e0s: dict[int, float] = {}
+    for index, atoms in enumerate(labelled):
+        where = f"{path}, frame {index}"
+        uid = atoms.info.get("uid")
+        if uid is None:
+            raise UnreadableFile(f"{where} has no uid: label the frames that export-xyz --no-labels wrote.")
+        if uid in frames:
+            raise UnreadableFile(f"{where}: the uid {uid} stands twice in the file.")
+        energy = _energy(atoms, energy_key, where)
+        if atoms.info.get("config_type") == ISOLATED_ATOM:
+            e0s[int(atoms.numbers[0])] = energy
+        else:
+            forces = _array(atoms, forces_key, "forces", (len(atoms), 3), where)
+            frames[str(uid)] = Label(atoms.numbers, atoms.positions, energy, forces, _stress(atoms, where))
+    if not frames:
+        raise UnreadableFile(f"{path} has no labelled frames.")
+    return ExternalLabels(str(path), frames, e0s)
+
+
+def _energy(atoms: Atoms, key: str, where: str) -> float:
+    results = {} if atoms.calc is None else atoms.calc.results
+    value = atoms.info.get(key, results.get("energy"))
+    try:
+        energy = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UnreadableFile(f"{where} has no energy: neither {key} nor energy is a number.") from None
+    if not np.isfinite(energy):
+        raise UnreadableFile(f"{where}: the energy is {energy}.")
+    return energy
+
+
+def _array(atoms: Atoms, key: str, plain: str, shape: tuple[int, ...], where: str) -> FloatArray:
+    results = {} if atoms.calc is None else atoms.calc.results
+    value = atoms.arrays.get(key, results.get(plain))
+    array = np.asarray(value if value is not None else np.nan, dtype=np.float64)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise UnreadableFile(f"{where} has no {plain}: neither {key} nor {plain} holds {shape} finite numbers.")
+    return array
+
+
+def _stress(atoms: Atoms, where: str) -> FloatArray | None:
+    results = {} if atoms.calc is None else atoms.calc.results
+    value = atoms.info.get(STRESS, results.get("stress"))
+    if value is None:
+        return None
+    stress = np.asarray(value, dtype=np.float64).ravel()
+    if len(stress) == 6:
+        stress = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]]
+    if len(stress) != 9 or not np.isfinite(stress).all():
+        raise UnreadableFile(f"{where}: the stress has {len(stress)} values, expected 6 or 9 finite ones.")
+    return stress.reshape(3, 3)
+
+
+def with_labels(entries: Sequence[Entry], labels: ExternalLabels) -> list[Entry]:
+    """The entries' labelled frames, with these labels in place of what the entries had; features are left out.
+
+    Entries none of whose frames is labelled are left out.  Raises InvalidSettings for a uid that no frame has and for
+    a label whose atoms are not those of its frame.
+    """
+    found: list[Entry] = []
+    unknown = set(labels.frames)
+    for entry in entries:
+        uids = entry.uids
+        unknown -= set(uids)
+        rows = np.array([row for row, uid in enumerate(uids) if uid in labels.frames], dtype=np.int64)
+        if len(rows):
+            found.append(_labelled(entry, rows, [uids[row] for row in rows], labels))
+    if unknown:
+        n, all_of = len(unknown), len(labels.frames)
+        raise InvalidSettings(
+            f"{labels.where}: {n} of {all_of} uids, {min(unknown)} the first, belong to no frame of this dataset: "
+            "give the training set that they were exported from."
+        )
+    return found
+
+
+def _labelled(entry: Entry, rows: IntArray, uids: Sequence[str], external: ExternalLabels) -> Entry:
+    labels = [external.frames[uid] for uid in uids]
+    for row, uid, label in zip(rows, uids, labels, strict=True):
+        where = f"{external.where}: {uid} ({entry.path}, frame {entry.rows[row]})"
+        _require_same_geometry(entry.configurations, int(row), label, where)
+    stresses = [label.stress for label in labels]
+    whole = entry.configurations.periodic and all(stress is not None for stress in stresses)
+    return entry.select(
+        rows,
+        energies=np.array([label.energy for label in labels]),
+        forces=np.array([label.forces for label in labels]),
+        stress=np.array(stresses) if whole else None,
+        features=None,
+    )
+
+
+def _require_same_geometry(frames: Configurations, row: int, label: Label, where: str) -> None:
+    if not np.array_equal(frames.numbers, label.numbers):
+        given = "".join(chemical_symbols[z] for z in label.numbers)
+        raise InvalidSettings(f"{where}: the labelled frame has the atoms {given}, not those of the dataset, in order.")
+    deviation = float(np.abs(frames.positions[row] - label.positions).max())
+    if deviation > SAME_GEOMETRY:
+        raise InvalidSettings(
+            f"{where}: an atom of the labelled frame lies {deviation:.3g} Å from its place in the dataset. Forces "
+            "belong to one orientation: switch off reorientation and relaxation."
+        )
+
+
+def target_minus_baseline(target: Entry, baseline: Entry) -> Entry:
+    """The targets of delta-learning: energies, forces and, where both have it, stress of target minus baseline.
+
+    baseline: the whole entry that ``target`` was selected from.
+    """
+    before = baseline.configurations.select(target.rows)
+    after = target.configurations
+    changes: dict[str, Any] = {}
+    for name in ("energies", "forces", "stress"):
+        values = getattr(after, name), getattr(before, name)
+        if name != "stress" and any(value is None for value in values):
+            raise InvalidSettings(f"{target.path} has no {name} of target or baseline to subtract.")
+        changes[name] = None if any(value is None for value in values) else values[0] - values[1]
+    return target.select(np.arange(len(after)), **changes)

@@ -1,0 +1,185 @@
+"""Extended XYZ for trainers, MACE above all: total eV, eV/Å, eV/Å³ under ``REF_`` keys, and a ready configuration.
+
+The keys start with ``REF_`` because ASE takes plain ``energy`` and ``forces`` out of ``info`` and ``arrays``.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.io import write
+
+from aiida_mbetrain.datasets.training.frames import Entry
+from aiida_mbetrain.datasets.training.reference_energies import E0s, elements_of, require_elements
+from aiida_mbetrain.datasets.training.splits import SUBSETS, Split, split_entries
+from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
+from aiida_mbetrain.science.configurations import Configurations, IntArray
+
+ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
+ISOLATED_ATOM = "IsolatedAtom"
+TRAIN_YAML = "train.yaml"
+UNLABELLED = "configurations.xyz"
+
+MACE = {
+    "model": "MACE", "num_interactions": 2, "num_channels": 64, "max_L": 1, "correlation": 3, "r_max": 5.0,
+    "loss": "universal", "energy_weight": 1, "forces_weight": 10, "stress_weight": 100,
+    "batch_size": 4, "valid_batch_size": 8, "max_num_epochs": 200, "lr": 0.01, "scheduler": "ReduceLROnPlateau",
+    "ema": True, "ema_decay": 0.99, "amsgrad": True, "clip_grad": 10.0,
+    "default_dtype": "float64", "device": "cpu", "save_cpu": True, "error_table": "PerAtomRMSE", "plot": False,
+}  # fmt: skip
+"""What ``train.yaml`` starts from."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written: frames per file, and how many were left out at seams or as repetitions."""
+
+    folder: Path
+    n_frames: Mapping[str, int] = field(default_factory=dict)
+    n_left_out: int = 0
+
+
+def write_training_files(
+    folder: str | Path, entries: Sequence[Entry], e0s: E0s, *, split: Split, head: str | None = None, name: str = "mace"
+) -> Export:
+    """Write ``train.xyz``, ``valid.xyz``, ``test.xyz`` and ``train.yaml``; earlier files of these names are replaced.
+
+    Isolated atoms with their E0s stand at the head of ``train.xyz``.  Raises InvalidSettings for entries without
+    labels, for missing E0s and for an empty subset; UnwritableOutput.
+    """
+    _require_labels(entries)
+    wanted = require_elements(e0s, elements_of(entries), "E0s")
+    shares = split_entries(entries, split)
+    subsets: dict[str, list[Atoms]] = {}
+    for index, subset in enumerate(SUBSETS):
+        pairs = zip(entries, shares, strict=True)
+        frames = [atoms for entry, share in pairs for atoms in _frames(entry, share == index, head)]
+        if frames:
+            subsets[subset] = frames
+    n_frames = {f"{subset}.xyz": len(frames) for subset, frames in subsets.items()}
+    subsets["train"] = [*isolated_atoms(wanted, head), *subsets["train"]]
+    target = _folder(folder)
+    for subset in SUBSETS:
+        write_frames(target / f"{subset}.xyz", subsets.get(subset))
+    options = train_yaml(wanted, subsets, name=name, seed=split.seed, stress=_any_stress(entries), head=head)
+    _write_text(target / TRAIN_YAML, options)
+    return Export(target, n_frames, n_left_out=sum(int((share < 0).sum()) for share in shares))
+
+
+def write_unlabelled(folder: str | Path, entries: Sequence[Entry]) -> Export:
+    """Write ``configurations.xyz``: geometries and uids, for labels to be computed elsewhere, isolated atoms first."""
+    target = _folder(folder)
+    frames = isolated_atoms(dict.fromkeys(elements_of(entries)))
+    frames += [atoms for entry in entries for atoms in _frames(entry, None, None, labels=False)]
+    write_frames(target / UNLABELLED, frames)
+    return Export(target, {UNLABELLED: len(frames)})
+
+
+def isolated_atoms(e0s: Mapping[int, float | None], head: str | None = None) -> list[Atoms]:
+    """One atom per element as MACE knows them; without energy where that is None."""
+    frames = []
+    for z, energy in e0s.items():
+        atoms = Atoms([z], positions=np.zeros((1, 3)))
+        atoms.info.update(uid=f"isolated_{chemical_symbols[z]}", config_type=ISOLATED_ATOM, **_head(head))
+        if energy is not None:
+            atoms.info[ENERGY] = float(energy)
+            atoms.arrays[FORCES] = np.zeros((1, 3))
+        frames.append(atoms)
+    return frames
+
+
+def _frames(entry: Entry, chosen: Any, head: str | None, *, labels: bool = True) -> Iterator[Atoms]:
+    """Atoms of the chosen frames (a mask; None: all)."""
+    frames, uids = entry.configurations, entry.uids
+    rows: IntArray = np.arange(len(frames)) if chosen is None else np.flatnonzero(chosen)
+    for row in rows:
+        cell = None if frames.cells is None else frames.cells[row]
+        atoms = Atoms(frames.numbers, frames.positions[row], cell=cell, pbc=frames.periodic)
+        atoms.info.update(uid=uids[row], config_type=entry.config_type, **_head(head))
+        if labels:
+            _label(atoms, frames, int(row))
+        yield atoms
+
+
+def _head(head: str | None) -> dict[str, str]:
+    return {} if head is None else {"head": head}
+
+
+def _label(atoms: Atoms, frames: Configurations, row: int) -> None:
+    assert frames.energies is not None
+    assert frames.forces is not None
+    atoms.info[ENERGY] = float(frames.energies[row])
+    atoms.arrays[FORCES] = frames.forces[row]
+    if frames.periodic and frames.stress is not None:
+        atoms.info[STRESS] = frames.stress[row]
+
+
+def _require_labels(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if entry.configurations.energies is None or entry.configurations.forces is None:
+            raise InvalidSettings(f"{entry.path} has no energies and forces: leave it out, or export without labels.")
+
+
+def _any_stress(entries: Sequence[Entry]) -> bool:
+    return any(entry.configurations.stress is not None for entry in entries)
+
+
+def train_yaml(
+    e0s: E0s, subsets: Mapping[str, Any], *, name: str, seed: int, stress: bool, head: str | None = None
+) -> str:
+    """The configuration for ``mace_run_train --config train.yaml``, to be run in the folder of the files.
+
+    A head has its files and E0s under ``heads``: MACE names the head of every frame after the files it came from,
+    whatever the frame itself says.
+    """
+    data: dict[str, Any] = {"train_file": "train.xyz"}
+    data |= {"valid_file": "valid.xyz"} if "valid" in subsets else {"valid_fraction": 0.1}
+    data |= {"test_file": "test.xyz"} if "test" in subsets else {}
+    data["E0s"] = "{" + ", ".join(f"{z}: {value!r}" for z, value in e0s.items()) + "}"
+    options: dict[str, Any] = {"name": name, "seed": seed, "work_dir": "."}
+    options |= {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
+    options |= data if head is None else {"heads": {head: data}}
+    options |= MACE
+    if not stress:  # finite clusters alone: there is nothing to fit
+        del options["stress_weight"]
+    comment = "# cd into this folder and run: mace_run_train --config train.yaml   (device: cuda on a GPU)\n"
+    return comment + yaml.safe_dump(options, sort_keys=False)
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+    return folder
+
+
+def write_frames(path: Path, frames: Sequence[Atoms] | None) -> None:
+    """Write an extended XYZ file under a temporary name and rename it; None: remove an earlier one."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        if frames is None:
+            path.unlink(missing_ok=True)
+            return
+        write(partial, list(frames), format="extxyz")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UnwritableOutput(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise UnwritableOutput(f"{path} cannot be written: {error.strerror or error}") from error

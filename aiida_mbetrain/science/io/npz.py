@@ -1,0 +1,48 @@
+"""Arrays in npz files: never pickled, and renamed into place, so that a kill leaves the old file whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiida_mbetrain.errors import UnreadableFile
+
+
+def save_npz(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
+    """Write the arrays under a temporary name beside ``path`` and rename the file."""
+    path = Path(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_npz(path: str | Path) -> dict[str, NDArray]:
+    """The arrays of a file; raises UnreadableFile when it is missing, damaged, or holds pickles."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise UnreadableFile(f"{path} is not a readable file of arrays ({error}): write it anew.") from error
+
+
+def text_to_array(text: str) -> NDArray[np.uint8]:
+    """UTF-8 bytes, which need no pickle."""
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def array_to_text(array: NDArray) -> str:
+    """The inverse of :func:`text_to_array`."""
+    return array.tobytes().decode()

@@ -1,0 +1,39 @@
+"""Phonon density of states of force constants on a q-point mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.phonons.force_constants import ForceConstants
+
+
+@dataclass(frozen=True, eq=False)
+class DensityOfStates:
+    """States per THz and primitive cell of N atoms; their integral is 3 N.
+
+    frequencies_THz: (n,), negative where imaginary.  densities: (n,), 1/THz.
+    """
+
+    frequencies_THz: FloatArray
+    densities: FloatArray
+
+
+def density_of_states(
+    force_constants: ForceConstants, mesh: float | Sequence[int] | str = 150.0, *, n_points: int = 801
+) -> DensityOfStates:
+    """By the linear tetrahedron method of phonopy on a Γ-centred mesh, as in the thermodynamics.
+
+    mesh: three divisions, a length (Å), or "gamma".
+    """
+    phonon: Any = force_constants.shared_phonopy
+    phonon.run_mesh([1, 1, 1] if mesh == "gamma" else mesh, is_gamma_center=True)
+    low, high = float(np.min(phonon.mesh.frequencies)), float(np.max(phonon.mesh.frequencies))
+    margin = 0.02 * (high - low) + 1e-3
+    start, end = min(low, 0.0) - margin, high + margin
+    phonon.run_total_dos(freq_min=start, freq_max=end, freq_pitch=(end - start) / (n_points - 1))
+    return DensityOfStates(np.array(phonon.total_dos.frequency_points), np.array(phonon.total_dos.dos))

@@ -1,0 +1,96 @@
+"""Between configurations and phonopy's cells."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from phonopy import Phonopy
+from phonopy.harmonic.force_constants import compact_fc_to_full_fc
+from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.cells import get_primitive, guess_primitive_matrix
+
+from aiida_mbetrain.errors import InvalidStructure
+from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.crystal import SpaceGroup
+
+SYMPREC = 1e-5
+"""Phonopy's tolerance for symmetry, Å."""
+
+
+def primitive_cell(structure: Configurations, *, symprec: float = SYMPREC) -> Configurations:
+    """The primitive cell of the first frame, not rotated; the structure itself where it is primitive already.
+
+    Right-handed: phonopy takes no other.  Raises InvalidStructure.
+    """
+    if structure.cells is None:
+        raise InvalidStructure("A finite structure has no primitive cell: give a periodic crystal.")
+    SpaceGroup.of(structure, symprec=symprec)  # refuses what spglib cannot treat
+    structure = right_handed(structure)
+    unit = to_phonopy_atoms(structure)
+    matrix = guess_primitive_matrix(unit, symprec=symprec)
+    if np.linalg.det(matrix) > 0.99:
+        return structure
+    return from_phonopy_atoms(get_primitive(unit, matrix, symprec=symprec))
+
+
+def right_handed(structure: Configurations) -> Configurations:
+    """The first frame with the same atoms and lattice, its vectors reversed where they are left-handed."""
+    assert structure.cells is not None
+    cell = structure.cells[0]
+    return Configurations(structure.numbers, structure.positions[:1], np.sign(np.linalg.det(cell)) * cell[None])
+
+
+def relative_to(primitive: Configurations, matrix: IntArray, structure: Configurations) -> IntArray:
+    """A supercell matrix (rows) that refers to the structure's cell, as one that refers to its primitive cell."""
+    assert primitive.cells is not None
+    assert structure.cells is not None
+    return np.rint(matrix @ structure.cells[0] @ np.linalg.inv(primitive.cells[0])).astype(np.int64)
+
+
+def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = SYMPREC) -> Phonopy:
+    """A Phonopy whose unit cell is the primitive one; matrix in phonopy's convention."""
+    with warnings.catch_warnings():
+        # Expected of supercells that keep a part of the point group.
+        warnings.filterwarnings("ignore", message=".*symmetries of supercell and primitive.*")
+        return Phonopy(
+            to_phonopy_atoms(primitive), supercell_matrix=matrix, primitive_matrix=np.eye(3), symprec=symprec
+        )
+
+
+def to_phonopy_atoms(structure: Configurations) -> PhonopyAtoms:
+    """The first frame."""
+    assert structure.cells is not None
+    cell = structure.cells[0]
+    return PhonopyAtoms(
+        numbers=structure.numbers,
+        masses=structure.masses,  # phonopy's own differ in the fifth digit
+        cell=cell,
+        scaled_positions=structure.positions[0] @ np.linalg.inv(cell),
+    )
+
+
+def from_phonopy_atoms(atoms: PhonopyAtoms) -> Configurations:
+    """One frame."""
+    return Configurations(np.asarray(atoms.numbers), atoms.positions[None], np.asarray(atoms.cell)[None])
+
+
+def matching_order(wanted: PhonopyAtoms, given: PhonopyAtoms) -> IntArray:
+    """For every atom of one supercell the same atom of the other, (Ns,); InvalidStructure where one is missing."""
+    there = given.positions @ np.linalg.inv(wanted.cell)
+    away = wanted.scaled_positions[:, None] - there
+    away -= np.rint(away)
+    distances = np.linalg.norm(away @ wanted.cell, axis=-1)
+    distances[wanted.numbers[:, None] != given.numbers] = np.inf
+    order = distances.argmin(axis=1)
+    if len(wanted) != len(given) or distances.min(axis=1).max() > 1e-3 or len(set(order)) != len(order):
+        raise InvalidStructure("The supercell is not that of its primitive cell and supercell matrix.")
+    return order
+
+
+def full_force_constants(phonon: Phonopy) -> FloatArray:
+    """(Ns, Ns, 3, 3), also where phonopy holds the rows of the primitive cell alone."""
+    constants = np.asarray(phonon.force_constants)
+    if constants.shape[0] == constants.shape[1]:
+        return constants
+    return compact_fc_to_full_fc(phonon.primitive, constants)

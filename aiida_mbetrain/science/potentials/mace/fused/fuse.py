@@ -1,0 +1,62 @@
+"""Replacing the modules of a loaded MACE model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mace.modules import blocks
+
+from aiida_mbetrain.science.configurations import IntArray
+from aiida_mbetrain.science.potentials.mace.fused.arrangement import arrange
+from aiida_mbetrain.science.potentials.mace.fused.contraction import FusedContraction
+from aiida_mbetrain.science.potentials.mace.fused.convolution import FusedConvolution
+from aiida_mbetrain.science.potentials.mace.fused.current import Current
+from aiida_mbetrain.science.potentials.mace.fused.radial import HalvedRadialEmbedding
+from aiida_mbetrain.science.potentials.mace.fused.self_connection import FusedSelfConnection
+from aiida_mbetrain.science.potentials.mace.graphs import Graphs
+
+WITH_CONVOLUTION = (
+    blocks.RealAgnosticInteractionBlock,
+    blocks.RealAgnosticResidualInteractionBlock,
+    blocks.RealAgnosticDensityInteractionBlock,
+    blocks.RealAgnosticDensityResidualInteractionBlock,
+    blocks.RealAgnosticAttResidualInteractionBlock,
+    blocks.RealAgnosticResidualNonLinearInteractionBlock,
+)
+"""Interaction blocks that call a fused convolution where they have one."""
+
+
+class FusedModules:
+    """The modules that ``fuse`` put into a model; they want to know every batch before the model sees it."""
+
+    def __init__(self, current: Current, *, halved: bool) -> None:
+        self._current, self._halved = current, halved
+
+    def arrange(self, graphs: Graphs, species: IntArray, device: torch.device, dtype: torch.dtype) -> None:
+        """Announce a batch; ``species``: the place of every atom's element in the model's table, (n,)."""
+        self._current.arrangement = arrange(graphs, species, device, dtype, halved=self._halved)
+
+
+def fuse(model: Any) -> FusedModules:
+    """Replace what can be replaced, in place."""
+    current = Current()
+    convolutions = [
+        block
+        for block in model.interactions
+        if type(block) in WITH_CONVOLUTION
+        and not hasattr(block, "conv_fusion")
+        and FusedConvolution.can_replace(block.conv_tp)
+    ]
+    for block in convolutions:
+        block.conv_tp, block.conv_fusion = FusedConvolution(block.conv_tp, current), True
+    for block in model.interactions:
+        if FusedSelfConnection.can_replace(getattr(block, "skip_tp", None)):
+            block.skip_tp = FusedSelfConnection(block.skip_tp, current)
+    for block in model.products:
+        if FusedContraction.can_replace(block.symmetric_contractions):
+            block.symmetric_contractions = FusedContraction(block.symmetric_contractions, current)
+    halved = len(convolutions) == len(model.interactions) and HalvedRadialEmbedding.can_replace(model)
+    if halved:
+        model.radial_embedding = HalvedRadialEmbedding(model.radial_embedding)
+    return FusedModules(current, halved=halved)

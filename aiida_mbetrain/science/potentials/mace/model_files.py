@@ -1,0 +1,115 @@
+"""Reading MACE model files: the first import of mace and of everything it needs, and its only import of pickles."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ase.data import chemical_symbols
+
+from aiida_mbetrain.errors import InvalidSettings, ModelHashMismatch, NotAModel
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what mace prints and warns at import and load out of the caller's output."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+with _quiet():
+    from mace import modules  # before anything from e3nn, whose import fails otherwise
+
+import torch  # noqa: E402
+
+SUPPORTED = (modules.MACE, modules.ScaleShiftMACE)  # other classes of mace need inputs that we do not have
+
+
+def read_model(path: Path, sha256: str | None = None) -> tuple[Any, str]:
+    """The model in a file, on the CPU, and the file's sha256, checked before anything is unpickled.
+
+    Raises ModelHashMismatch, NotAModel.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 is not None and digest != sha256.lower():
+                raise ModelHashMismatch(
+                    f"The model file {path} has sha256 {digest}, on record is {sha256}: restore the registered file, "
+                    "or register this one as a new model."
+                )
+            file.seek(0)
+            model = _unpickle(file, path)
+    except OSError as error:
+        raise NotAModel(f"The model file {path} cannot be read: {error.strerror or error}.") from error
+    if type(model) not in SUPPORTED:
+        raise NotAModel(
+            f"The file {path} holds a {type(model).__name__}, not a MACE model of energies and forces: "
+            "give the .model file that mace_run_train wrote, not a compiled one, a checkpoint or a state dictionary."
+        )
+    if embedded := list(getattr(model, "embedding_specs", None) or ()):
+        raise NotAModel(
+            f"The model in {path} also wants {', '.join(embedded)} of every structure, which nothing here states: "
+            "give a model of numbers, positions and cells alone."
+        )
+    return model, digest
+
+
+def _unpickle(file: BinaryIO, path: Path) -> Any:
+    try:
+        with _quiet():
+            return torch.load(file, map_location="cpu", weights_only=False)
+    except Exception as error:  # an unpickler meets arbitrary bytes: any exception is possible
+        raise NotAModel(
+            f"The file {path} is not a MACE model ({type(error).__name__}: {_first_line(error)}): give the .model "
+            "file that mace_run_train wrote, with a mace-torch that can read it."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def heads_of(model: Any) -> list[str]:
+    """The names of the model's heads; models from before there were any have the head Default."""
+    return list(getattr(model, "heads", None) or ["Default"])
+
+
+def choose_head(model: Any, wanted: str | None) -> str:
+    """The wanted head, or the only one, or the one named default; raises InvalidSettings."""
+    heads = heads_of(model)
+    if wanted is None:
+        candidates = heads if len(heads) == 1 else [head for head in heads if head.lower() == "default"]
+    else:
+        candidates = [head for head in heads if head == wanted]
+    if not candidates:
+        raise InvalidSettings(f"Inference.head = {wanted!r}: the model has the heads {', '.join(heads)}; name one.")
+    return candidates[0]
+
+
+def inspect_model(path: Path) -> dict[str, Any]:
+    """See ``potentials.inspect_mace``."""
+    model, _ = read_model(path)
+    return {
+        "elements": [chemical_symbols[int(number)] for number in sorted(model.atomic_numbers)],
+        "r_max": float(model.r_max),
+        "num_interactions": int(model.num_interactions),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "heads": heads_of(model),
+        "mace_version": importlib.metadata.version("mace-torch"),
+    }
+
+
+def atomic_energies(path: Path, head: str | None, sha256: str | None) -> dict[int, float]:
+    """See ``potentials.mace_atomic_energies``."""
+    model, _ = read_model(path, sha256)
+    row = heads_of(model).index(choose_head(model, head))
+    energies = torch.atleast_2d(model.atomic_energies_fn.atomic_energies.detach())[row]
+    return {int(z): float(e) for z, e in zip(model.atomic_numbers, energies, strict=True)}

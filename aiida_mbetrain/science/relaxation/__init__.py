@@ -1,0 +1,10 @@
+"""Relaxation of crystals and of isolated molecules.
+
+A crystal is symmetrised and relaxed by a preconditioned optimizer and, where that fails, by a second one; an isolated
+molecule is relaxed and its vibrations are computed from its Hessian.
+"""
+
+from aiida_mbetrain.science.relaxation.crystal import LABELS, relax
+from aiida_mbetrain.science.relaxation.isolated_molecule import LABEL, IsolatedMolecule, isolated_molecule
+
+__all__ = ["LABEL", "LABELS", "IsolatedMolecule", "isolated_molecule", "relax"]

@@ -1,0 +1,231 @@
+"""Relaxation of a crystal: atoms, cell shape and volume, within the symmetry it came with.
+
+Convergence: the largest force on an atom is below ``max_force_on_atom`` f, and, where the cell relaxes, the largest
+component of the virial per atom, V |stress| / N, is below f x 1 Å (at f = 1e-4 eV/Å and 9 Å³ per atom: 1.8 MPa).
+At constant volume only the deviatoric part of the stress counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms, units
+from ase.constraints import FixConstraint
+from ase.filters import FrechetCellFilter
+from ase.optimize.precon import PreconFIRE, PreconLBFGS
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+
+from aiida_mbetrain.errors import BrokenSymmetry, InvalidStructure, RelaxationNotConverged
+from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.crystal import SpaceGroup
+from aiida_mbetrain.science.potentials import Potential
+from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.science.relaxation.preconditioner import StretchingSprings
+from aiida_mbetrain.settings import FreeEnergy
+
+Mode = Literal["full", "constant_volume", "only_atoms"]
+
+LABELS: dict[Mode, str] = {
+    "full": "crystal[opt:atoms,shape,V]",
+    "constant_volume": "crystal[opt:atoms,shape]",
+    "only_atoms": "crystal[opt:atoms]",
+}
+ALGORITHMS: dict[str, Any] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
+MAX_SYMMETRY_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """A relaxed crystal and how it was reached.
+
+    structure: one frame with energies (eV), forces (eV/Å) and stress (eV/Å³), atoms in the order of the input.
+    algorithm: the one that converged.  n_steps: optimizer steps of all algorithms together.
+    max_force: largest force on an atom after symmetrisation, eV/Å.
+    max_stress: largest component of the stress that was to vanish, eV/Å³ (deviatoric at constant volume, the
+        deviation from the applied pressure otherwise; of the whole stress where only atoms relax).
+    space_group_input, space_group: symbols, at the loose tolerance before and the strict one after.
+    label: names the structure in a dataset.
+    """
+
+    structure: Configurations
+    algorithm: str
+    n_steps: int
+    max_force: float
+    max_stress: float
+    space_group_input: str
+    space_group: str
+    label: str
+
+
+def relax(
+    structure: Configurations,
+    potential: Potential,
+    settings: FreeEnergy,
+    *,
+    mode: Mode | None = None,
+    pressure_GPa: float = 0.0,
+    report: Report = silent,
+) -> Relaxation:
+    """Relax the first frame by the primary algorithm, then by the fallback from where that stopped.
+
+    With ``symmetrize_unit_cell`` the space group of the input (loose tolerance) is imposed at the start and kept
+    by every step; when the result has a higher one (strict tolerance), that is imposed and the relaxation goes
+    on from there, so that the reported forces are those of the reported structure.
+    mode: overrides ``relax_input_cell``.  pressure_GPa: applied in mode full.
+    report: counts optimizer steps of at most max_n_steps per algorithm.
+    Raises RelaxationNotConverged, BrokenSymmetry, InvalidStructure, ElementsNotInModel.
+    """
+    mode = mode or settings.relax_input_cell
+    if structure.cells is None:
+        raise InvalidStructure("A finite structure was given: the relaxation of a crystal needs a cell.")
+    potential.require_elements(structure.numbers)
+    group = SpaceGroup.of(structure, symprec=settings.symmetry_tolerance_loose)
+    run = _Run(potential, settings, mode, pressure_GPa * units.GPa, report)
+    current = structure
+    for _ in range(MAX_SYMMETRY_ROUNDS):
+        constraint = None
+        if settings.symmetrize_unit_cell:
+            current = _imposed(group, current, mode)
+            constraint = _KeepSymmetry(group)
+        current = run.converge(current, constraint)
+        found = SpaceGroup.of(current, symprec=settings.symmetry_tolerance_strict)
+        if not settings.symmetrize_unit_cell or len(found.rotations) <= len(group.rotations):
+            break
+        group = found
+    if settings.symmetrize_unit_cell and len(found.rotations) < len(group.rotations):
+        raise BrokenSymmetry(
+            f"The relaxed structure has space group {found.symbol} within symmetry_tolerance_strict = "
+            f"{settings.symmetry_tolerance_strict} Å instead of {group.symbol}: raise the tolerance, or set "
+            "symmetrize_unit_cell to False to let the symmetry go."
+        )
+    return run.result(structure, current, found.symbol)
+
+
+def _imposed(group: SpaceGroup, structure: Configurations, mode: Mode) -> Configurations:
+    """The symmetrised structure; the volume (the whole cell where only atoms relax) is that of the input."""
+    symmetric = group.symmetrized(structure)
+    assert symmetric.cells is not None
+    if mode == "full":
+        return symmetric
+    scale = (structure.volumes[0] / symmetric.volumes[0]) ** (1 / 3)
+    return symmetric.with_(positions=symmetric.positions * scale, cells=symmetric.cells * scale)
+
+
+class _KeepSymmetry(FixConstraint):
+    """Projects forces, stress and steps onto the invariants of a space group; ASE calls the methods."""
+
+    def __init__(self, group: SpaceGroup) -> None:
+        self.group = group
+
+    def adjust_positions(self, atoms: Atoms, new: FloatArray) -> None:
+        new[:] = atoms.positions + self.group.symmetrized_vectors(new - atoms.positions, atoms.cell.array)
+
+    def adjust_forces(self, atoms: Atoms, forces: FloatArray) -> None:
+        forces[:] = self.group.symmetrized_vectors(forces, atoms.cell.array)
+
+    def adjust_stress(self, atoms: Atoms, stress: FloatArray) -> None:
+        full = self.group.symmetrized_tensor(voigt_6_to_full_3x3_stress(stress), atoms.cell.array)
+        stress[:] = full_3x3_to_voigt_6_stress(full)
+
+    def adjust_cell(self, atoms: Atoms, cell: Any) -> None:
+        cell[:] = self.group.symmetrized_cell(np.asarray(cell))
+
+
+class _CellFilter(FrechetCellFilter):
+    """ASE's filter, with calculators that know no force-consistent energy.
+
+    An optimizer asks for the forces five times a step, and each answer takes a logarithm and nine derivatives of
+    an exponential of matrices: it is kept as long as the geometry stays.
+    """
+
+    _geometry: tuple[bytes, bytes] | None = None
+
+    def get_potential_energy(self, **kwargs: Any) -> Any:  # type: ignore[override]
+        return super().get_potential_energy(force_consistent=False)
+
+    def get_forces(self, **kwargs: Any) -> FloatArray:
+        geometry = self.atoms.positions.tobytes(), self.atoms.cell.array.tobytes()
+        if geometry != self._geometry:
+            self._forces, self._geometry = super().get_forces(**kwargs), geometry
+        return self._forces.copy()
+
+
+@dataclass
+class _Run:
+    """The optimizers' runs on one crystal, and what they took."""
+
+    potential: Potential
+    settings: FreeEnergy
+    mode: Mode
+    pressure: float
+    report: Report
+    n_steps: int = 0
+    algorithm: str = ""
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """The same one twice starts anew from where it stopped."""
+        return [self.settings.relax_algo_primary, self.settings.relax_algo_fallback]
+
+    def converge(self, structure: Configurations, constraint: _KeepSymmetry | None) -> Configurations:
+        """The relaxed frame; raises RelaxationNotConverged when every algorithm stopped short."""
+        atoms = structure.to_atoms()[0]
+        atoms.calc = self.potential.calculator()
+        if constraint is not None:
+            atoms.set_constraint(constraint)
+        for algorithm in self.algorithms:
+            self.algorithm = algorithm
+            if self._optimize(atoms, algorithm):
+                return Configurations.from_atoms(atoms)
+        force = np.linalg.norm(atoms.get_forces(), axis=1).max()
+        raise RelaxationNotConverged(
+            f"After {self.n_steps} steps of {' and '.join(self.algorithms)} the largest force is {force:.2e} eV/Å, "
+            f"above max_force_on_atom = {self.settings.max_force_on_atom:.2e}: raise max_n_steps = "
+            f"{self.settings.max_n_steps}, raise max_force_on_atom, or start from a better structure."
+        )
+
+    def _optimize(self, atoms: Atoms, algorithm: str) -> bool:
+        target: Any = atoms
+        if self.mode != "only_atoms":
+            pressure = self.pressure if self.mode == "full" else 0.0
+            target = _CellFilter(atoms, constant_volume=self.mode == "constant_volume", scalar_pressure=pressure)
+        # PreconLBFGS learns the stiffness of bonds within a few steps and does better without; PreconFIRE cannot.
+        precon = StretchingSprings() if algorithm == "PreconFIRE" else None
+        optimizer: Any = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
+        done, limit = self.n_steps, self.settings.max_n_steps
+        optimizer.attach(lambda: self.report(done + optimizer.nsteps, limit * len(self.algorithms)))
+        force = self.settings.max_force_on_atom
+        try:
+            converged = optimizer.run(fmax=force, steps=limit, smax=force * len(atoms) / atoms.get_volume())
+        except RuntimeError as error:
+            # ASE has no class of its own for a line search that finds no lower energy.
+            if "linesearch" not in str(error).lower().replace(" ", ""):
+                raise
+            converged = False
+        self.n_steps += optimizer.nsteps
+        return bool(converged)
+
+    def result(self, before: Configurations, after: Configurations, symbol: str) -> Relaxation:
+        """The frame with the potential's own forces and stress, not those the constraint lets through."""
+        [labelled] = self.potential.evaluate([after])
+        assert labelled.forces is not None
+        assert labelled.stress is not None
+        loose = SpaceGroup.of(before, symprec=self.settings.symmetry_tolerance_loose)
+        return Relaxation(
+            structure=labelled,
+            algorithm=self.algorithm,
+            n_steps=self.n_steps,
+            max_force=float(np.linalg.norm(labelled.forces[0], axis=1).max()),
+            max_stress=float(np.abs(self._to_vanish(labelled.stress[0])).max()),
+            space_group_input=loose.symbol,
+            space_group=symbol,
+            label=LABELS[self.mode],
+        )
+
+    def _to_vanish(self, stress: FloatArray) -> FloatArray:
+        if self.mode == "constant_volume":
+            return stress - np.eye(3) * np.trace(stress) / 3
+        return stress + np.eye(3) * (self.pressure if self.mode == "full" else 0.0)

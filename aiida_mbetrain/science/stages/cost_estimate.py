@@ -1,0 +1,227 @@
+"""What a training set would cost, before anything expensive is computed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from aiida_mbetrain.errors import NoModesSelected, SelectedModesOutOfRange
+from aiida_mbetrain.science.clusters import Cluster, select_clusters
+from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.crystal import make_supercell, md_supercell_matrix
+from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
+from aiida_mbetrain.science.phonons import DisplacementPlan, plan_displacements, q_points
+from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, Potential
+from aiida_mbetrain.science.stages.memory_use import Growth, measured
+from aiida_mbetrain.science.thermodynamics import (
+    check_thermal_expansion,
+    equilibrium_labels,
+    label_of_key,
+    sampled_labels,
+)
+from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
+
+BYTES = 8
+HIGHEST_FREQUENCY_THz = 140.0
+"""No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
+
+Source: Huber and Herzberg, Constants of Diatomic Molecules (1979).
+"""
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """Size of one stage.
+
+    n_atoms: atoms of its supercell.  n_evaluations: supercells the model evaluates.  n_frames: stored frames.
+    n_molecules: molecules of the supercell.  n_clusters, n_cluster_atoms: clusters and their atoms, all frames.
+    n_displacements: displaced supercells of one crystal's force constants.
+    """
+
+    name: str
+    supercell_matrix: IntArray
+    n_atoms: int
+    n_evaluations: int
+    n_frames: int = 0
+    n_molecules: int = 0
+    n_clusters: int = 0
+    n_cluster_atoms: int = 0
+    n_displacements: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.n_evaluations} evaluations of {self.n_atoms} atoms"
+        clusters = f", {self.n_clusters} clusters of {self.n_cluster_atoms} atoms in all"
+        return text + (clusters if self.n_clusters else "")
+
+    @property
+    def atom_evaluations(self) -> int:
+        """Atoms that go through the model, counted with repetition: what the time is proportional to."""
+        return self.n_evaluations * self.n_atoms + self.n_cluster_atoms
+
+    def bytes_stored(self, n_features: int) -> int:
+        """Positions, forces, velocities and features of frames and clusters; n_features per atom."""
+        return BYTES * (self.n_frames * self.n_atoms * (9 + n_features) + self.n_cluster_atoms * (6 + n_features))
+
+
+def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:
+    """Size of molecular dynamics sampling.  Raises what the stage itself would refuse."""
+    dynamics = settings.md_crystal
+    matrix = md_supercell_matrix(structure, dynamics)
+    supercell = make_supercell(structure, matrix)
+    stored = dynamics.time_total_fs - dynamics.time_equilibration_fs
+    n_frames = int(stored / dynamics.sampling_interval_fs + 1e-9)
+    n_steps = round(dynamics.time_total_fs / dynamics.time_step_fs)
+    return _with_clusters(
+        "molecular dynamics", matrix, supercell, settings.finite_subsystem_filter, n_frames, n_steps + 1
+    )
+
+
+def estimate_force_constants(structure: Configurations, settings: FreeEnergy) -> StageEstimate:
+    """Size of the force constants of every crystal (the relaxations before them work on the unit cell).
+
+    With thermal expansion that is the reference, the sampled volumes and one crystal for each temperature.
+    Raises InvalidSettings where no equation of state can come of the settings.
+    """
+    if settings.thermal_expansion:
+        check_thermal_expansion(settings)
+    n_crystals = 1 + len(sampled_labels(settings)) + len(equilibrium_labels(settings))
+    plan = _plan(structure, settings)
+    name = "force constants" if n_crystals == 1 else f"force constants of {n_crystals} crystals"
+    return StageEstimate(
+        name,
+        plan.supercell_matrix.T,
+        plan.frames.n_atoms,
+        n_crystals * plan.frames.n_frames,
+        n_displacements=plan.frames.n_frames - 1,
+    )
+
+
+def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
+    """Largest size of phonon sampling: how many modes lie in the window is known after the force constants.
+
+    Raises IncommensurateMesh and SelectedModesOutOfRange, which are known before, and NoModesSelected for a window
+    above all that vibrates.
+    """
+    wanted = settings.phonon_filter
+    _check_window(wanted)
+    plan = _plan(structure, free_energy)
+    n_branches = 3 * plan.primitive.n_atoms
+    assert plan.primitive.cells is not None
+    n_q = len(q_points(wanted.k_point_mesh, plan.primitive.cells[0], plan.supercell_matrix))
+    if wanted.selected_modes is not None and max(wanted.selected_modes) > n_branches:
+        raise SelectedModesOutOfRange(
+            f"PhononFilter.selected_modes = {list(wanted.selected_modes)}: the primitive cell of "
+            f"{plan.primitive.n_atoms} atoms has modes 1 to {n_branches}."
+        )
+    per_q = n_branches if wanted.selected_modes is None else len(wanted.selected_modes)
+    n_frames = settings.n_frames * (per_q * n_q if settings.modes == "each" else 1)
+    return _with_clusters(
+        "phonon sampling (at most)",
+        plan.supercell_matrix.T,
+        plan.frames.select([0]),
+        settings.finite_subsystem_filter,
+        n_frames,
+        n_frames,
+    )
+
+
+def _check_window(wanted: PhononFilter) -> None:
+    if wanted.selected_modes is None and wanted.freq_min_THz >= HIGHEST_FREQUENCY_THz:
+        raise NoModesSelected(
+            f"PhononFilter.freq_min_THz = {wanted.freq_min_THz}: no mode lies above {HIGHEST_FREQUENCY_THz:g} THz "
+            "(the fastest of all vibrations, that of H2, has 132 THz). Lower freq_min_THz."
+        )
+
+
+def _plan(structure: Configurations, settings: FreeEnergy) -> DisplacementPlan:
+    """The displacements of the crystal as it will be once its symmetry is restored."""
+    tolerance = (
+        settings.symmetry_tolerance_loose if settings.symmetrize_unit_cell else settings.symmetry_tolerance_strict
+    )
+    return plan_displacements(structure, settings.model_copy(update={"symmetry_tolerance_strict": tolerance}))
+
+
+def estimate_all(
+    structure: Configurations, md: MDSampling, free_energy: FreeEnergy, phonons: PhononSampling
+) -> list[StageEstimate]:
+    """Sizes of the three stages; raises whatever can be refused before anything expensive starts."""
+    label_of_key(phonons.force_constants_key, free_energy)
+    return [
+        estimate_md(structure, md),
+        estimate_force_constants(structure, free_energy),
+        estimate_phonons(structure, free_energy, phonons),
+    ]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a potential took on this machine.
+
+    n_features: per atom, 0 without.  memory: for n_atoms evaluated at once, with features; None where the system
+    does not tell.  batch_atoms: small configurations are evaluated together up to this many atoms.
+    """
+
+    seconds_per_atom: float
+    n_features: int
+    n_atoms: int
+    batch_atoms: int
+    memory: Growth | None
+
+    def peak_bytes(self, stage: StageEstimate) -> int | None:
+        """Memory at its peak while the stage's supercells and clusters are evaluated, without what is stored.
+
+        The growth over what the process holds anyway is taken as proportional to the atoms.
+        """
+        if self.memory is None:
+            return None
+        at_once = max(stage.n_atoms, self.batch_atoms)
+        return self.memory.before + round(self.memory.grown * at_once / self.n_atoms)
+
+
+def probe_potential(structure: Configurations, potential: Potential, *, batch_atoms: int | None = None) -> Probe:
+    """Measure time and memory on this structure; ``batch_atoms`` as in ``Inference``.
+
+    The first evaluation is of a whole batch and warms the model up; the second is timed.
+    """
+    batch_atoms = batch_atoms or CPU_BATCH_ATOMS
+    batch = structure.select([0] * max(1, batch_atoms // structure.n_atoms))
+    [labelled], memory = measured(lambda: potential.evaluate([batch], features=True))
+    start = time.perf_counter()
+    potential.evaluate([structure])
+    seconds = (time.perf_counter() - start) / structure.n_atoms
+    n_features = 0 if labelled.features is None else labelled.features.shape[-1]
+    return Probe(seconds, n_features, batch.n_frames * batch.n_atoms, batch_atoms, memory)
+
+
+def _with_clusters(
+    name: str,
+    matrix: IntArray,
+    supercell: Configurations,
+    rule: FiniteSubsystemFilter | None,
+    n_frames: int,
+    n_evaluations: int,
+) -> StageEstimate:
+    if rule is None:
+        return StageEstimate(name, matrix, supercell.n_atoms, n_evaluations, n_frames)
+    crystal = detect_molecules(
+        supercell,
+        bond_tolerance=rule.bond_tolerance,
+        assert_identical_composition=rule.assert_identical_composition,
+    )
+    clusters = select_clusters(crystal, rule)
+    atoms = sum(_n_atoms(crystal, cluster) for cluster in clusters)
+    return StageEstimate(
+        name,
+        matrix,
+        supercell.n_atoms,
+        n_evaluations,
+        n_frames,
+        crystal.n_molecules,
+        n_frames * len(clusters),
+        n_frames * atoms,
+    )
+
+
+def _n_atoms(crystal: MolecularCrystal, cluster: Cluster) -> int:
+    sizes = (crystal.index_map >= 0).sum(axis=1)
+    return int(sizes[cluster.molecule_indices].sum())

@@ -1,0 +1,118 @@
+"""Continuing any sequential algorithm: the evaluations it has made are recorded, and given back when it runs again.
+
+An optimizer that starts anew from the same structure asks for the same geometries in the same order.  With the
+answers on record it arrives in no time, and bit for bit, where it was interrupted, whatever its inner state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.potentials import Potential
+from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.science.stages.checkpoint_file import Savings
+
+RESULTS = ("energy", "free_energy", "forces", "stress")
+SAME_GEOMETRY = 1e-8
+"""Å; another machine may round differently."""
+
+
+class ReplayedPotential(Potential):
+    """A potential whose calculator records its evaluations in a job's savings and begins with those found there."""
+
+    def __init__(self, potential: Potential, savings: Savings) -> None:
+        self._potential = potential
+        self._log = _Log(savings)
+        self.elements = potential.elements
+        self.receptive_field = potential.receptive_field
+        self.has_features = potential.has_features
+
+    def evaluate(
+        self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent
+    ) -> list[Configurations]:
+        """Not recorded: see Potential."""
+        return self._potential.evaluate(sets, features=features, report=report)
+
+    def calculator(self) -> Calculator:
+        """See Potential; raises StoppedEarly after an evaluation when the job has been told to stop."""
+        return _ReplayedCalculator(self._potential.calculator(), self._log)
+
+    def describe(self) -> dict[str, str | float | int | None]:
+        """See Potential."""
+        return self._potential.describe()
+
+
+class _Log:
+    """Evaluations in the order in which they were made, by however many calculators."""
+
+    def __init__(self, savings: Savings) -> None:
+        self._savings = savings
+        self._records = _records(savings.found)
+        self._position = 0
+
+    def take(self, atoms: Atoms) -> dict[str, NDArray] | None:
+        """The next record if it is of this geometry; if it is not, it and all later ones are forgotten."""
+        if self._position == len(self._records):
+            return None
+        record = self._records[self._position]
+        distances = atoms.positions - record["positions"], atoms.cell.array - record["cell"]
+        if max(np.abs(distance).max() for distance in distances) > SAME_GEOMETRY:
+            del self._records[self._position :]
+            return None
+        self._position += 1
+        return record
+
+    def add(self, atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray]:
+        """Record an evaluation that was made; raises StoppedEarly when the job has been told to stop."""
+        record = {"positions": atoms.get_positions(), "cell": atoms.cell.array.copy(), **results}
+        self._records.append({name: np.array(value) for name, value in record.items()})
+        self._position += 1
+        self._savings.offer(self._arrays)
+        self._savings.stop_if_asked()
+        return self._records[-1]
+
+    def _arrays(self) -> dict[str, NDArray]:
+        return {name: np.array([record[name] for record in self._records]) for name in self._records[0]}
+
+
+class _ReplayedCalculator(Calculator):
+    """Energy, forces and stress of every geometry, from the log where it has them."""
+
+    def __init__(self, calculator: Calculator, log: _Log) -> None:
+        super().__init__()
+        self.implemented_properties = [name for name in RESULTS if name in calculator.implemented_properties]
+        self._calculator, self._log = calculator, log
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] | None = None,
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill ``results``."""
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        record = self._log.take(self.atoms) or self._log.add(self.atoms, self._evaluate(self.atoms))
+        self.results = {name: _plain(record[name]) for name in self._properties(self.atoms)}
+
+    def _evaluate(self, atoms: Atoms) -> dict[str, Any]:
+        return {name: self._calculator.get_property(name, atoms) for name in self._properties(atoms)}
+
+    def _properties(self, atoms: Atoms) -> list[str]:
+        return [name for name in self.implemented_properties if name != "stress" or atoms.pbc.all()]
+
+
+def _records(arrays: Mapping[str, NDArray]) -> list[dict[str, NDArray]]:
+    n_records = len(next(iter(arrays.values()), ()))
+    return [{name: values[record] for name, values in arrays.items()} for record in range(n_records)]
+
+
+def _plain(value: NDArray) -> Any:
+    return float(value) if value.ndim == 0 else value.copy()

@@ -1,0 +1,34 @@
+"""Inputs and callbacks of a heavy stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiida_mbetrain.science.potentials import Potential
+from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, ignore, never, silent
+from aiida_mbetrain.settings import Inference
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage works on.
+
+    inputs: science objects by port name.  settings: the stage's own settings as plain data.
+    observe: molecular dynamics tells it temperature, volume and energies on the way.
+    should_stop: where it says True, the stage saves what it has done and raises StoppedEarly.
+    checkpoint: the stage continues from this file where it exists, and saves to it when it stops and every
+        ``checkpoint_interval_s`` seconds.  A stage in pieces gives the same numbers as one in one go.
+    """
+
+    inputs: Mapping[str, Any]
+    potential: Potential
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    inference: Inference = field(default_factory=Inference)
+    report: Report = silent
+    observe: Observe = ignore
+    should_stop: ShouldStop = never
+    checkpoint: Path | None = None
+    checkpoint_interval_s: float = 600.0

@@ -1,0 +1,30 @@
+"""Settings of every stage, with units in the names of their fields.
+
+Class and field names, units and defaults follow the mbe-automation training-set workflow, so that its input
+files carry over.  Inputs that are nodes in AiiDA (the crystal, the model, the force constants) are not settings.
+All models are frozen, refuse unknown fields with the nearest known name, take numpy arrays and lists alike,
+and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
+"""
+
+from aiida_mbetrain.settings.base import Settings
+from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
+from aiida_mbetrain.settings.free_energy import FreeEnergy
+from aiida_mbetrain.settings.inference import Inference, NamedCalculator
+from aiida_mbetrain.settings.molecular_dynamics import ClassicalMD, MDSampling
+from aiida_mbetrain.settings.phonon_sampling import PhononFilter, PhononSampling
+from aiida_mbetrain.settings.subsampling import Subsampling
+
+__all__ = [
+    "DISTANCE_RULES",
+    "NUMBER_RULES",
+    "ClassicalMD",
+    "FiniteSubsystemFilter",
+    "FreeEnergy",
+    "Inference",
+    "MDSampling",
+    "NamedCalculator",
+    "PhononFilter",
+    "PhononSampling",
+    "Settings",
+    "Subsampling",
+]

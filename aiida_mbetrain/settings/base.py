@@ -1,0 +1,143 @@
+"""What all settings have in common: the types of their fields, how they are read, rounded, refused and stored."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from aiida_mbetrain.errors import InvalidSettings
+
+INPUTS_NOT_SETTINGS = {
+    "crystal": "it is the `structure` input (a StructureData node)",
+    "molecule": "it is the `molecule` input (a StructureData node)",
+    "calculator": "it is the `model` input (a MaceModelData node)",
+    "force_constants_dataset": "force constants are the `force_constants` input (a ForceConstantsData node)",
+    "work_dir": "files are kept in AiiDA's repository; export what you need",
+    "dataset": "the dataset is an output node; write it with `verdi data mbetrain export`",
+}
+
+SIGNIFICANT_DIGITS = 14
+"""Of floats in the attributes of a stored AiiDA node; further digits are cut off when it is stored."""
+
+
+def _to_stored_precision(value: Any) -> Any:
+    """Floats as a stored node keeps them, in tuples and dicts too.
+
+    Settings that held more digits would differ from those that the processes read back from their nodes:
+    1000 / 3 K in the script, 333.33333333333 K in the run.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, tuple):
+        return tuple(_to_stored_precision(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _to_stored_precision(item) for key, item in value.items()}
+    return value
+
+
+def as_list(value: Any) -> Any:
+    """Arrays and numbers of numpy as plain Python ones; anything else as it is."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _wrap_number(value: Any) -> Any:
+    value = as_list(value)
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _mesh(value: Any) -> Any:
+    value = as_list(value)
+    if value == "gamma":
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf:
+        return float(value)
+    if isinstance(value, list | tuple) and len(value) == 3 and all(int(n) == n and n >= 1 for n in value):
+        return tuple(int(n) for n in value)
+    raise ValueError("give 'gamma', a length in Å, or three integers of at least 1")
+
+
+def _q_points(value: Any) -> Any:
+    return value if isinstance(value, str) and value == "commensurate" else _mesh(value)
+
+
+def _regular(matrix: tuple[Vector, Vector, Vector]) -> tuple[Vector, Vector, Vector]:
+    if round(float(np.linalg.det(np.array(matrix, dtype=float)))) <= 0:
+        raise ValueError("the determinant must be positive")
+    return matrix
+
+
+Floats = Annotated[tuple[float, ...], BeforeValidator(_wrap_number)]
+Integers = Annotated[tuple[int, ...], BeforeValidator(_wrap_number)]
+Vector = Annotated[tuple[int, int, int], BeforeValidator(as_list)]
+Mesh = Annotated[Any, BeforeValidator(_mesh)]
+QPoints = Annotated[Any, BeforeValidator(_q_points)]
+Matrix = Annotated[tuple[Vector, Vector, Vector], BeforeValidator(as_list), AfterValidator(_regular)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Window = Annotated[tuple[Positive, Positive], BeforeValidator(as_list)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, strict about names, clear about mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _round(cls, value: Any) -> Any:
+        return _to_stored_precision(value)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, handler: Callable[[Any], Self]) -> Self:
+        """Turn pydantic's report into one message that names field, value and remedy."""
+        if isinstance(values, dict):
+            cls._refuse_unknown(values)
+        try:
+            settings = handler(values)
+        except ValidationError as error:
+            raise InvalidSettings("; ".join(cls._describe(item) for item in error.errors())) from None
+        try:
+            settings._check()
+        except ValueError as error:
+            raise InvalidSettings(f"{cls.__name__}: {error}.") from None
+        return settings
+
+    def _check(self) -> None:
+        """Raise ValueError where fields contradict one another."""
+
+    @classmethod
+    def _refuse_unknown(cls, values: dict[str, Any]) -> None:
+        for name in values:
+            if name in cls.model_fields:
+                continue
+            if name in INPUTS_NOT_SETTINGS:
+                raise InvalidSettings(f"{cls.__name__}.{name} is not a setting here: {INPUTS_NOT_SETTINGS[name]}.")
+            near = difflib.get_close_matches(str(name), cls.model_fields, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(cls.model_fields)}."
+            raise InvalidSettings(f"{cls.__name__} has no field {name!r}: {hint}")
+
+    @classmethod
+    def _describe(cls, item: Any) -> str:
+        where = ".".join([cls.__name__, *(str(part) for part in item["loc"] if not isinstance(part, int))])
+        text = item["msg"].removeprefix("Value error, ")
+        return f"{where}: {text}" if not item["loc"] else f"{where} = {as_list(item['input'])!r}: {text}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings: what an AiiDA ``Dict`` node or a JSON file holds."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,45 @@
+"""Evaluation of the potential: MACE inference, or an ASE calculator by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aiida_mbetrain.settings.base import Settings
+
+
+class Inference(Settings):
+    """How the potential is evaluated; ``default_dtype``, ``device`` and ``head`` as in MACECalculator."""
+
+    default_dtype: Literal["float64", "float32"] = Field(
+        "float64", description="Floating-point precision of the model."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Compute device; auto takes CUDA where there is one."
+    )
+    kernels: Literal["auto", "e3nn", "fused", "cueq"] = Field(
+        "auto",
+        description="What computes a MACE model's tensor products: e3nn as in its file; fused, the same sums with "
+        "less memory traffic; cueq, NVIDIA's cuEquivariance. auto: fused on a CPU, e3nn on CUDA.",
+    )
+    head: str | None = Field(None, description="Head of a multi-head model; None takes the model's default.")
+    features: Literal["all", "clusters", "none"] = Field(
+        "all",
+        description="Which configurations get feature vectors: periodic frames and clusters, clusters, none.",
+    )
+    batch_atoms: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="Atoms per batch; None chooses by device."
+    )
+    tune_malloc: bool = Field(
+        True, description="On glibc, keep large tensors on the heap: same numbers, half the CPU time."
+    )
+
+
+class NamedCalculator(Settings):
+    """An ASE calculator in place of a MACE model: for tests and for users without MACE."""
+
+    name: Literal["lennard_jones", "morse", "emt", "tblite"] = Field(
+        description="One of the calculators that the project knows."
+    )
+    parameters: dict[str, float | int | str | bool] = Field({}, description="Keyword arguments of the calculator.")

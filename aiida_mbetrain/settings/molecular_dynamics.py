@@ -1,0 +1,88 @@
+"""Molecular dynamics sampling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from aiida_mbetrain.settings.base import Finite, Matrix, NonNegative, Positive, Seed, Settings, Window
+from aiida_mbetrain.settings.clusters import FiniteSubsystemFilter
+
+
+class ClassicalMD(Settings):
+    """Molecular dynamics with classical nuclei."""
+
+    ensemble: Literal["NVT", "NPT"] = Field("NVT", description="Thermodynamic ensemble.")
+    time_total_fs: Positive = Field(50000.0, description="Total time, equilibration included (fs).")
+    time_step_fs: Positive = Field(0.5, description="Integration time step (fs).")
+    sampling_interval_fs: Positive = Field(50.0, description="Time between stored frames (fs).")
+    time_equilibration_fs: NonNegative = Field(
+        5000.0, description="Initial time discarded; only frames with t > this enter the dataset (fs)."
+    )
+    nvt_algo: Literal["csvr", "nose_hoover_chain"] = Field("csvr", description="Thermostat for NVT.")
+    npt_algo: Literal["mtk_full", "mtk_isotropic"] = Field(
+        "mtk_full", description="Barostat and thermostat for NPT: all cell components or the volume alone."
+    )
+    thermostat_time_fs: Positive = Field(100.0, description="Thermostat relaxation time (fs).")
+    barostat_time_fs: Positive = Field(1000.0, description="Barostat relaxation time (fs).")
+    tchain: Annotated[int, Field(ge=1)] = Field(3, description="Length of the thermostat chain.")
+    pchain: Annotated[int, Field(ge=1)] = Field(3, description="Length of the barostat's thermostat chain.")
+    supercell_radius: Positive = Field(25.0, description="Minimum point-periodic image distance (Å).")
+    supercell_matrix: Matrix | None = Field(
+        None, description="3x3 integers, rows are the new vectors; overrides supercell_radius."
+    )
+    supercell_diagonal: bool = Field(False, description="Only diagonal supercell matrices.")
+    rng_seed: Seed = Field(42, description="Seed of velocities and stochastic thermostat.")
+    max_atoms: Annotated[int, Field(gt=0)] = Field(10000, description="Refuse supercells of more atoms.")
+    temperature_window: Window = Field((0.05, 3.0), description="Stop when T / temperature_K leaves this window.")
+    volume_window: Window = Field((0.7, 1.5), description="Stop when V / V(t=0) leaves this window.")
+    max_force: Positive = Field(100.0, description="Stop when the force on an atom exceeds this (eV/Å).")
+
+    def _check(self) -> None:
+        if self.sampling_interval_fs < self.time_step_fs:
+            raise ValueError(
+                f"sampling_interval_fs = {self.sampling_interval_fs} is below time_step_fs = {self.time_step_fs}; "
+                "raise the interval to a multiple of the step"
+            )
+        for name in ("sampling_interval_fs", "time_total_fs", "time_equilibration_fs"):
+            ratio = getattr(self, name) / self.time_step_fs
+            if abs(ratio - round(ratio)) > 1e-6:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} is not a multiple of time_step_fs = {self.time_step_fs}"
+                )
+        if self.time_equilibration_fs + self.sampling_interval_fs > self.time_total_fs * (1 + 1e-12):
+            raise ValueError(
+                f"no frame would be stored: time_equilibration_fs = {self.time_equilibration_fs} plus "
+                f"sampling_interval_fs = {self.sampling_interval_fs} exceeds time_total_fs = {self.time_total_fs}; "
+                "time_total_fs includes the equilibration"
+            )
+
+    @field_validator("temperature_window", "volume_window")
+    @classmethod
+    def _window_holds_one(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if not window[0] < 1.0 < window[1]:
+            raise ValueError("a window is (low, high) with low < 1 < high")
+        return window
+
+
+class MDSampling(Settings):
+    """Sampling of thermally accessible configurations by molecular dynamics."""
+
+    temperature_K: Positive = Field(298.15, description="Target temperature (K).")
+    pressure_GPa: Finite = Field(1.0e-4, description="Target pressure (GPa), used in NPT.")
+    finite_subsystem_filter: FiniteSubsystemFilter | None = Field(
+        FiniteSubsystemFilter(), description="Which clusters are extracted; None: the trajectory only."
+    )
+    md_crystal: ClassicalMD = Field(
+        ClassicalMD(
+            ensemble="NPT",
+            time_total_fs=100000.0,
+            time_step_fs=1.0,
+            time_equilibration_fs=1000.0,
+            sampling_interval_fs=1000.0,
+            supercell_radius=15.0,
+        ),
+        description="Molecular dynamics of the crystal.",
+    )
+    root_key: str = Field("training/md_sampling", description="Where the dataset keeps this stage.")

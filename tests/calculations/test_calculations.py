@@ -1,0 +1,388 @@
+"""Jobs on this machine: the same nodes with the same arrays as in process; how they end and are continued."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from aiida import orm
+from aiida.common import AttributeDict, LinkType
+from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
+from aiida.plugins import CalculationFactory, ParserFactory, WorkflowFactory
+from argon import LENNARD_JONES, argon_settings
+from ase import Atoms
+from ase.build import bulk
+from job_runs import assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
+
+from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
+from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
+from aiida_mbetrain.data.conversion import as_node
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.demo import model_path
+from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnstableDynamics
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.settings import FiniteSubsystemFilter, Inference
+from aiida_mbetrain.workflows.heavy_stages import HEAVY
+from aiida_mbetrain.workflows.jobs import MAX_JOBS_WITHOUT_PROGRESS, MolecularDynamicsJob
+
+MD = {
+    "temperature_K": 20.0,
+    "md_crystal": {
+        "time_total_fs": 60.0,
+        "time_equilibration_fs": 20.0,
+        "sampling_interval_fs": 10.0,
+        "time_step_fs": 5.0,
+    },
+}
+FREE_ENERGY = {"thermal_expansion": False, "supercell_radius": 6.0, "relax_input_cell": "full"}
+
+
+@pytest.fixture(scope="module")
+def code(profile, tmp_path_factory) -> orm.InstalledCode:
+    return local_code(tmp_path_factory.mktemp("jobs"))
+
+
+def distorted_argon() -> orm.StructureData:
+    """Two atoms in a cell of low symmetry."""
+    atoms = bulk("Ar", "fcc", a=5.3).repeat((1, 1, 2))
+    atoms.rattle(0.05, seed=1)
+    return orm.StructureData(ase=atoms)
+
+
+def long_dynamics(time_total_fs: float) -> dict[str, orm.Data]:
+    """32 atoms, whose temperature stays within its window."""
+    times = {"time_total_fs": time_total_fs, "sampling_interval_fs": 100.0}
+    supercell = orm.StructureData(ase=bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2))
+    return {"supercell": supercell, "settings": orm.Dict(MD | {"md_crystal": MD["md_crystal"] | times})}
+
+
+def cluster_sets() -> dict[str, orm.Data]:
+    """Periodic frames and the clusters of one and two molecules cut from them, not labelled."""
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
+    frames = as_node(Configurations.from_atoms([atoms, atoms.copy()]))
+    rule = orm.Dict(FiniteSubsystemFilter(n_molecules=[1, 2]).to_dict())
+    crystal = detect_molecules(orm.StructureData(ase=atoms), rule)
+    return {"frames": frames, **extract_clusters(frames, crystal, rule)}
+
+
+def inputs_of(stage: str) -> dict[str, orm.Data]:
+    """Small inputs of a stage, by the names that calcfunction and job share."""
+    if stage == "labels":
+        return cluster_sets()
+    if stage == "molecular_dynamics":
+        return {"supercell": distorted_argon(), "settings": orm.Dict(MD)}
+    if stage == "isolated_molecule":
+        dimer = orm.StructureData(ase=Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 3.9]]))
+        return {"structure": dimer, "settings": orm.Dict(FREE_ENERGY)}
+    return {"structure": distorted_argon(), "settings": orm.Dict(FREE_ENERGY)}
+
+
+def job_inputs(stage: str, inputs: dict[str, orm.Data], code: orm.Code, **more) -> dict:
+    """Inputs of the CalcJob of a stage."""
+    potential = {"model": orm.Dict(LENNARD_JONES), "inference": orm.Dict(Inference().to_dict())}
+    return {"code": code, **potential, **({"sets": inputs} if stage == "labels" else inputs), **more}
+
+
+@pytest.mark.parametrize("stage", list(HEAVY))
+def test_job_gives_the_nodes_of_the_calcfunction(stage, code):
+    inputs = inputs_of(stage)
+    potential = {"model": orm.Dict(LENNARD_JONES), "inference": orm.Dict(Inference().to_dict())}
+    _, in_process = HEAVY[stage].function.run_get_node(**potential, **inputs)
+    assert in_process.is_finished_ok, in_process.exit_message
+    _, job = run_get_node(HEAVY[stage].job, calculation=job_inputs(stage, inputs, code))
+    assert job.is_finished_ok, job.exit_message
+    assert_same_outputs(in_process, job)
+    info = job.outputs.run_info.get_dict()
+    assert {"stage", "wall_time_s", "hostname", "python", "aiida_mbetrain", "potential"} <= info.keys()
+
+
+def test_job_with_the_demo_model_gives_equal_arrays_and_features(code):
+    from aiida_mbetrain.demo import crystal
+
+    model = MaceModelData.get_or_create(model_path())
+    frames = as_node(Configurations.from_atoms(crystal()))
+    inference = orm.Dict(Inference(device="cpu").to_dict())
+    _, in_process = HEAVY["labels"].function.run_get_node(model=model, inference=inference, frames=frames)
+    calculation = {"code": code, "model": model, "inference": inference, "sets": {"frames": frames}}
+    _, job = run_get_node(HEAVY["labels"].job, calculation=calculation)
+    assert job.is_finished_ok, job.exit_message
+    assert_same_outputs(in_process, job)
+    assert "features" in job.outputs.frames.get_arraynames()
+
+
+def test_stored_files_of_a_job_hold_no_arrays_twice(code):
+    """Inputs are in the input nodes, outputs in the output nodes."""
+    inputs = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
+    _, node = run_get_node(CalculationFactory("mbetrain.molecular_dynamics"), **inputs)
+    assert "inputs" not in node.base.repository.list_object_names()
+    assert {"results.json", "progress.json"} <= set(node.outputs.retrieved.list_object_names())
+    assert not [name for name in node.outputs.retrieved.list_object_names() if name.endswith(".npz")]
+
+
+def test_identical_inputs_are_taken_from_the_cache(code):
+    inputs = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
+    inputs["settings"] = orm.Dict(MD | {"temperature_K": 19.0})
+    process = CalculationFactory("mbetrain.molecular_dynamics")
+    _, first = run_get_node(process, **inputs)
+    with enable_caching(identifier="aiida.calculations:mbetrain.molecular_dynamics"):
+        _, again = run_get_node(process, **inputs)
+        hotter = orm.Dict(MD | {"temperature_K": 21.0})
+        _, other = run_get_node(process, **(inputs | {"settings": hotter}))
+    assert again.base.caching.get_cache_source() == first.uuid
+    assert other.base.caching.get_cache_source() is None
+    assert_same_outputs(first, again)
+
+
+def test_refused_input_keeps_its_code_and_message(code):
+    inputs = inputs_of("molecular_dynamics")
+    settings = {"temperature_K": 20.0, "md_crystal": MD["md_crystal"] | {"max_force": 1e-6}}
+    calculation = job_inputs("molecular_dynamics", inputs | {"settings": orm.Dict(settings)}, code)
+    _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+    assert node.exit_status == UnstableDynamics.code
+    assert "max_force" in node.exit_message
+    assert len(node.called) == 1
+
+
+def test_program_that_cannot_start_is_reported_with_its_words(code, tmp_path):
+    computer = code.computer
+    broken = orm.InstalledCode(computer=computer, filepath_executable="/bin/false", label=f"broken-{tmp_path.name}")
+    calculation = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), broken.store())
+    _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+    assert node.exit_status == NoProgress.code
+    assert f"[{NoResults.code}]" in node.exit_message
+    assert len(node.called) == MAX_JOBS_WITHOUT_PROGRESS
+
+
+def test_every_named_error_has_an_exit_code_in_every_process():
+    for name in ("relaxation", "molecular_dynamics", "force_constants", "labels"):
+        for process in (CalculationFactory(f"mbetrain.{name}"), WorkflowFactory(f"mbetrain.{name}")):
+            codes = {code.status for code in process.exit_codes.values()}
+            assert {error.code for error in foreseeable_errors()} <= codes
+
+
+def test_codes_and_status_words_are_unique():
+    errors = list(foreseeable_errors())
+    assert len({error.code for error in errors}) == len({error.status for error in errors}) == len(errors)
+
+
+def test_interruptions_are_not_cached_and_physics_is():
+    assert invalidates_cache(StoppedEarly)
+    assert invalidates_cache(NoResults)
+    assert not invalidates_cache(UnstableDynamics)
+
+
+class TestRestarts:
+    """Handlers, each given a finished job with an exit code."""
+
+    @pytest.fixture
+    def process(self, code):
+        from aiida.engine.utils import instantiate_process
+        from aiida.manage import get_manager
+
+        calculation = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
+        process = instantiate_process(get_manager().get_runner(), MolecularDynamicsJob, calculation=calculation)
+        process.setup()
+        return process
+
+    def inspect(self, process, exit_status: int, *, checkpoint: bytes | None = None, message: str = "it said so"):
+        """Inject a finished job and let the handlers look at it."""
+        node = orm.CalcJobNode(computer=process.ctx.inputs.code.computer)
+        node.set_process_state("finished")
+        node.set_exit_status(exit_status)
+        node.set_exit_message(message)
+        node.store()
+        if checkpoint is not None:
+            output = orm.SinglefileData(io.BytesIO(checkpoint))
+            output.base.links.add_incoming(node, LinkType.CREATE, "checkpoint")
+            output.store()
+        process.ctx.iteration += 1
+        process.ctx.children = [*process.ctx.get("children", []), node]
+        return process.inspect_process()
+
+    @pytest.mark.parametrize("exit_status", [400, 310, 311, 100, 120, 140])
+    def test_interrupted_job_is_continued_from_its_checkpoint(self, process, exit_status):
+        result = self.inspect(process, exit_status, checkpoint=b"first")
+        assert result.status == 0
+        assert process.should_run_process()
+        assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"
+
+    @pytest.mark.parametrize("exit_status", [310, 140])
+    def test_job_without_checkpoint_is_run_again_from_the_last_one(self, process, exit_status):
+        self.inspect(process, 400, checkpoint=b"first")
+        assert self.inspect(process, exit_status).status == 0
+        assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"
+
+    def test_jobs_that_move_nothing_end_the_chain(self, process):
+        assert self.inspect(process, 400, checkpoint=b"same").status == 0
+        results = [self.inspect(process, 400, checkpoint=b"same").status for _ in range(MAX_JOBS_WITHOUT_PROGRESS)]
+        assert results == [0] * (MAX_JOBS_WITHOUT_PROGRESS - 1) + [NoProgress.code]
+
+    def test_progress_forgives_earlier_failures(self, process):
+        for number in range(3 * MAX_JOBS_WITHOUT_PROGRESS):
+            assert self.inspect(process, 140).status == 0
+            assert self.inspect(process, 400, checkpoint=str(number).encode()).status == 0
+
+    def test_out_of_memory_halves_the_batch_and_continues(self, process):
+        assert self.inspect(process, 110, checkpoint=b"a").status == 0
+        assert process.ctx.inputs.inference["batch_atoms"] == 128
+        assert process.ctx.inputs.checkpoint.get_content("rb") == b"a"
+        assert self.inspect(process, 110, checkpoint=b"b").status == 0
+        assert process.ctx.inputs.inference["batch_atoms"] == 64
+
+    def test_out_of_memory_with_the_smallest_batch_ends_the_chain(self, process):
+        statuses = [self.inspect(process, 110, checkpoint=str(number).encode()).status for number in range(5)]
+        assert statuses == [0, 0, 0, 0, 110]
+
+    @pytest.mark.parametrize("exit_status", [201, 202, 212, 304, 340, 410, 450, 451, 150])
+    def test_what_another_job_cannot_mend_ends_with_its_own_code_and_message(self, process, exit_status):
+        result = self.inspect(process, exit_status, checkpoint=b"x", message="a force of 300 eV/Å")
+        assert (result.status, result.message) == (exit_status, "a force of 300 eV/Å")
+
+    def test_finished_job_finishes_the_chain(self, process):
+        assert self.inspect(process, 0) is None
+        assert not process.should_run_process()
+
+
+class TestParser:
+    """What becomes of the files that a job left."""
+
+    def parse(self, tmp_path, results: str | None, *, exit_status: int | None = None):
+        node = orm.CalcJobNode(process_type="aiida.calculations:mbetrain.molecular_dynamics")
+        node.set_exit_status(exit_status) if exit_status is not None else None
+        node.store()
+        retrieved = orm.FolderData()
+        if results is not None:
+            retrieved.base.repository.put_object_from_bytes(results.encode(), "results.json")
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, "retrieved")
+        retrieved.store()
+        parser = ParserFactory("mbetrain.stage")(node)
+        return parser.parse(retrieved_temporary_folder=str(tmp_path)), AttributeDict(parser.outputs)
+
+    @pytest.mark.parametrize("status", [120, 110, 140])
+    def test_scheduler_code_stays_where_the_worker_left_nothing(self, tmp_path, status):
+        assert self.parse(tmp_path, None, exit_status=status)[0] is None
+
+    def test_no_results_at_all(self, tmp_path):
+        assert self.parse(tmp_path, None)[0].status == NoResults.code
+
+    @pytest.mark.parametrize("results", ["{", '{"status": "no such word", "message": ""}', '{"status": "finished"}'])
+    def test_damaged_results(self, tmp_path, results):
+        assert self.parse(tmp_path, results)[0].status == 311
+
+    def test_missing_output_file(self, tmp_path):
+        entries = '{"trajectory": {"type": "Configurations", "file": "trajectory.npz"}}'
+        code, _ = self.parse(tmp_path, f'{{"status": "finished", "message": "", "outputs": {entries}}}')
+        assert code.status == 311
+        assert "trajectory.npz" in code.message
+
+    def test_word_of_the_worker_beats_the_scheduler(self, tmp_path):
+        code, _ = self.parse(tmp_path, '{"status": "stopped", "message": "continue it"}', exit_status=120)
+        assert (code.status, code.message) == (StoppedEarly.code, "continue it")
+        assert code.invalidates_cache
+
+    def test_checkpoint_of_a_killed_job_is_kept(self, tmp_path):
+        (tmp_path / "checkpoint.npz").write_bytes(b"work of hours")
+        _, outputs = self.parse(tmp_path, None, exit_status=120)
+        assert outputs.checkpoint.get_content("rb") == b"work of hours"
+
+
+def test_options_reach_every_job_of_the_training_set(argon, lennard_jones, code):
+    process = WorkflowFactory("mbetrain.training_set")
+    options = {"max_wallclock_seconds": 77, "queue_name": "tesla"}
+    builder = process.get_builder_from_protocol(argon, lennard_jones, code=code, options=options)
+    builder.md_sampling.molecular_dynamics.metadata.options.max_wallclock_seconds = 99
+    for section, stage, seconds in (
+        ("md_sampling", "molecular_dynamics", 99),
+        ("md_sampling", "labels", 77),
+        ("quasi_harmonic", "relaxation", 77),
+        ("quasi_harmonic", "force_constants", 77),
+        ("phonon_sampling", "labels", 77),
+    ):
+        given = builder[section][stage].metadata.options
+        assert (given.max_wallclock_seconds, given.queue_name) == (seconds, "tesla")
+
+
+def test_options_without_a_code_are_refused(argon, lennard_jones):
+    from aiida_mbetrain.errors import InvalidSettings
+
+    with pytest.raises(InvalidSettings, match="code"):
+        WorkflowFactory("mbetrain.training_set").get_builder_from_protocol(
+            argon, lennard_jones, options={"queue_name": "tesla"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("workflow", "where"),
+    [
+        ("training_set", "md_sampling.molecular_dynamics"),
+        ("training_set", "phonon_sampling.labels"),
+        ("md_sampling", "molecular_dynamics"),
+        ("quasi_harmonic", "force_constants"),
+    ],
+)
+def test_what_is_said_about_jobs_is_refused_without_a_code(workflow, where, argon, lennard_jones):
+    """It would be ignored: nothing runs as a job."""
+    builder = WorkflowFactory(f"mbetrain.{workflow}").get_builder_from_protocol(argon, lennard_jones, protocol="fast")
+    namespace = builder
+    for name in where.split("."):
+        namespace = namespace[name]
+    namespace.max_iterations = orm.Int(3)
+    with pytest.raises(ValueError, match=f"{where} is about jobs.*give code"):
+        run_get_node(builder)
+
+
+@pytest.mark.slow
+def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
+    """The worker stops itself before each walltime; three jobs make one trajectory."""
+    inputs = long_dynamics(5000.0)
+    _, in_process = HEAVY["molecular_dynamics"].function.run_get_node(
+        model=orm.Dict(LENNARD_JONES), inference=orm.Dict(Inference().to_dict()), **inputs
+    )
+    _, in_one_job = run_get_node(MolecularDynamicsJob, calculation=job_inputs("molecular_dynamics", inputs, code))
+
+    def again(parts: int) -> orm.ProcessNode:
+        options = {"max_wallclock_seconds": walltime_for(in_one_job, parts)}
+        calculation = job_inputs("molecular_dynamics", inputs, code, metadata={"options": options})
+        _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+        assert node.is_finished_ok, node.exit_message
+        return node
+
+    node = interrupted(again, lambda node: len(node.called))
+    assert_same_outputs(in_process, node)
+    assert "checkpoint" not in data_outputs(node)
+
+
+def test_monitor_stops_dynamics_outside_its_window(code):
+    inputs = long_dynamics(1e6)
+    cold = {"entry_point": "mbetrain.stability", "kwargs": {"temperature_K": [0.0, 0.1]}}
+    calculation = job_inputs("molecular_dynamics", inputs, code, monitors={"stability": orm.Dict(cold)})
+    _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+    assert node.called[0].exit_status == 150
+    assert node.exit_status == UnstableDynamics.code
+    assert "temperature_K" in node.exit_message
+    assert len(node.called) == 1
+
+
+def test_monitor_watches_the_volume_too(code):
+    inputs = long_dynamics(1e6)
+    settings = inputs["settings"].get_dict()
+    settings["md_crystal"] |= {"ensemble": "NPT"}
+    inputs["settings"] = orm.Dict(settings | {"pressure_GPa": 1e-4})
+    small = {"entry_point": "mbetrain.stability", "kwargs": {"volume_A3": [1.0, 2.0]}}
+    calculation = job_inputs("molecular_dynamics", inputs, code, monitors={"stability": orm.Dict(small)})
+    _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
+    assert node.exit_status == UnstableDynamics.code
+    assert "volume_A3" in node.exit_message
+
+
+def test_monitor_is_handed_down_to_the_job(code, argon, lennard_jones):
+    settings = argon_settings(md_sampling={"md_crystal": {"time_total_fs": 1e6}})
+    builder = WorkflowFactory("mbetrain.md_sampling").get_builder_from_protocol(
+        argon, lennard_jones, code=code, protocol="fast", overrides={"md_sampling": settings["md_sampling"]}
+    )
+    cold = {"entry_point": "mbetrain.stability", "kwargs": {"temperature_K": [0.0, 0.1]}}
+    builder.molecular_dynamics.monitors = {"stability": orm.Dict(cold)}
+    _, node = run_get_node(builder)
+    assert node.exit_status == UnstableDynamics.code
+    assert "temperature_K" in node.exit_message
