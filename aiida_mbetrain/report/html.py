@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from typing import Any
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
@@ -41,6 +42,12 @@ def embedded_json(identifier: str, data: Any) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(f'<script type="application/json" id="{escaped(identifier)}">{text}</script>')
+
+
+def formula(text: str) -> Markup:
+    """A chemical formula with its numbers as subscripts."""
+    parts = re.split(r"(\d+)", text)
+    return join(*[element("sub", part) if part.isdigit() else part for part in parts])
 
 
 def _attributes(attributes: dict[str, object]) -> str:

@@ -28,7 +28,7 @@ class Section:
     data: tuple[Markup, ...] = ()
 
 
-def page(title: str, subtitle: Markup, sections: Sequence[Section]) -> str:
+def page(title: str, heading: Markup, subtitle: Markup, sections: Sequence[Section]) -> str:
     """The whole document."""
     scripts = list(dict.fromkeys(["report.js", *(name for section in sections for name in section.scripts)]))
     head = element(
@@ -44,7 +44,7 @@ def page(title: str, subtitle: Markup, sections: Sequence[Section]) -> str:
     body = element(
         "body",
         element("a", "Skip to the content", href="#content", class_="skip"),
-        _header(title, subtitle, sections),
+        _header(heading, subtitle, sections),
         element("main", *[_section(section) for section in sections], id="content"),
         _footer("3Dmol-min.js" in scripts),
         *[data for section in sections for data in section.data],
@@ -58,11 +58,11 @@ def asset(name: str) -> str:
     return (files("aiida_mbetrain.report") / "assets" / name).read_text("utf-8")
 
 
-def _header(title: str, subtitle: Markup, sections: Sequence[Section]) -> Markup:
+def _header(heading: Markup, subtitle: Markup, sections: Sequence[Section]) -> Markup:
     links = [element("li", element("a", section.title, href=f"#{section.identifier}")) for section in sections]
     theme = element("button", "Dark", type="button", id="theme", aria_pressed="false", title="Dark or light colours")
     return join(
-        element("header", element("div", element("h1", title), element("p", subtitle), class_="inner")),
+        element("header", element("div", element("h1", heading), element("p", subtitle), class_="inner")),
         element("nav", element("div", element("ul", *links), theme, class_="inner"), aria_label="Sections"),
     )
 

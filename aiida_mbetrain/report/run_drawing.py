@@ -60,7 +60,7 @@ def drawing(boxes: Sequence[Box]) -> Markup:
 
 def _box(box: Box) -> Markup:
     left = box.x - BOX_W / 2
-    lines = [(_short(box.title, 26), "box-title", 21), (_short(box.detail, 34), "box-detail", 38)]
+    lines = [(_short(box.title, 24), "box-title", 21), (_short(box.detail, 34), "box-detail", 38)]
     if box.identity:
         lines.append((box.identity[:8], "box-identity", 53))
     texts = [element("text", text, x=f"{box.x:g}", y=f"{box.y + down:g}", class_=style) for text, style, down in lines]

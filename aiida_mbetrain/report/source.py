@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiida_mbetrain.datasets import names
@@ -28,6 +29,11 @@ class Source:
     file_bytes: int | None = None
     run: RunFacts | None = None
     seed: int = 42
+
+    @property
+    def short_name(self) -> str:
+        """The file without its folder."""
+        return Path(self.file_name).name
 
     def sections(self, kind: str) -> Iterator[tuple[str, Group]]:
         """Sections of a kind (``md_sampling``, ``quasi_harmonic``, ``phonon_sampling``) with their paths."""

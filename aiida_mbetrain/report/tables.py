@@ -14,7 +14,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: 
         element("tr", element("th", row[0], scope="row"), *[element("td", cell) for cell in row[1:]]) for row in rows
     ]
     listing = element("table", element("caption", caption, class_="hidden"), head, element("tbody", *body))
-    return element("div", listing, class_="wide", tabindex="0", role="region", aria_label=caption)
+    return element("div", listing, class_="wide card", tabindex="0", role="region", aria_label=caption)
 
 
 def facts(title: str, rows: Mapping[str, object]) -> Markup:

@@ -40,8 +40,8 @@ def write_report(
     name = file_name or (DEFAULT_FILE if isinstance(source, Dataset) else str(source))
     with _tree(source) as root:
         given = Source(root=root, file_name=name, file_bytes=size, run=run, seed=seed)
-        title, subtitle = headline(given)
-        text = page(title, subtitle, all_sections(given))
+        title, heading, subtitle = headline(given)
+        text = page(title, heading, subtitle, all_sections(given))
     return _write(Path(path), text)
 
 

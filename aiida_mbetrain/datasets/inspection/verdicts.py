@@ -46,7 +46,8 @@ def verdicts(source: Dataset | str | Path) -> list[Verdict]:
 def verdicts_of_tree(root: Group) -> list[Verdict]:
     """Verdicts on the tree of a file."""
     found: list[Verdict] = []
-    sections = list(sections_of(root))
+    order = ("md_sampling", "quasi_harmonic", "phonon_sampling")
+    sections = sorted(sections_of(root), key=lambda item: order.index(str(item[1].attributes[names.SECTION])))
     for path, section in sections:
         kind = section.attributes[names.SECTION]
         if kind == "md_sampling":

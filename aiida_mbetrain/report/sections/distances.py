@@ -43,7 +43,9 @@ def distances_section(source: Source) -> Section | None:
         _ridges(_joined(contacts), "Closest contacts", "shortest distance between atoms of two molecules / Å"),
         _ridges(_joined(centers), "Centres of mass", "distance between two centres of mass / Å"),
     ]
-    chosen_text = "" if total == whole else f" Measured on {total:,} of {whole:,} clusters, chosen with seed {source.seed}."
+    chosen_text = (
+        "" if total == whole else f" Measured on {total:,} of {whole:,} clusters, chosen with seed {source.seed}."
+    )
     lead = f"Between every two molecules of a cluster, each size on its own line, scaled to its peak.{chosen_text}"
     return Section("distances", "Distances", figures(*drawn), lead=lead)
 
@@ -55,7 +57,9 @@ def pair_distances(chosen: ChosenSet) -> Iterator[tuple[FloatArray, FloatArray]]
     for positions in chosen.blocks(names.POSITIONS):
         centers = np.stack([np.average(positions[:, part], axis=1, weights=masses[part]) for part in parts], axis=1)
         first, second = np.triu_indices(len(parts), 1)
-        closest = [_shortest(positions[:, parts[i]], positions[:, parts[j]]) for i, j in zip(first, second, strict=True)]
+        closest = [
+            _shortest(positions[:, parts[i]], positions[:, parts[j]]) for i, j in zip(first, second, strict=True)
+        ]
         yield np.concatenate(closest), np.linalg.norm(centers[:, first] - centers[:, second], axis=-1).ravel()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import floor, log10
+
 import numpy as np
 from ase.geometry import cell_to_cellpar
 
@@ -11,7 +13,7 @@ from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.source import Source
-from aiida_mbetrain.report.svg import Plot, figures, number, padded
+from aiida_mbetrain.report.svg import Plot, figures, padded
 from aiida_mbetrain.report.tables import table
 from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.statistics import autocorrelation
@@ -89,16 +91,19 @@ def _series_figure(
     limits = [float(everything.min()), float(everything.max())]
     if target is not None:
         limits = [min(limits[0], float(target)), max(limits[1], float(target))]  # type: ignore[arg-type]
-    kept = time > start
-    means = ", ".join(f"{name} mean {number(float(values[kept].mean()))}, standard deviation "
-                      f"{values[kept].std():.3g}".strip() for name, (values, _) in curves.items() if kept.any())  # fmt: skip
+    unit, kept = label.partition(" / ")[2], time > start
+    spreads = [
+        f"{name or title.lower()} {mean_and_spread(values[kept], unit)}"
+        for name, (values, _) in curves.items()
+        if kept.any()
+    ]
     plot = Plot(
         (float(time[0]), float(max(time[-1], time[0] + 1e-9))),
         padded(*limits),
         x_label="t / ps",
         y_label=label,
         title=title,
-        description=f"{label} against time, {len(time)} rows. Kept part: {means or 'empty'}.",
+        description=f"{label} against time, {len(time)} rows. Kept part: {', '.join(spreads) or 'empty'}.",
     )
     plot.span_x(float(time[0]), start, "discarded", "discarded")
     for name, (values, colour) in curves.items():
@@ -106,7 +111,14 @@ def _series_figure(
         plot.line(time, running_mean(values), colour, name=name or None)
     if target is not None:
         plot.rule_y(float(target), "ink", name="target")  # type: ignore[arg-type]
-    return plot.figure(f"Kept part: {means}" if means else None)
+    return plot.figure(f"Kept part: {', '.join(spreads)}." if spreads else None)
+
+
+def mean_and_spread(values: FloatArray, unit: str) -> str:
+    """The mean with one digit more than the standard deviation."""
+    mean, spread = float(values.mean()), float(values.std())
+    decimals = 2 if spread == 0 else max(0, 2 - floor(log10(spread)))
+    return f"{mean:z.{decimals}f} {unit}, σ {spread:.2g} {unit}".replace("-", "\u2212")
 
 
 def _correlation(section: Group, statistics: list[SeriesStatistics]) -> Markup | None:
@@ -137,14 +149,20 @@ def _correlation(section: Group, statistics: list[SeriesStatistics]) -> Markup |
     )
 
 
+def _with_error(value: float, error: float, unit: str) -> str:
+    """The value to the last digit of its error."""
+    decimals = 3 if error == 0 else max(0, 1 - floor(log10(error)))
+    return f"{value:z.{decimals}f} ± {error:.2g} {unit}".replace("-", "\u2212")
+
+
 def _statistics_table(statistics: list[SeriesStatistics]) -> Markup | None:
     if not statistics:
         return None
     rows = [
         [
             one.words,
-            f"{number(one.mean.value)} ± {one.mean.standard_error:.2g} {one.unit}",
-            f"{one.drift.change:+.2g} ± {one.drift.standard_error:.1g} {one.unit}",
+            _with_error(one.mean.value, one.mean.standard_error, one.unit),
+            f"{one.drift.change:+.2g} ± {one.drift.standard_error:.2g} {one.unit}".replace("-", "\u2212"),
             f"{one.correlation_time_fs:.0f} fs",
             f"{one.mean.n_independent:.0f}",
             f"{one.start_fs:.0f} fs",
@@ -156,29 +174,31 @@ def _statistics_table(statistics: list[SeriesStatistics]) -> Markup | None:
 
 
 def _cells(section: Group) -> list[Markup]:
-    """Lengths and angles of the cell in the stored frames, relative to the first; nothing for a constant cell."""
+    """Lengths and angles of the cell in the stored frames, about their means; nothing for a constant cell."""
     trajectory = section[names.TRAJECTORY]
     cells = trajectory.array(names.CELL_VECTORS).reshape(-1, 3, 3)
     if len(cells) < 2 or np.ptp(cells, axis=0).max() < 1e-9:
         return []
     parameters = np.array([cell_to_cellpar(cell) for cell in cells])
     time = trajectory.array(names.TIME) / 1000.0
-    drawn = []
-    for title, unit, symbols, columns in (
-        ("Cell lengths", "Å", "abc", parameters[:, :3]),
-        ("Cell angles", "°", "αβγ", parameters[:, 3:]),
-    ):
-        plot = Plot(
-            (float(time[0]), float(time[-1])),
-            padded(float(columns.min()), float(columns.max())),
-            x_label="t / ps",
-            y_label=f"{', '.join(symbols)} / {unit}",
-            title=title,
-            description=f"{title} of the supercell in {len(cells)} stored frames: "
-            + ", ".join(f"{s} {column.mean():.3f} ± {column.std():.3f} {unit}"
-                        for s, column in zip(symbols, columns.T, strict=True)),
-        )  # fmt: skip
-        for symbol, column, colour in zip(symbols, columns.T, ("blue", "orange", "green"), strict=True):
-            plot.line(time, column, colour, name=symbol)
-        drawn.append(plot.figure("Supercell of the stored frames."))
-    return drawn
+    lengths = _cell_figure(time, parameters[:, :3], "Cell lengths", "Å", "abc")
+    return [lengths, _cell_figure(time, parameters[:, 3:], "Cell angles", "°", "αβγ")]
+
+
+def _cell_figure(time: FloatArray, columns: FloatArray, title: str, unit: str, symbols: str) -> Markup:
+    deviations = columns - columns.mean(axis=0)
+    means = ", ".join(
+        f"{symbol} {mean_and_spread(column, unit)}" for symbol, column in zip(symbols, columns.T, strict=True)
+    )
+    plot = Plot(
+        (float(time[0]), float(time[-1])),
+        padded(float(deviations.min()), float(deviations.max())),
+        x_label="t / ps",
+        y_label=f"deviation from the mean / {unit}",
+        title=title,
+        description=f"{title} of the supercell in {len(columns)} stored frames: {means}.",
+    )
+    plot.rule_y(0.0, "muted", style="thin")
+    for symbol, column, colour in zip(symbols, deviations.T, ("blue", "orange", "green"), strict=True):
+        plot.line(time, column, colour, name=symbol)
+    return plot.figure(f"Supercell of the stored frames: {means}.")

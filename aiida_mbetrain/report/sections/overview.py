@@ -10,7 +10,7 @@ from ase.geometry import cell_to_cellpar
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Group
-from aiida_mbetrain.report.html import Markup, element, join
+from aiida_mbetrain.report.html import Markup, element, escaped, formula, join
 from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.source import Source
 from aiida_mbetrain.report.tables import bytes_text, cards, facts, table
@@ -19,14 +19,15 @@ G_PER_CM3 = 1.66053906660
 """u/Å³ in g/cm³."""
 
 
-def headline(source: Source) -> tuple[str, Markup]:
-    """Title and subtitle of the page."""
-    formula = source.root.provenance.get("crystal_formula")
-    crystal = str(formula) if formula else _formula_of_any(source) or "Dataset"
+def headline(source: Source) -> tuple[str, Markup, Markup]:
+    """Title, heading and subtitle of the page."""
+    given = source.root.provenance.get("crystal_formula")
+    crystal = str(given) if given else _formula_of_any(source) or "Dataset"
     model = source.stated("potential_name")
     clusters = sum(n for _, n, system in _contents(source) if system != "crystal")
-    parts = [f"model {model}" if model else None, f"{clusters:,} clusters" if clusters else None, source.file_name]
-    return f"{crystal}: training set", join(" · ".join(part for part in parts if part))
+    parts = [f"model {model}" if model else None, f"{clusters:,} clusters" if clusters else None, source.short_name]
+    subtitle = escaped(" · ".join(part for part in parts if part))
+    return f"{crystal}: training set", join(formula(crystal), ": training set"), subtitle
 
 
 def _formula_of_any(source: Source) -> str:
@@ -52,9 +53,9 @@ def overview_section(source: Source) -> Section:
 def _crystal(source: Source) -> list[Markup]:
     """Each crystal with force constants or a relaxed structure; the supercell of dynamics where there is none."""
     rows: dict[str, object] = {}
-    formula = source.root.provenance.get("crystal_formula")
-    if formula:
-        rows["formula of the input"] = formula
+    given = source.root.provenance.get("crystal_formula")
+    if given:
+        rows["formula of the input"] = formula(str(given))
     for _, section in source.sections("quasi_harmonic"):
         for label, item in list(section.groups.get(names.STRUCTURES, Group()).groups.items())[:1]:
             rows |= _cell_facts(item, f"relaxed, {label}")
@@ -64,9 +65,9 @@ def _crystal(source: Source) -> list[Markup]:
     for _, section in (*source.sections("md_sampling"), *source.sections("phonon_sampling")):
         if names.MOLECULAR_CRYSTAL in section:
             crystal = section[names.MOLECULAR_CRYSTAL]
-            rows["molecules in the supercell"] = crystal.attributes[names.N_MOLECULES]
-            rows["one kind of molecule"] = "yes" if crystal.attributes[names.IDENTICAL_COMPOSITION] else "no"
-            rows["atoms in the supercell"] = crystal[names.REFERENCE].attributes[names.N_ATOMS]
+            rows["molecules per supercell"] = crystal.attributes[names.N_MOLECULES]
+            rows["identical molecules"] = "yes" if crystal.attributes[names.IDENTICAL_COMPOSITION] else "no"
+            rows["atoms per supercell"] = crystal[names.REFERENCE].attributes[names.N_ATOMS]
             break
     return [facts("Crystal", rows)] if rows else []
 
@@ -89,7 +90,7 @@ MODEL_FACTS: Mapping[str, str] = {
     "potential_sha256": "sha256",
     "potential_elements": "elements",
     "potential_r_max": "cutoff (Å)",
-    "potential_num_interactions": "message passing steps",
+    "potential_num_interactions": "message passes",
     "potential_dtype": "precision",
     "potential_head": "head",
     "potential_device_name": "device",
@@ -130,7 +131,7 @@ def _contents_card(source: Source) -> Markup:
     columns = [name for name in ("dynamics", "phonons") if any(name in row for row in counts.values())]
     order = sorted(counts, key=lambda system: (system != "crystal", _size_of(system)))
     rows = [[system, *[f"{counts[system].get(name, 0):,}" for name in columns]] for system in order]
-    size = element("p", f"{source.file_name}, {bytes_text(source.file_bytes)}") if source.file_bytes else None
+    size = element("p", f"{source.short_name}, {bytes_text(source.file_bytes)}") if source.file_bytes else None
     if not rows:
         return element("div", element("h3", "Contents"), element("p", "No configurations."), size, class_="card")
     listing = table(["system", *columns], rows, caption="Configurations by system and source")

@@ -21,6 +21,8 @@ ROUNDING = 0.01
 """Translations at Γ are zero to this many THz."""
 ZOOM_FROM, ZOOM_TO = 2.5, 1.4
 """Bands that reach above 2.5 times the window have a figure of their own that ends at 1.4 times the window."""
+SMEARING_THZ = 0.15
+"""Of the density of states: narrow bands stay apart, and no peak is a line without width."""
 MOST_ROWS = 40
 """Sampled modes in the table."""
 
@@ -151,13 +153,14 @@ def plain_label(label: str) -> str:
 
 
 def _density_figure(constants: ForceConstants, mesh: Any) -> Markup | None:
-    found = density_of_states(constants, mesh, n_points=601)
+    found = density_of_states(constants, mesh, n_points=901, smearing_THz=SMEARING_THZ)
     if not found.densities.any():
-        return None  # the tetrahedra of a mesh of one point have no volume
-    low = float(found.frequencies_THz[found.densities > 0].min())
+        return None
+    low = float(found.frequencies_THz[found.densities > 1e-3 * found.densities.max()].min())
+    low = low if low < -3.0 * SMEARING_THZ else 0.0
     high, peak = float(found.frequencies_THz.max()), float(found.densities.max())
     plot = Plot(
-        (min(1.1 * low, 0.0), high),
+        (1.1 * low, high),
         (0.0, 1.05 * peak),
         x_label="frequency / THz",
         y_label="states / (THz cell)",
@@ -169,7 +172,7 @@ def _density_figure(constants: ForceConstants, mesh: Any) -> Markup | None:
         plot.span_x(1.1 * low, 0.0, "red", "imaginary")
     plot.area(found.frequencies_THz, 0.0, found.densities, "blue")
     plot.line(found.frequencies_THz, found.densities, "blue", style="thin")
-    return plot.figure("Tetrahedron method on the mesh of the thermodynamics.")
+    return plot.figure(f"On the mesh of the thermodynamics, smeared by {SMEARING_THZ:g} THz.")
 
 
 def _sampled(path: str, section: Group) -> Markup:

@@ -73,7 +73,9 @@ def run_boxes(source: Source) -> list[Box]:
                      if names.FORCE_CONSTANTS_GROUP in item]  # fmt: skip
         if constants:
             count = sum(int(one.attributes[names.N_DISPLACEMENTS]) for one in constants)  # type: ignore[arg-type]
-            boxes.append(Box("constants", 2, 1, "force constants", f"{count} displacements", _uuid(constants[0]), before))
+            boxes.append(
+                Box("constants", 2, 1, "force constants", f"{count} displacements", _uuid(constants[0]), before)
+            )
     if phonons:
         section = phonons[0][1]
         detail = f"{sum(len(one[names.MODES].array(names.FREQUENCY)) for _, one in phonons)} modes"
@@ -86,13 +88,15 @@ def run_boxes(source: Source) -> list[Box]:
     if ends:
         row = max(box.row for box in boxes) + 1
         digest = str(source.root.attributes.get(names.CONTENT_SHA256, ""))
-        boxes.append(Box("file", row, None, source.file_name.rpartition("/")[2], "dataset", digest, tuple(ends)))
+        boxes.append(Box("file", row, None, source.short_name, "dataset", digest, tuple(ends)))
     return boxes if ends else []
 
 
 def _clusters(boxes: list[Box], sections: list[Group], source: str, row: int, column: int) -> str:
     """Add the box of labelled clusters; gives the name of the last box of the branch."""
-    sets = [item for section in sections for item in section.groups.get(names.FINITE_SUBSYSTEMS, Group()).groups.values()]
+    sets = [
+        item for section in sections for item in section.groups.get(names.FINITE_SUBSYSTEMS, Group()).groups.values()
+    ]
     if not sets:
         return source
     count = sum(_count(item[names.CLUSTER_OF_MOLECULES]) for item in sets)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.layout import to_force_constants
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
-from aiida_mbetrain.report.source import Source
+from aiida_mbetrain.report.source import Source, settings_of
 from aiida_mbetrain.report.svg import Plot, figures, number, padded
 from aiida_mbetrain.report.tables import table
 from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.thermodynamics import harmonic_thermodynamics
 
-MOST_ROWS = 30
+MOST_ROWS, MOST_COLUMNS = 30, 5
+"""Of tables; with few temperatures each has a column instead of a row."""
 STEP = 0.12
 """Displacement between two temperatures of F(V), in units of the highest curve."""
 AGAINST_T = {
@@ -40,7 +43,7 @@ def thermodynamics_section(source: Source) -> Section | None:
         if equilibrium is not None:
             drawn += _against_temperature(equilibrium, EXPANSION | AGAINST_T)
         elif fixed is not None:
-            drawn += _against_temperature(fixed, AGAINST_T)
+            drawn += _against_temperature(fixed, AGAINST_T) or _harmonic_curves(section, fixed)
         shown = equilibrium if equilibrium is not None else fixed
         if drawn or shown is not None:
             listing = None if shown is None else _listing(shown)
@@ -72,6 +75,41 @@ def _against_temperature(group: Group, wanted: dict[str, tuple[str, str, str]]) 
         plot.line(temperatures, values, colour)
         plot.points(temperatures, values, colour)
         drawn.append(plot.figure())
+    return drawn
+
+
+def _harmonic_curves(section: Group, fixed: Group) -> list[Markup]:
+    """Curves from the force constants themselves where the file has one temperature; its values are the points."""
+    crystals = section.groups.get(names.PHONONS, Group()).groups.values()
+    found = [item[names.FORCE_CONSTANTS_GROUP] for item in crystals if names.FORCE_CONSTANTS_GROUP in item]
+    if len(found) != 1 or len(fixed.array(names.T_COLUMN)) != 1:
+        return []
+    temperature = float(fixed.array(names.T_COLUMN)[0])
+    temperatures = np.linspace(0.0, max(1.3 * temperature, 100.0), 41)
+    mesh = settings_of(section).get("fourier_interpolation_mesh", 150.0)
+    curves = harmonic_thermodynamics(to_force_constants(found[0]), temperatures, mesh)
+    values = {
+        names.F_VIB_CRYSTAL: curves.free_energies,
+        names.S_VIB_CRYSTAL: curves.entropies,
+        names.C_V_VIB_CRYSTAL: curves.heat_capacities,
+    }
+    drawn = []
+    for name, (title, label, colour) in AGAINST_T.items():
+        if name not in fixed.datasets:
+            continue
+        stored = float(fixed.array(name)[0])
+        plot = Plot(
+            (0.0, float(temperatures[-1])),
+            padded(float(values[name].min()), float(values[name].max())),
+            x_label="T / K",
+            y_label=label,
+            title=title,
+            description=f"{title} from 0 to {number(float(temperatures[-1]))} K; {number(stored)} at "
+            f"{number(temperature)} K.",
+        )
+        plot.line(temperatures, values[name], colour, name="from the force constants")
+        plot.points([temperature], [stored], colour, radius=4.5)
+        drawn.append(plot.figure(f"Point: the file's value, {number(stored)} at {number(temperature)} K."))
     return drawn
 
 
@@ -119,4 +157,9 @@ def _listing(group: Group) -> Markup | None:
         [number(float(temperatures[row])), *[number(float(group.array(name)[row])) for name in columns]]
         for row in range(min(len(temperatures), MOST_ROWS))
     ]
-    return table([names.T_COLUMN, *columns], rows, caption="Thermodynamics") if rows else None
+    if not rows:
+        return None
+    if len(rows) <= MOST_COLUMNS:
+        turned = [list(row) for row in zip(columns, *[row[1:] for row in rows], strict=True)]
+        return table(["", *[f"{row[0]} K" for row in rows]], turned, caption="Thermodynamics")
+    return table([names.T_COLUMN, *columns], rows, caption="Thermodynamics")

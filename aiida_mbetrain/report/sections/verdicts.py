@@ -38,7 +38,7 @@ def verdicts_section(source: Source) -> Section:
 
 
 def _group(path: str, group: list[Verdict]) -> Markup:
-    title = element("h3", path) if path else None
+    title = element("h3", path or "Sources compared")
     return element("div", title, element("ul", *[_line(verdict) for verdict in group], class_="verdicts"))
 
 
