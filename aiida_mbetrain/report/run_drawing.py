@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiida_mbetrain.report.html import Markup, element
@@ -41,10 +41,7 @@ def drawing(boxes: Sequence[Box]) -> Markup:
     """The boxes with arrows between them."""
     by_name = {box.name: box for box in boxes}
     arrows = [_arrow(by_name[before], box) for box in boxes for before in box.after]
-    steps = "; ".join(
-        f"{box.title} ({box.detail})" + (f" after {', '.join(by_name[name].title for name in box.after)}" if box.after else "")
-        for box in boxes
-    )  # fmt: skip
+    steps = "; ".join(f"{box.title} ({box.detail}){_after(box, by_name)}" for box in boxes)
     return element(
         "svg",
         element("title", "Drawing of the run"),
@@ -56,6 +53,10 @@ def drawing(boxes: Sequence[Box]) -> Markup:
         aria_label=f"Drawing of the run. {steps}",
         class_="run",
     )
+
+
+def _after(box: Box, by_name: Mapping[str, Box]) -> str:
+    return f" after {', '.join(by_name[name].title for name in box.after)}" if box.after else ""
 
 
 def _box(box: Box) -> Markup:

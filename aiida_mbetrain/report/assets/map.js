@@ -112,7 +112,7 @@
       bar.className = "bar";
       bar.style.background = `linear-gradient(to right, ${Array.from({ length: 9 }, (_, i) => ramp(i / 8)).join(", ")})`;
       const item = document.createElement("span");
-      item.append(short(colours.low, 3), bar, `${short(colours.high, 3)} ${colours.unit}`);
+      item.append(short(Math.abs(colours.low) < 1e-3 * colours.high ? 0 : colours.low, 3), bar, `${short(colours.high, 3)} ${colours.unit}`);
       box.append(item);
     }
     if (sources.length > 1) sources.forEach((source) => entry(source, css("--muted"), isTriangle(source) ? "triangle" : ""));
@@ -127,7 +127,7 @@
     return [low - margin, high + margin];
   };
   const [xRange, yRange] = [extent(xs), extent(ys)];
-  const frame = { left: 12, right: 12, top: 12, bottom: 26 };
+  const frame = { left: 26, right: 10, top: 10, bottom: 26 };
   let [width, height] = [0, 0];
   const u = (i) => frame.left + ((xs[i] - xRange[0]) / (xRange[1] - xRange[0])) * (width - frame.left - frame.right);
   const v = (i) => height - frame.bottom - ((ys[i] - yRange[0]) / (yRange[1] - yRange[0])) * (height - frame.top - frame.bottom);
@@ -180,9 +180,8 @@
     context.textAlign = "right";
     context.fillText("first principal component \u2192", width - frame.right, height - 8);
     context.save();
-    context.rotate(Math.PI / 2);
-    context.textAlign = "left";
-    context.fillText("\u2190 second", frame.top + 4, -(width - frame.right) + 14 - 20);
+    context.rotate(-Math.PI / 2);
+    context.fillText("second principal component \u2192", -frame.top, 16);
     context.restore();
     current = scheme();
     const r = radius();
@@ -245,7 +244,7 @@
     return set.origin.map((column) => {
       if (column.texts) return [column.name, column.texts[k]];
       column.array ??= unpack(column.values);
-      const values = [...column.array.slice(k * column.width, (k + 1) * column.width)].map((value) => short(value, 6));
+      const values = [...column.array.slice(k * column.width, (k + 1) * column.width)].map((value) => (column.flag ? (value ? "yes" : "no") : short(value, 6)));
       return [column.name, column.width > 1 ? `(${values.join(", ")})` : values[0]];
     });
   };
@@ -355,7 +354,7 @@
     }
     const mode = at("viewer-mode").value;
     const set = data.sets[setOf[i]];
-    const section = data.sections[set.section];
+    const section = mode === "unit" ? data.unit : data.sections[set.section];
     viewer.removeAllModels();
     viewer.removeAllShapes();
     say("");
@@ -363,14 +362,14 @@
     if (mode !== "cluster" && !section.cell) say("The crystal is too large to be drawn here.");
     if (cell) {
       const atoms = crystalAtoms(section);
-      const home = new Set(set.molecules.filter((_, k) => set.translations[k].every((t) => t === 0)));
+      const home = new Set(mode === "unit" ? [] : set.molecules.filter((_, k) => set.translations[k].every((t) => t === 0)));
       const around = viewer.addModel();
       around.addAtoms(atoms);
-      around.setStyle({}, mode === "cell" ? balls : { stick: { radius: 0.07, color: css("--muted"), opacity: 0.55 } });
+      around.setStyle({}, mode !== "crystal" ? balls : { stick: { radius: 0.07, color: css("--muted"), opacity: 0.55 } });
       if (mode === "crystal") around.setStyle({ predicate: (atom) => home.has(section.owner[atom.serial]) }, {});
       drawCell(section.cell);
     }
-    if (mode !== "cell") {
+    if (mode === "cluster" || mode === "crystal") {
       if (offsets[i] < 0) say("The coordinates of this cluster are not in the page: see the note above the map, or trace it.");
       else {
         const model = viewer.addModel();
@@ -384,8 +383,20 @@
     if (!keepView || view !== lastView) viewer.zoomTo();
     lastView = view;
     viewer.render();
-    at("viewer").setAttribute("aria-label", `Molecules of ${set.key}, frame ${rows[i]}, ${mode === "cluster" ? "alone" : mode === "cell" ? "the whole supercell" : "in the crystal"}`);
+    at("viewer").setAttribute("aria-label", `Molecules of ${set.key}, frame ${rows[i]}, ${at("viewer-mode").selectedOptions[0].text}`);
   };
+
+  /* The wheel scrolls the page; with Ctrl it zooms. Arrow keys turn, + and - zoom. */
+  at("viewer").addEventListener("wheel", (event) => event.ctrlKey || event.stopImmediatePropagation(), { capture: true });
+  at("viewer").addEventListener("keydown", (event) => {
+    const turn = { ArrowLeft: [-12, "y"], ArrowRight: [12, "y"], ArrowUp: [-12, "x"], ArrowDown: [12, "x"] }[event.key];
+    const zoom = { "+": 1.15, "=": 1.15, "-": 1 / 1.15 }[event.key];
+    if (viewer === null || (!turn && !zoom)) return;
+    event.preventDefault();
+    if (turn) viewer.rotate(...turn);
+    else viewer.zoom(zoom);
+    viewer.render();
+  });
 
   const slider = at("viewer-frame");
   const choose = (i, keepView = false) => {

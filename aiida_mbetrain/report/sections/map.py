@@ -10,12 +10,14 @@ from ase.data import chemical_symbols
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.report.embedding import ChosenSet, bonds_of_cluster, choose, packed, quantised
 from aiida_mbetrain.report.html import Markup, element, embedded_json, join
 from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.projection import project
 from aiida_mbetrain.report.source import Source
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.molecules import detect_molecules
 
 MOST_CRYSTAL_ATOMS = 4000
 """Larger supercells are not drawn around a cluster."""
@@ -48,14 +50,12 @@ def map_section(source: Source) -> Section | None:
             f"by chance with seed {source.seed}."
         )
     if embedded < shown:
-        notes.append(
-            f"{embedded:,} of them, chosen likewise, carry their coordinates; the others show their origin only."
-        )
+        notes.append(f"{embedded:,} of them, chosen likewise, carry coordinates; the others show where they come from.")
     data = _data(source, sets, projection.points)
     body = join(
         *[element("p", note, class_="note-line") for note in notes],
         _controls(),
-        element("div", _plot(), _viewer(), class_="map"),
+        element("div", _plot(), _viewer(data["unit"] is not None), _description(), class_="map"),
         element("noscript", element("p", "The map needs JavaScript.")),
     )
     scripts = ("3Dmol-min.js", "map.js")
@@ -95,6 +95,7 @@ def _data(source: Source, sets: list[ChosenSet], points: FloatArray) -> dict[str
         "row": packed(np.concatenate([chosen.frames for chosen in sets]), "i4"),
         "offset": packed(np.concatenate(offsets), "i4"),
         "coordinates": packed(np.concatenate(coordinates), "i2"),
+        "unit": _unit_cell(source),
         "symbols": list(chemical_symbols),
     }
 
@@ -167,7 +168,7 @@ def _origin(chosen: ChosenSet) -> list[dict[str, Any]]:
     columns: list[dict[str, Any]] = []
     for name in sorted(origin.datasets):
         values = origin.array(name)[chosen.frames]
-        column: dict[str, Any] = {"name": UNITS.get(name, name.replace("_", " "))}
+        column: dict[str, Any] = {"name": UNITS.get(name, name.replace("_", " ")), "flag": values.dtype.kind == "b"}
         width = int(np.prod(values.shape[1:], dtype=int))
         if values.dtype.kind in "ib":
             columns.append(column | {"width": width, "values": packed(values, "i4")})
@@ -211,6 +212,29 @@ def _crystal(path: str, section: Group) -> dict[str, Any]:
     }
 
 
+def _unit_cell(source: Source) -> dict[str, Any] | None:
+    """The first relaxed crystal, molecules whole; None where there is none, or where it has no whole molecules."""
+    for _, section in source.sections("quasi_harmonic"):
+        for group in section.groups.get(names.STRUCTURES, Group()).groups.values():
+            positions = group.array(names.POSITIONS).reshape(1, -1, 3)
+            cell = group.array(names.CELL_VECTORS).reshape(-1, 3, 3)[:1]
+            structure = Configurations(group.array(names.ATOMIC_NUMBERS), positions, cells=cell)
+            try:
+                crystal = detect_molecules(structure, assert_identical_composition=False)
+            except MbetrainError:
+                return None
+            steps, quantum = quantised(crystal.positions)
+            return {
+                "cell": crystal.cell.tolist(),
+                "numbers": packed(crystal.numbers, "u1"),
+                "positions": packed(steps, "i2"),
+                "quantum": quantum,
+                "bonds": packed(crystal.bonds, "u2"),
+                "molecule": packed(crystal.molecule_of_atom, "u2"),
+            }
+    return None
+
+
 def _controls() -> Markup:
     colours = ("energy", "largest force", "source", "size", "orbit", "temperature")
     return element(
@@ -249,14 +273,14 @@ def _plot() -> Markup:
     )
 
 
-def _viewer() -> Markup:
-    modes = (("cluster", "cluster"), ("crystal", "in its crystal"), ("cell", "the supercell"))
+def _viewer(with_unit_cell: bool) -> Markup:
+    modes = [("cluster", "cluster"), ("crystal", "in its crystal"), ("cell", "supercell")]
+    modes += [("unit", "unit cell")] if with_unit_cell else []
     shown = element("select", *[element("option", text, value=value) for value, text in modes], id="viewer-mode")
     slider = element("input", type="range", id="viewer-frame", min="0", max="0", value="0", step="1")
-    copy = element("button", "Copy", type="button", id="map-copy")
     return element(
         "div",
-        element("div", id="viewer", role="img", aria_label="Molecules of the chosen cluster"),
+        element("div", id="viewer", role="img", tabindex="0", aria_label="Molecules of the chosen cluster"),
         element(
             "div",
             _labelled("Show", shown),
@@ -265,7 +289,19 @@ def _viewer() -> Markup:
             element("button", "Reset view", type="button", id="viewer-reset"),
             class_="controls",
         ),
-        element("div", id="map-description", aria_live="polite"),
-        element("div", element("code", id="map-trace"), copy, class_="command"),
+        element(
+            "p", "Drag to turn, Ctrl and wheel to zoom; with the keyboard arrow keys, + and \u2212.", class_="hint"
+        ),
         class_="map-right",
+    )
+
+
+def _description() -> Markup:
+    button = element("button", "Copy", type="button", id="map-copy")
+    return element(
+        "div",
+        element("h3", "The chosen cluster"),
+        element("div", id="map-description", aria_live="polite"),
+        element("div", element("code", id="map-trace"), button, class_="command"),
+        class_="map-below card",
     )
