@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from aiida_mbetrain.report.html import Markup, element
 
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 12.0, 12.0, 44.0
 """Margins around the axes."""
 
 MOST_POINTS = 1200
@@ -55,7 +55,7 @@ class Plot:
         y_label: str,
         title: str,
         description: str,
-        width: int = 480,
+        width: int = 440,
         height: int = 250,
         x_ticks: Sequence[tuple[float, str]] | None = None,
         y_ticks: Sequence[tuple[float, str]] | None = None,
@@ -91,10 +91,10 @@ class Plot:
         parts = [element("path", d=f"M{LEFT:g} {TOP:g}V{bottom:g}H{self.width - RIGHT:g}", class_="axis")]
         for at, text in x_ticks:
             parts.append(element("path", d=f"M{_f(self._u(at))} {bottom:g}v4", class_="axis"))
-            parts.append(element("text", text, x=_f(self._u(at)), y=bottom + 17, class_="tick middle"))
+            parts.append(element("text", text, x=_f(self._u(at)), y=bottom + 18, class_="tick middle"))
         for at, text in y_ticks:
             parts.append(element("path", d=f"M{LEFT:g} {_f(self._v(at))}h-4", class_="axis"))
-            parts.append(element("text", text, x=LEFT - 8, y=_f(self._v(at) + 4), class_="tick end"))
+            parts.append(element("text", text, x=LEFT - 8, y=_f(self._v(at) + 4.5), class_="tick end"))
         center = (LEFT + self.width - RIGHT) / 2
         parts.append(element("text", x_label, x=_f(center), y=self.height - 5, class_="label middle"))
         turned = f"rotate(-90 13 {middle:g})"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aiida_mbetrain.datasets.hdf5 import opened
+from aiida_mbetrain.datasets.hdf5 import verified
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Group
@@ -54,7 +54,7 @@ def _tree(source: Dataset | str | Path) -> Iterator[Group]:
     if isinstance(source, Dataset):
         yield from_dataset(source)
     else:
-        with opened(source) as root:
+        with verified(source) as root:
             yield root
 
 

@@ -12,6 +12,7 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     read_dataset,
     require_unchanged,
     validate,
+    verified,
 )
 from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, write_dataset
 
@@ -25,5 +26,6 @@ __all__ = [
     "read_dataset",
     "require_unchanged",
     "validate",
+    "verified",
     "write_dataset",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.hdf5 import opened
+from aiida_mbetrain.datasets.hdf5 import verified
 from aiida_mbetrain.datasets.inspection.coverage import feature_coverage
 from aiida_mbetrain.datasets.inspection.dynamics import dynamics_verdicts
 from aiida_mbetrain.datasets.inspection.queries import sections_of
@@ -39,7 +39,7 @@ def verdicts(source: Dataset | str | Path) -> list[Verdict]:
     """Verdicts on a dataset or its file, in the order of the run.  Raises UnreadableFile."""
     if isinstance(source, Dataset):
         return verdicts_of_tree(from_dataset(source))
-    with opened(source) as root:
+    with verified(source) as root:
         return verdicts_of_tree(root)
 
 

@@ -93,7 +93,7 @@ def _series_figure(
         limits = [min(limits[0], float(target)), max(limits[1], float(target))]  # type: ignore[arg-type]
     unit, kept = label.partition(" / ")[2], time > start
     spreads = [
-        f"{name or title.lower()} {mean_and_spread(values[kept], unit)}"
+        f"{name} σ {values[kept].std():.2g} {unit}" if name else mean_and_spread(values[kept], unit)
         for name, (values, _) in curves.items()
         if kept.any()
     ]
@@ -115,9 +115,9 @@ def _series_figure(
 
 
 def mean_and_spread(values: FloatArray, unit: str) -> str:
-    """The mean with one digit more than the standard deviation."""
+    """The mean to the second digit of the standard deviation."""
     mean, spread = float(values.mean()), float(values.std())
-    decimals = 2 if spread == 0 else max(0, 2 - floor(log10(spread)))
+    decimals = 2 if spread == 0 else max(0, 1 - floor(log10(spread)))
     return f"{mean:z.{decimals}f} {unit}, σ {spread:.2g} {unit}".replace("-", "\u2212")
 
 
