@@ -24,6 +24,7 @@ COMMANDS = {
     "show": "Show what a node of this plugin holds.",
     "trace": "Follow a frame of the dataset back to where it came from.",
     "query": "Ask where data came from, and what was made of them.",
+    "report": "Write one HTML page: verdicts, figures, a map of clusters, provenance.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
 }
 

@@ -12,6 +12,7 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     read_dataset,
     require_unchanged,
     validate,
+    verified,
 )
 from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 
@@ -26,5 +27,6 @@ __all__ = [
     "read_dataset",
     "require_unchanged",
     "validate",
+    "verified",
     "write_dataset",
 ]
