@@ -21,10 +21,10 @@ from aiida import load_profile, orm
 from aiida.engine.daemon.client import get_daemon_client
 from ase.build import bulk
 
+from aiida_mbetrain.campaigns.reading import read_sources
 from aiida_mbetrain.campaigns.record import group_of, record_of, write_record
 from aiida_mbetrain.campaigns.run import submit_campaign
 from aiida_mbetrain.campaigns.settings import read_campaign
-from aiida_mbetrain.campaigns.sources import read_sources
 from aiida_mbetrain.campaigns.state import counts, stage_states
 
 LENNARD_JONES = {"name": "lennard_jones", "parameters": {"sigma": 3.4, "epsilon": 0.0104, "rc": 6.0, "smooth": True}}

@@ -78,7 +78,7 @@ def plan(file: Path, ms_per_atom: float | None, form: str) -> None:
 
 def sources_of(settings: CampaignSettings, folder: Path) -> tuple[Any, Any]:
     """Crystals and models of a campaign; loads the profile where they are nodes."""
-    from aiida_mbetrain.campaigns.sources import needs_profile, read_sources
+    from aiida_mbetrain.campaigns.reading import needs_profile, read_sources
 
     read: Callable[..., tuple[Any, Any]] = read_sources
     return (with_profile(read) if needs_profile(settings, folder) else read)(settings, folder)
@@ -127,10 +127,10 @@ def run(file: Path, here: bool) -> None:
     """
     from aiida_mbetrain.campaigns.costs import estimate_plan
     from aiida_mbetrain.campaigns.plan import make_plan
+    from aiida_mbetrain.campaigns.reading import read_sources
     from aiida_mbetrain.campaigns.record import group_of, read_record, record_of, write_record
     from aiida_mbetrain.campaigns.run import require_no_contradiction
     from aiida_mbetrain.campaigns.settings import read_campaign
-    from aiida_mbetrain.campaigns.sources import read_sources
     from aiida_mbetrain.campaigns.state import stage_states
 
     settings = read_campaign(file)

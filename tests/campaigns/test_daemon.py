@@ -9,9 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import yaml
 from argon import argon_settings
@@ -135,17 +135,28 @@ def test_a_failing_stage_and_a_cancelled_campaign(workplace):
 
 
 def test_phonons_at_the_volume_of_their_temperature(workplace):
-    """Thermal expansion: force constants are taken from an output that exists only after the fit."""
+    """Thermal expansion: force constants are taken from outputs that exist only after the fit, or not even then."""
     workplace.run("verdi", "daemon", "start", "1")
+    write_argon(workplace.folder / "wide", 5.42)
     overrides = argon_settings(
         md_sampling={"md_crystal": {"ensemble": "NPT"}},
         quasi_harmonic={"thermal_expansion": True, "volume_range": [0.98, 1.0, 1.02, 1.04, 1.06, 1.08]},
     )
     for section in ("md_sampling", "phonon_sampling"):
         del overrides[section]["temperature_K"]
-    conditions = {"crystals": ["crystals/ar_526.cif"], "temperatures_K": [10.0, 20.0], "overrides": overrides}
+    conditions = {"crystals": ["wide"], "temperatures_K": [10.0, 20.0, 150.0], "overrides": overrides}
     workplace.succeed("aiida-mbetrain", "campaign", "run", write_file(workplace, "expanding", **conditions))
     wait_until(workplace, "expanding", lambda found: not {"running", "scheduled"} & set(found), seconds=500.0)
-    assert {row["state"] for row in states(workplace, "expanding")} == {"finished"}, states(workplace, "expanding")
-    workplace.succeed("aiida-mbetrain", "campaign", "export", "expanding", "-o", "expanding.hdf5")
-    assert Path(workplace.folder / "expanding.hdf5").stat().st_size > 10000
+    found = {row["stage"]: row for row in states(workplace, "expanding")}
+    without_volume = found.pop("ar_542/lj/150K_0.0001GPa/phonon_sampling")
+    assert without_volume["state"] == "blocked"
+    assert "has no crystal[eq:T=150.00]" in without_volume["reason"]
+    assert {row["state"] for row in found.values()} == {"finished"}, found
+    exported = workplace.folder / "expanding.hdf5"
+    workplace.succeed("aiida-mbetrain", "campaign", "export", "expanding", "-o", str(exported))
+    with h5py.File(exported) as file:
+        for temperature in (10, 20):
+            section = file[f"ar_542/lj/{temperature}K_0.0001GPa/phonon_sampling"]
+            key = section.attrs["force_constants_key"]
+            assert f"crystal[eq:T={temperature}.00]" in key
+            assert key in file

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 
 from aiida_mbetrain.campaigns.costs import estimate_plan
 from aiida_mbetrain.campaigns.plan import Plan, make_plan
+from aiida_mbetrain.campaigns.reading import read_sources
 from aiida_mbetrain.campaigns.settings import read_campaign
-from aiida_mbetrain.campaigns.sources import read_sources
 from aiida_mbetrain.cli import main
 from aiida_mbetrain.errors import InvalidCampaign, InvalidSettings
 
