@@ -19,7 +19,9 @@ import aiida_mbetrain
 
 PACKAGE = Path(aiida_mbetrain.__file__).parent
 ROOT = Path(__file__).parents[1]
-FREE_OF_AIIDA = [path for room in ("settings", "science", "worker", "report") for path in sorted((PACKAGE / room).rglob("*.py"))]
+FREE_OF_AIIDA = [
+    path for room in ("settings", "science", "worker", "report") for path in sorted((PACKAGE / room).rglob("*.py"))
+]
 FREE_OF_AIIDA += [
     PACKAGE / "errors.py",
     *(path for path in sorted((PACKAGE / "datasets").rglob("*.py")) if path.parent.name != "from_graph"),
