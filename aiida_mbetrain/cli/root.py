@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import click
 
@@ -52,14 +51,15 @@ class Commands(click.Group):
             return None
         attribute = name.replace("-", "_")
         module = importlib.import_module(f"aiida_mbetrain.cli.{attribute}")
-        return getattr(module, attribute)
+        command: click.Command = getattr(module, attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run a command; a foreseeable error ends it with one line."""
         try:
             return super().invoke(ctx)

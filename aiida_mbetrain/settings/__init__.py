@@ -6,7 +6,7 @@ All models are frozen, refuse unknown fields with the nearest known name, take n
 and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
 """
 
-from aiida_mbetrain.settings.base import Finite, Floats, Positive, Seed, Settings, to_stored_precision
+from aiida_mbetrain.settings.base import Finite, Floats, JsonObject, Positive, Seed, Settings, to_stored_precision
 from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
 from aiida_mbetrain.settings.free_energy import FreeEnergy
 from aiida_mbetrain.settings.inference import Inference, NamedCalculator
@@ -38,6 +38,7 @@ __all__ = [
     "Floats",
     "FreeEnergy",
     "Inference",
+    "JsonObject",
     "MDSampling",
     "Method",
     "NamedCalculator",
