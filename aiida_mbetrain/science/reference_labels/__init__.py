@@ -6,6 +6,7 @@ energy corrects the baseline's periodic energy by the expansion of the differenc
 """
 
 from aiida_mbetrain.science.reference_labels.backends import Backend, Evaluation, backend_of
+from aiida_mbetrain.science.reference_labels.evaluation import label_fragments
 from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragments, MoleculeStates
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels, merge_labels
 from aiida_mbetrain.science.reference_labels.lattice_energy import (
@@ -38,6 +39,7 @@ __all__ = [
     "expand",
     "expand_lattice",
     "expansion_terms",
+    "label_fragments",
     "lattice_energies",
     "merge_labels",
 ]

@@ -33,6 +33,17 @@ class FragmentLabels:
     failures: Mapping[int, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
 
+    @classmethod
+    def empty(cls, fragments: Fragments, method_hash: str) -> Self:
+        """Labels of which none is there yet."""
+        return cls(
+            ids=fragments.ids,
+            offsets=fragments.offsets,
+            energies=np.full(len(fragments), np.nan),
+            forces=np.full((len(fragments.numbers), 3), np.nan),
+            method_hash=method_hash,
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
