@@ -103,7 +103,7 @@ def test_broken_molecules_are_counted_once_per_frame():
 def test_residual_force_above_the_allowed_one_is_seen():
     section = expansion_section()
     assert named(Dataset((section,)))["Residual force"].passed
-    (label, relaxed), = section.structures.items()
+    ((label, relaxed),) = section.structures.items()
     pulled = {label: relaxed.with_(forces=relaxed.forces + 0.01)}
     assert not named(Dataset((replace(section, structures=pulled),)))["Residual force"].passed
 
