@@ -64,7 +64,10 @@ class ChosenSet:
             stored = np.asarray(stored)[None]
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
-            yield np.asarray(stored[int(part[0]) : int(part[-1]) + 1], dtype=np.float64)[part - part[0]]
+            if part[-1] - part[0] < 2 * BLOCK:
+                yield np.asarray(stored[int(part[0]) : int(part[-1]) + 1], dtype=np.float64)[part - part[0]]
+            else:  # what lies between a few rows of a large set would not fit into memory
+                yield np.stack([np.asarray(stored[int(row)], dtype=np.float64) for row in part])
 
 
 def even_share(counts: Sequence[int], costs: Sequence[int], budget: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.stats import t as student
 
 from aiida_mbetrain.science.configurations import FloatArray
@@ -24,9 +25,10 @@ def autocorrelation(values: FloatArray) -> FloatArray:
     variance = float(np.mean(deviations**2))
     if variance == 0.0:
         return np.eye(1, n)[0]
-    # padded to twice the length, so that the periodic sum of the Fourier transform does not wrap around
-    spectrum = np.fft.rfft(deviations, 2 * n)
-    sums = np.fft.irfft(spectrum * np.conj(spectrum), 2 * n)[:n]
+    # padded to twice the length or more, so that the periodic sum of the Fourier transform does not wrap around
+    padded = next_fast_len(2 * n, real=True)
+    spectrum = rfft(deviations, padded)
+    sums = irfft(spectrum * np.conj(spectrum), padded)[:n]
     return np.asarray(sums / (np.arange(n, 0, -1) * variance))
 
 

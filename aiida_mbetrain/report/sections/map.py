@@ -50,7 +50,9 @@ def map_section(source: Source) -> Section | None:
             f"by chance with seed {source.seed}."
         )
     if embedded < shown:
-        notes.append(f"{embedded:,} of them, chosen likewise, carry coordinates; the others show where they come from.")
+        notes.append(
+            f"{embedded:,} of them, chosen likewise, carry their coordinates; the others show where they come from."
+        )
     data = _data(source, sets, projection.points)
     body = join(
         *[element("p", note, class_="note-line") for note in notes],
