@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli import sources as source_options
 from aiida_mbetrain.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.datasets.training import HoldOut
 
 E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .model file."
 
@@ -64,9 +67,9 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
         click.echo(f"cd {written.folder} && mace_run_train --config train.yaml")
 
 
-def read_hold_out(words: Sequence[str]) -> Any:
+def read_hold_out(words: Sequence[str]) -> HoldOut:
     """The HoldOut of words like ``crystal=urea``.  Raises InvalidSettings."""
-    from aiida_mbetrain.datasets.splits import HoldOut
+    from aiida_mbetrain.datasets.training import HoldOut
 
     found: dict[str, list[Any]] = {"crystal": [], "temperature": [], "size": []}
     kinds: dict[str, type] = {"crystal": str, "temperature": float, "size": int}

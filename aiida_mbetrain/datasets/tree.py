@@ -56,6 +56,13 @@ class Group:
             group = None if group is None else group.groups.get(part)
         return group
 
+    def integer(self, name: str) -> int:
+        """Attribute as an integer.  Raise TypeError if it is a text or a list."""
+        value = self.attributes[name]
+        if isinstance(value, str | list):
+            raise TypeError(f"The attribute {name} is {value!r}, not a number.")
+        return int(value)
+
     def array(self, name: str) -> AnyArray:
         """A dataset as int64, float64, bool or an array of strings."""
         return canonical(self.datasets[name])
