@@ -77,9 +77,12 @@ def test_readme_needs_nothing_beside_it():
     assert [target for target in targets if not target.startswith("https://")] == []
 
 
-def test_tests_extra_holds_every_package_that_tests_are_skipped_without(project: dict[str, Any]):
-    files = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+def test_extras_hold_every_package_that_tests_are_skipped_without(project: dict[str, Any]):
+    files = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
     asked_for = {name for text in files for name in re.findall(r"importorskip\(\"(\w+)", text)}
-    extra = {re.split(r"[<>=\[]", item)[0] for item in project["optional-dependencies"]["tests"]}
-    assert asked_for
-    assert asked_for <= extra
+    extras = {
+        extra: {re.split(r"[<>=\[]", item)[0] for item in project["optional-dependencies"][extra]}
+        for extra in ("tests", "reference")
+    }
+    assert "tblite" in asked_for & extras["tests"]
+    assert asked_for <= extras["tests"] | extras["reference"]

@@ -153,7 +153,7 @@ def test_every_exit_code_is_listed():
 PUBLIC = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "aiida_mbetrain").rglob("*.py")
-    if path.relative_to(ROOT).parts[1] in ("science", "datasets", "demo", "provenance.py")
+    if path.relative_to(ROOT).parts[1] in ("science", "datasets", "report", "demo", "provenance.py")
     and "\n__all__ = [" in path.read_text("utf-8")
 )
 """Modules that say what may be imported."""

@@ -14,14 +14,16 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     read_dataset,
     require_unchanged,
     validate,
+    verified,
 )
-from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, write_dataset
+from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 
 __all__ = [
     "EntryOrigin",
     "GroupSummary",
     "Storage",
     "append_dataset",
+    "append_trees",
     "clusters",
     "list_groups",
     "opened",
@@ -29,5 +31,6 @@ __all__ = [
     "read_dataset",
     "require_unchanged",
     "validate",
+    "verified",
     "write_dataset",
 ]
