@@ -1,4 +1,4 @@
-"""Draw molecular dynamics, phonons, thermal expansion and clusters as PNG files."""
+"""Pictures of molecular dynamics, phonons, thermal expansion and clusters as PNG files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mbetrain.errors import UnwritableOutput
 @click.option("-o", "--output", "folder", default=".", show_default=True, help="Folder for the PNG files.")
 @with_profile
 def plot(process: str, folder: str) -> None:
-    """Draw what PROCESS (pk or uuid; a training set or one of its stages) computed.
+    """Draw the results of PROCESS (pk or uuid; a training set or one of its stages).
 
     Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
     states, free energy over volume and volume over temperature, the clusters.
@@ -29,7 +29,7 @@ def plot(process: str, folder: str) -> None:
 
 
 def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
-    """Write the pictures of collected stages and give their paths; makes the folder where there is none."""
+    """Write the pictures of collected stages and return their paths; the folder is made if necessary."""
     from aiida_mbetrain.pictures import save
 
     try:
@@ -78,9 +78,9 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _phonon_figures(
     nodes: Mapping[str, Any], window: Mapping[str, Any], key: str | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Bands of the relaxed crystal, of those at equilibrium and of the sampled one; density of states; expansion.
+    """Figures of the bands (relaxed, equilibrium and sampled crystals), density of states and thermal expansion.
 
-    window: of the sampled frequencies, drawn into the bands of the crystal whose force constants ``key`` names.
+    window: sampled frequency range, shaded in the bands of the crystal whose force constants ``key`` names.
     """
     from aiida_mbetrain import pictures
     from aiida_mbetrain.data.conversion import as_science

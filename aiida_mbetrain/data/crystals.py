@@ -1,4 +1,4 @@
-"""The crystals of a finished quasi-harmonic calculation: their nodes by the labels of a dataset."""
+"""Nodes of the crystals of a finished quasi-harmonic calculation, by the names of the crystals."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def link_label(label: str) -> str:
 
 
 def sampled_crystals(outputs: Mapping[str, Any], settings: FreeEnergy) -> dict[str, Mapping[str, Any]]:
-    """Nodes of every sampled crystal that was computed, by label, in the order of the settings."""
+    """Nodes of every sampled crystal that was computed, by name, in the order of the settings."""
     return _found(outputs, VOLUMES, sampled_labels(settings))
 
 
 def equilibrium_crystals(outputs: Mapping[str, Any], settings: FreeEnergy) -> dict[str, Mapping[str, Any]]:
-    """Nodes of every crystal at its equilibrium volume, by label and temperature."""
+    """Nodes of every crystal at its equilibrium volume, by name, in the order of temperature."""
     return _found(outputs, EQUILIBRIUM, equilibrium_labels(settings))
 
 
 def crystals(outputs: Mapping[str, Any], settings: FreeEnergy) -> dict[str, Mapping[str, Any]]:
-    """Nodes of every crystal by label, the reference first."""
+    """Nodes of every crystal by name, the reference first."""
     found = {reference_label(settings): outputs}
     return found | sampled_crystals(outputs, settings) | equilibrium_crystals(outputs, settings)
 

@@ -41,7 +41,7 @@ CURVES = (
 @calcfunction
 @exit_codes
 def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
-    """Where the relaxation of every sampled crystal starts: the reference's primitive cell, scaled to the volumes."""
+    """Starting structures of the sampled crystals: the primitive cell of the reference, scaled to each volume."""
     primitive = force_constants.to_science().primitive
     wanted = FreeEnergy(**settings.get_dict())
     ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
@@ -59,7 +59,7 @@ def thermal_expansion(
     """Equilibrium volume, free energy and bulk modulus at FreeEnergy.temperatures_K.
 
     force_constants, relaxation: of the reference crystal.  crystals: by link label the nodes ``relaxed``,
-    ``relaxation`` and ``thermodynamics`` of every sampled one.  failures: what became of the others.
+    ``relaxation`` and ``thermodynamics`` of every sampled one.  failures: exit message of each of the others.
     Outputs: equilibrium (per temperature), curves (sampled points and fits), samples (which volumes entered the
     fits and what removed the others), structures (the start of the relaxation at V(T), by link label).
     """
@@ -96,7 +96,7 @@ def _sampled_volume(crystal: dict[str, orm.Data]) -> SampledVolume:
 def _account(
     labels: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, Any]
 ) -> dict[str, Any]:
-    """What became of every sampled crystal, by link label."""
+    """Outcome of every sampled crystal, by link label."""
     return failures | {
         link_label(label): {"label": label, "used": not name, "removed_by": name or None, "volume_A3": sample.volume}
         for label, sample, name in zip(labels, samples, removed, strict=True)
