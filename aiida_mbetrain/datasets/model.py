@@ -1,4 +1,4 @@
-"""What a dataset holds: sections made of science objects, with provenance.
+"""Containers of a dataset: sections made of science objects, with provenance.
 
 Units are those of the objects (total eV, Å, fs).  Every section has
 
@@ -91,7 +91,7 @@ class MDSection:
 
 @dataclass(frozen=True, eq=False)
 class QuasiHarmonicSection:
-    """Relaxed structures, force constants and what follows from them, by label (``crystal[opt:atoms,shape]``).
+    """Relaxed structures, force constants and derived properties, by name of the crystal (``crystal[opt:atoms,shape]``).
 
     Tables have the file's column names (``names.V_CRYSTAL`` ...), one row per volume or temperature;
     ``eos_interpolated`` also has two-dimensional columns, (temperatures, volumes).
@@ -174,7 +174,7 @@ Section = MDSection | QuasiHarmonicSection | PhononSection
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Everything that goes into one file.
+    """Content of one file.
 
     provenance: attributes of the file as a whole: structure, settings, package versions.
     """

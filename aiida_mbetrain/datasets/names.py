@@ -1,4 +1,4 @@
-"""Every name in a dataset file, code point for code point.
+"""Names in a dataset file, code point for code point.
 
 The names carry unusual characters on purpose, because other programs look them up by exactly these: the
 ångström is U+212B ANGSTROM SIGN (not the letter U+00C5), and the slash inside a unit is U+2215 DIVISION SLASH,

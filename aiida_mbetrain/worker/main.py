@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
-    """Content of results.json, whatever happens, and the exit code of the program."""
+    """Content of results.json, also after an error, and the exit code of the program."""
     started = time.perf_counter(), time.process_time()
     facts: dict[str, Any] = {}
     try:
@@ -64,7 +64,7 @@ def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
 
 
 def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Run the stage and write its outputs; gives their entries.  ``facts`` receives what results.json records."""
+    """Run the stage, write its outputs and return their entries; ``facts`` receives the records of results.json."""
     job = JobFile.read(folder)
     CLOCK.limit(job.max_seconds)
     progress = ProgressFile(folder / job_file.PROGRESS_FILE, job.stage)

@@ -90,7 +90,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             spec.output_namespace(namespace, dynamic=True, required=False, help=f"The harmonic crystal at {what}.")
 
     def setup(self) -> ExitCode | None:
-        """Refuse a molecule that is not the crystal's too."""
+        """Refuse a molecule that does not make up the crystal."""
         self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
         try:
             if "molecule" in self.inputs:
@@ -112,7 +112,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return failure or super().inspect_relaxation()
 
     def should_sublimate(self) -> bool:
-        """Whether a molecule is given."""
+        """Return True if a molecule is given."""
         return "molecule" in self.inputs
 
     def derive_sublimation(self) -> ExitCode | None:
@@ -134,7 +134,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def should_expand(self) -> bool:
-        """Whether an equation of state is asked for."""
+        """Return True if an equation of state is requested."""
         return self.ctx.settings.thermal_expansion
 
     def run_volumes(self) -> ExitCode | None:
@@ -160,7 +160,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def inspect_volumes(self) -> None:
-        """Report and leave out the volumes that failed; whether enough are left the fit decides."""
+        """Report the volumes that failed, which the fit leaves out."""
         self.ctx.volumes, self.ctx.failures = {}, {}
         for label in sampled_labels(self.ctx.settings):
             node = self.ctx[link_label(label)]

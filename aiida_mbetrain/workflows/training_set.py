@@ -1,4 +1,4 @@
-"""The whole way: a crystal and a model in, the training set out."""
+"""Complete workflow from a crystal and a model to the training set."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TrainingSetWorkChain(StageWorkChain):
         return builder
 
     def setup(self) -> ExitCode | None:
-        """Refuse what any of the stages would refuse, before the first of them is paid for; report the sizes."""
+        """Make the checks of all stages before the first one runs; report the sizes."""
         self.ctx.settings = {
             section: SECTIONS[section](**self.inputs[section].settings.get_dict())
             for section in ("md_sampling", "quasi_harmonic", "phonon_sampling")
@@ -100,7 +100,7 @@ class TrainingSetWorkChain(StageWorkChain):
         return None
 
     def run_crystal(self) -> ExitCode | None:
-        """What needs the crystal alone: dynamics, and relaxation with force constants; in a daemon at the same time."""
+        """Run dynamics, and relaxation with force constants; in a daemon at the same time."""
         for child in (MDSamplingWorkChain, QuasiHarmonicWorkChain):
             started = self._start(child, child.protocol_section)
             if started:

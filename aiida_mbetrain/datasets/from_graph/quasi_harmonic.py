@@ -1,4 +1,4 @@
-"""The section of a quasi-harmonic calculation, from its nodes."""
+"""Section of a quasi-harmonic calculation, from its nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sections lie in the file: a pair of functions per kind of section, there and back."""
+"""Layout of sections in the file: for each kind one function to write it to a tree, one to read it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ COUNTS = ("n_below_window", "n_imaginary", "n_repeated_frames")
 def from_dataset(dataset: Dataset) -> Group:
     """The whole file, without its ``content_sha256``.
 
-    Raises InvalidSettings where two sections claim the same place, where provenance names no group, and where
+    Raises InvalidSettings if two sections have the same path, if provenance names no group, or if
     ``force_constants_key`` names no force constants.
     """
     root = Group(attributes={names.SCHEMA_VERSION: SCHEMA_VERSION})
@@ -96,7 +96,7 @@ def _get_molecules(group: Group) -> Molecules | None:
 
 
 def cluster_order(key: str) -> tuple[str, float, int]:
-    """Sorts ``n=2`` before ``n=2,c=2`` before ``n=10``."""
+    """Sort key that puts ``n=2`` before ``n=2,c=2`` before ``n=10``."""
     base, _, index = key.partition(",c=")
     rule, _, value = base.partition("=")
     return rule, float(value), int(index or 1)

@@ -1,4 +1,4 @@
-"""How many finite displacements phonopy makes for a crystal in a supercell, without building the supercell."""
+"""Number of finite displacements that phonopy needs in a supercell, without building the supercell."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aiida_mbetrain.science.crystal.symmetry import SpaceGroup
 
 @dataclass(frozen=True)
 class DisplacementCounter:
-    """Counts the displacements of a crystal in supercells that keep only some of its n symmetry operations."""
+    """Counter of the displacements of a crystal in supercells that keep some of its n symmetry operations."""
 
     group: SpaceGroup
     _counts: dict[bytes, int] = field(default_factory=dict)
 
     def kept_by(self, matrix: IntArray) -> np.ndarray:
-        """Which operations map the lattice of the supercell (3, 3) onto itself, boolean (n,)."""
+        """Mask of the operations that map the lattice of the supercell (3, 3) onto itself, (n,)."""
         return keep_sublattices(matrix[None], self.group.rotations)[0]
 
     def number(self, kept: np.ndarray, matrix: IntArray) -> int:
@@ -47,7 +47,7 @@ def _n_directions(site_rotations: bytes) -> int:
 
 
 def keep_sublattices(forms: IntArray, rotations: IntArray) -> np.ndarray:
-    """Whether each rotation W maps each sublattice H onto itself: H W^T H^-1 integer, boolean (s, n).
+    """Mask of the rotations W that map each sublattice H onto itself (H W^T H^-1 integer), (s, n).
 
     forms: (s, 3, 3) integers, rows are vectors.  rotations: (n, 3, 3) integers, fractional, of columns.
     """

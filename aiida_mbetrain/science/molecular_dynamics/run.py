@@ -41,7 +41,7 @@ OnCheckpoint = Callable[[Checkpoint], None]
 
 @dataclass(frozen=True, eq=False)
 class MDRun:
-    """What a run has stored.
+    """Stored results of a run.
 
     frames: the stored frames, at t > time_equilibration_fs, with energies, forces, stress (of the potential
         alone; None where the potential has none), velocities, and features if asked for and offered; origin

@@ -1,4 +1,4 @@
-"""Which frames still have the bond graph of the reference crystal."""
+"""Comparison of the bond graph of frames with that of the reference crystal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _new_bonds(crystal: MolecularCrystal, whole: Configurations, tolerance: floa
 
 
 def _displacements(crystal: MolecularCrystal, whole: Configurations) -> tuple[FloatArray, FloatArray]:
-    """How far each atom moved from the homogeneously strained reference, (F, N) Å, and the strain's smallest
+    """Distance of each atom from its place in the homogeneously strained reference, (F, N) Å, and the smallest
     stretch, (F,).
 
     With these, two atoms at distance d in the reference are at least stretch * d - u_i - u_j apart in the frame.
@@ -91,7 +91,7 @@ def _candidates(
 
 
 def _known(crystal: MolecularCrystal, bonds: IntArray, offsets: IntArray) -> NDArray[np.bool_]:
-    """Which bonds between atoms of whole molecules (i <= j) the reference has."""
+    """Mask of the pairs (i <= j) of whole molecules that are bonded in the reference."""
     keys = np.array([crystal.n_atoms, 1])
     return np.isin(bonds @ keys, crystal.bonds @ keys) & ~offsets.any(axis=1)
 

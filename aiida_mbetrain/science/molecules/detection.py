@@ -38,7 +38,7 @@ WRAP_MARGIN = 1e-6
 
 
 def check_structure(structure: Configurations) -> None:
-    """Refuse what cannot be a crystal: raises InvalidStructure.
+    """Raise InvalidStructure if the structure is not one periodic frame of a crystal.
 
     Accepts one periodic frame with finite numbers, a cell of non-zero volume, known elements and no two atoms
     closer than 0.5 Å, periodic images included.
@@ -144,7 +144,7 @@ def _describe(
     bonds: IntArray,
     bond_offsets: IntArray,
 ) -> MolecularCrystal:
-    """Everything that follows from the whole molecules."""
+    """The MolecularCrystal of whole molecules."""
     positions = wrapped + offsets @ cell
     masses = Configurations(numbers=numbers, positions=positions[None]).masses
     molecules = [row[row >= 0] for row in index_map]

@@ -45,7 +45,7 @@ THZ_PER_ROOT_EIGENVALUE = units.fs * 1e3 / (2.0 * np.pi)
 
 @dataclass(frozen=True, eq=False)
 class PrimitiveLattice:
-    """Where the atoms of a supercell sit on the primitive lattice.
+    """Sites and lattice vectors of the atoms of a supercell on the primitive lattice.
 
     site: index of the primitive atom, (Ns,).
     lattice_vectors: primitive cell of each atom, (Ns, 3), integers.
@@ -60,7 +60,7 @@ class PrimitiveLattice:
 
     @classmethod
     def of(cls, force_constants: ForceConstants) -> PrimitiveLattice:
-        """Match the supercell's atoms with the primitive cell's; raises InvalidStructure where that fails."""
+        """Match the atoms of supercell and primitive cell; raises InvalidStructure if that fails."""
         primitive, supercell = force_constants.primitive, force_constants.supercell
         assert primitive.cells is not None
         cell = primitive.cells[0]

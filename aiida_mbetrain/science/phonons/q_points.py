@@ -1,4 +1,4 @@
-"""Which q-points a supercell can hold: commensurate meshes, and q and -q taken together.
+"""Commensurate q-points and meshes of a supercell, and pairs q, -q.
 
 A displacement field exp(2πi q·L) repeats with the supercell only where the supercell matrix maps q onto
 integers: M^T q ∈ Z³ for phonopy's M, whose columns are the supercell vectors in units of the primitive ones.

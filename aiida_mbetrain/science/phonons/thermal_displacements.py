@@ -214,7 +214,7 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
 def _origin(
     table: ModeTable, amplitudes: FloatArray, settings: PhononSampling, lattice: PrimitiveLattice
 ) -> dict[str, NDArray]:
-    """What is known about each frame; see :class:`PhononFrames`."""
+    """Origin of each frame; see :class:`PhononFrames`."""
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"
     times = {"time_fs": _times_fs(settings)} if settings.amplitude_scan == "time_propagation" else {}

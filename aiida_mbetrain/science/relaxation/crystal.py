@@ -135,7 +135,7 @@ class _KeepSymmetry(FixConstraint):
 
 
 class _CellFilter(FrechetCellFilter):
-    """ASE's filter, with calculators that know no force-consistent energy.
+    """FrechetCellFilter of ASE for calculators without a force-consistent energy.
 
     An optimizer asks for the forces five times a step, and each answer takes a logarithm and nine derivatives of
     an exponential of matrices: it is kept as long as the geometry stays.
@@ -167,7 +167,7 @@ class _Run:
 
     @property
     def algorithms(self) -> Sequence[str]:
-        """The same one twice starts anew from where it stopped."""
+        """Primary and fallback algorithm; the same one twice is restarted from where it stopped."""
         return [self.settings.relax_algo_primary, self.settings.relax_algo_fallback]
 
     def converge(self, structure: Configurations, constraint: _KeepSymmetry | None) -> Configurations:

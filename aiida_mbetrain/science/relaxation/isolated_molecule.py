@@ -47,7 +47,7 @@ class IsolatedMolecule:
     max_force: float
 
     def facts(self) -> dict[str, str | int | float]:
-        """What is neither the structure nor the frequencies."""
+        """All fields but the structure and the frequencies."""
         names = ("geometry", "symmetry_number", "n_steps", "algorithm", "max_force")
         return {"label": LABEL} | {name: getattr(self, name) for name in names}
 
@@ -102,7 +102,7 @@ def _relaxed(
 
 
 def _optimize(atoms: Atoms, algorithm: str, settings: FreeEnergy) -> tuple[bool, int]:
-    """Whether it converged, and the steps it took."""
+    """Run one algorithm; return whether it converged and its number of steps."""
     optimizer: Any = ALGORITHMS[algorithm](atoms, precon=None, logfile=None)
     try:
         converged = bool(optimizer.run(fmax=settings.max_force_on_atom, steps=settings.max_n_steps))
@@ -115,7 +115,7 @@ def _optimize(atoms: Atoms, algorithm: str, settings: FreeEnergy) -> tuple[bool,
 
 
 def geometry(molecule: Configurations) -> Geometry:
-    """Whether the first frame has three, two or no axes to rotate about."""
+    """Geometry of the first frame by its moments of inertia: nonlinear, linear or monatomic."""
     if molecule.n_atoms == 1:
         return "monatomic"
     moments = molecule.to_atoms()[0].get_moments_of_inertia()

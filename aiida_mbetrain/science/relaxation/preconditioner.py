@@ -26,7 +26,7 @@ BOND_STIFFNESS = 45.0
 DECAY = 3.0
 """1/Å; a contact 2 Å beyond the sum of covalent radii is left with 0.1 eV/Å²."""
 CUTOFF = 5.0
-"""Å."""
+"""Å; pairs farther apart have no spring."""
 ATOM_STABILIZER = 0.05
 """eV/Å², for directions that no spring resists."""
 CELL_STABILIZER = 0.05
@@ -34,7 +34,7 @@ CELL_STABILIZER = 0.05
 
 
 class StretchingSprings(Precon):
-    """ASE's interface: ``make_precon`` with the atoms (or their cell filter), then ``solve`` and ``dot``."""
+    """ASE preconditioner: ``make_precon`` with the atoms or their cell filter, then ``solve`` and ``dot``."""
 
     def make_precon(self, atoms: Any, reinitialize: bool | None = None) -> None:
         """Build and factorise P for the present positions of Atoms or of their FrechetCellFilter, in its rows."""
@@ -77,7 +77,7 @@ class StretchingSprings(Precon):
         return self.P.toarray()
 
     def copy(self) -> Self:
-        """Another one; nothing is kept between steps."""
+        """A new preconditioner; nothing is kept between steps."""
         return type(self)()
 
 

@@ -1,4 +1,4 @@
-"""What a training set would cost, before anything expensive is computed."""
+"""Estimate of the cost of a training set, before anything expensive is computed."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def estimate_all(
 
 @dataclass(frozen=True)
 class Probe:
-    """What a potential took on this machine.
+    """Measured speed and memory of a potential on this machine.
 
     n_features: per atom, 0 without.  memory: for n_atoms evaluated at once, with features; None where the system
     does not tell.  batch_atoms: small configurations are evaluated together up to this many atoms.

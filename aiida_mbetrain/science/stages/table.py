@@ -128,7 +128,7 @@ def labels(job: Job) -> dict[str, Any]:
 
 
 def _wants_features(values: Sequence[Any], inference: Inference) -> list[bool]:
-    """Which sets get feature vectors, by ``Inference.features``."""
+    """Selection of the sets that get feature vectors, by ``Inference.features``."""
     wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[inference.features]
     return [isinstance(value, wanted) for value in values]
 

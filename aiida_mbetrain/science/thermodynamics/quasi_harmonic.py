@@ -163,7 +163,7 @@ def thermal_expansion(
 
 
 def bracketing_advice(settings: FreeEnergy, fitted_volume: float, *, ratio: float, pressure_GPa: float) -> str:
-    """What to add to the sampled range so that a minimum lies inside.
+    """Advice on the point to add to the sampled range so that a minimum lies inside.
 
     fitted_volume: of the extrapolated fit, Å³, nan if it has none.  ratio, pressure_GPa: ``missing_ratios`` and
     ``missing_pressures_GPa`` of that temperature.

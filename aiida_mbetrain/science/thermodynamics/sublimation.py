@@ -24,7 +24,7 @@ STANDARD_PRESSURE_PA = 1e5
 
 
 def molecules_per_cell(crystal: Configurations, molecule: Configurations) -> int:
-    """Z: how many of the molecule make up the crystal's cell.
+    """Z, the number of molecules in the cell of the crystal.
 
     Raises InvalidStructure where its composition is not a multiple of the molecule's (another molecule, a
     co-crystal, a solvate), and for a periodic molecule.

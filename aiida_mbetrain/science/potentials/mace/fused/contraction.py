@@ -41,7 +41,7 @@ class FusedContraction(torch.nn.Module):
 
     @staticmethod
     def can_replace(contraction: Any) -> bool:
-        """Whether the module is MACE's own."""
+        """Return True if the module is MACE's own."""
         return type(contraction) is SymmetricContraction
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
@@ -123,5 +123,5 @@ def _packed(tensor: torch.Tensor, degree: int) -> _Term:
 
 
 def _counts(factors: tuple[int, ...]) -> list[int]:
-    """How often each factor of a monomial occurs."""
+    """Multiplicity of each factor of a monomial."""
     return [factors.count(factor) for factor in set(factors)]
