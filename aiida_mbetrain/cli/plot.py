@@ -86,29 +86,29 @@ def _phonon_figures(
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.data.crystals import crystals, equilibrium_crystals, link_label
     from aiida_mbetrain.science.phonons import density_of_states
-    from aiida_mbetrain.science.thermodynamics import label_of_key, reference_label
+    from aiida_mbetrain.science.thermodynamics import name_of_key, reference_name
     from aiida_mbetrain.settings import FreeEnergy
 
     settings = FreeEnergy(**nodes["settings"].get_dict())
-    reference, expanded = reference_label(settings), equilibrium_crystals(nodes, settings)
-    sampled = reference if key is None else label_of_key(key, settings)
-    drawn = {label: one for label, one in crystals(nodes, settings).items() if label in {reference, sampled, *expanded}}
-    for label, crystal in drawn.items():
+    reference, expanded = reference_name(settings), equilibrium_crystals(nodes, settings)
+    sampled = reference if key is None else name_of_key(key, settings)
+    drawn = {name: one for name, one in crystals(nodes, settings).items() if name in {reference, sampled, *expanded}}
+    for name, crystal in drawn.items():
         yield (
-            "phonon_bands" if label == reference else f"phonon_bands_{link_label(label)}",
+            "phonon_bands" if name == reference else f"phonon_bands_{link_label(name)}",
             pictures.bands_picture(
                 as_science(crystal["phonon_bands"]),
-                title=label if len(drawn) > 1 else None,
-                **(window if label == sampled else {}),
+                title=name if len(drawn) > 1 else None,
+                **(window if name == sampled else {}),
             ),
         )
     shown = {reference: nodes, **dict(list(expanded.items())[-1:])}
     densities = {
-        label: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
-        for label, crystal in shown.items()
+        name: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
+        for name, crystal in shown.items()
     }
     # the tetrahedra of a mesh of one point have no volume: there is nothing to draw
-    densities = {label: found for label, found in densities.items() if found.densities.any()}
+    densities = {name: found for name, found in densities.items() if found.densities.any()}
     if densities:
         yield "phonon_density_of_states", pictures.density_of_states_picture(densities)
     if "equation_of_state" in nodes:

@@ -63,8 +63,6 @@ class MDSection:
     trajectory: Configurations
     series: Table
     molecules: Molecules | None = None
-    n_removed_trans_dof: int = 3
-    n_removed_rot_dof: int = 0
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,12 +84,12 @@ class MDSection:
     @property
     def group(self) -> str:
         """Path of the section in the file."""
-        return f"{self.root_key}/{names.md_label(self.temperature_K, self.pressure_GPa)}"
+        return f"{self.root_key}/{names.md_crystal_name(self.temperature_K, self.pressure_GPa)}"
 
 
 @dataclass(frozen=True, eq=False)
 class QuasiHarmonicSection:
-    """Relaxed structures, force constants and derived properties, by name of the crystal (``crystal[opt:atoms,shape]``).
+    """Relaxed structures, force constants and derived properties, by name of the crystal (``crystal[opt:atoms]``).
 
     Tables have the file's column names (``names.V_CRYSTAL`` ...), one row per volume or temperature;
     ``eos_interpolated`` also has two-dimensional columns, (temperatures, volumes).

@@ -182,16 +182,16 @@ def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section
 def _key_of(constants: orm.Data, quasi_harmonic: Nodes) -> str | None:
     """Path of these force constants in the quasi-harmonic section; None if it does not have them."""
     settings = FreeEnergy(**quasi_harmonic["settings"].get_dict())
-    for label, crystal in crystals(quasi_harmonic, settings).items():
+    for name, crystal in crystals(quasi_harmonic, settings).items():
         if crystal["force_constants"].uuid == constants.uuid:
-            return force_constants_key(settings.root_key, label)
+            return force_constants_key(settings.root_key, name)
     return None
 
 
 def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
     parts = key.strip("/").split("/")
     if len(parts) < 4 or parts[-1] != names.FORCE_CONSTANTS_GROUP or parts[-3] != names.PHONONS:
-        form = f"ROOT/{names.PHONONS}/LABEL/{names.FORCE_CONSTANTS_GROUP}"
+        form = f"ROOT/{names.PHONONS}/CRYSTAL/{names.FORCE_CONSTANTS_GROUP}"
         raise InvalidSettings(f"PhononSampling.force_constants_key = {key!r}: give a path of the form {form}.")
     group = "/".join(parts[-3:])
     return QuasiHarmonicSection(

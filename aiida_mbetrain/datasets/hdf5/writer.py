@@ -73,10 +73,11 @@ def append_dataset(
 ) -> str:
     """Add the dataset to a file, which is made if there is none, and return the new ``content_sha256``.
 
-    Groups that the file already has must be equal, otherwise it is left unchanged; arrays in it keep their precision
+    Groups that the file already has must be equal, otherwise it is left unchanged; its arrays keep their precision
     and compression.  Writers wait for one another (``file_lock``); each writes the whole file anew and renames it, so
-    that readers never see an incomplete file.  Raises UnreadableFile for a foreign or damaged file, UnwritableOutput, InvalidSettings for
-    other data under the same key.
+    that readers never see an incomplete file.
+    Raises UnreadableFile for a foreign or damaged file, UnwritableOutput, InvalidSettings for other data under the
+    same key.
     """
     storage = storage or Storage()
     root = _tree(dataset, storage, provenance=provenance)

@@ -58,7 +58,7 @@ def section_path(kind: str, settings: Mapping[str, Any]) -> str:
         return str(settings["root_key"])
     wanted = MDSampling(**settings)
     pressure = wanted.pressure_GPa if wanted.md_crystal.ensemble == "NPT" else None
-    return f"{wanted.root_key}/{names.md_label(wanted.temperature_K, pressure)}"
+    return f"{wanted.root_key}/{names.md_crystal_name(wanted.temperature_K, pressure)}"
 
 
 def file_facts(path: str | Path) -> Facts:

@@ -108,8 +108,9 @@ def _from_md(section: MDSection) -> Group:
         names.ENSEMBLE: section.ensemble,
         names.TARGET_TEMPERATURE: float(section.temperature_K),
         names.TIME_EQUILIBRATION: float(section.time_equilibration_fs),
-        names.N_REMOVED_TRANS_DOF: int(section.n_removed_trans_dof),
-        names.N_REMOVED_ROT_DOF: int(section.n_removed_rot_dof),
+        # Only the centre of mass is held: the angular momentum of a periodic cell is not conserved.
+        names.N_REMOVED_TRANS_DOF: 3,
+        names.N_REMOVED_ROT_DOF: 0,
     }
     if section.pressure_GPa is not None:
         at = rows_at(section.series, section.trajectory.origin["time_fs"])
@@ -133,8 +134,6 @@ def _to_md(path: str, group: Group) -> MDSection:
         temperature_K=facts[names.TARGET_TEMPERATURE],
         pressure_GPa=facts.get(names.TARGET_PRESSURE),
         time_equilibration_fs=facts[names.TIME_EQUILIBRATION],
-        n_removed_trans_dof=facts[names.N_REMOVED_TRANS_DOF],
-        n_removed_rot_dof=facts[names.N_REMOVED_ROT_DOF],
         trajectory=to_structure(trajectory),
         series=to_series(group[names.TIME_SERIES]),
         molecules=_get_molecules(group),

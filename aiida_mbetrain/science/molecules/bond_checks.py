@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.molecules.bond_graph import bond_cutoffs, find_bonds
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal
-from aiida_mbetrain.science.molecules.unwrapping import unwrap_molecules
 
 CALM_DISPLACEMENT = 1.5
 """Frames whose atoms all moved less than this (Å) share one list of pairs that could have come close."""
@@ -18,24 +17,15 @@ CALM_STRETCH = 0.8
 """... and whose cell shrank by no more than this factor in any direction."""
 
 
-def intact_frames(
-    crystal: MolecularCrystal, frames: Configurations, *, bond_tolerance: float, bond_check_tolerance: float
-) -> NDArray[np.bool_]:
-    """Frames whose bond graph is the reference's, (F,).
-
-    frames: wrapped in any way.  Every reference bond must be shorter than ``bond_check_tolerance`` times the
-    covalent radii, and no other two atoms, periodic images included, closer than ``bond_tolerance`` times
-    theirs.  The first is wider because hot molecules stretch; the second is the criterion of detection.
-    Raises InvalidStructure for frames of other atoms or without cells.
-    """
-    whole = unwrap_molecules(crystal, frames)
-    return bonds_intact(crystal, whole, bond_tolerance=bond_tolerance, bond_check_tolerance=bond_check_tolerance)
-
-
 def bonds_intact(
     crystal: MolecularCrystal, whole: Configurations, *, bond_tolerance: float, bond_check_tolerance: float
 ) -> NDArray[np.bool_]:
-    """:func:`intact_frames` for frames that :func:`unwrap_molecules` has returned."""
+    """Mask of the frames whose bond graph is that of the reference, (F,).
+
+    whole: frames from :func:`unwrap_molecules`.  Every reference bond must be shorter than ``bond_check_tolerance``
+    times the covalent radii, and no other two atoms, periodic images included, closer than ``bond_tolerance`` times
+    theirs.  The first is wider because hot molecules stretch; the second is the criterion of detection.
+    """
     first, second = crystal.bonds.T
     lengths = np.linalg.norm(whole.positions[:, second] - whole.positions[:, first], axis=-1)
     unbroken = (lengths < bond_cutoffs(crystal.numbers, first, second, bond_check_tolerance)).all(axis=1)

@@ -16,7 +16,6 @@ from matscipy.neighbours import neighbour_list
 from aiida_mbetrain.errors import InfiniteNetwork, InvalidStructure, UnequalMolecules
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal import distances_to_molecule, nearest_images
-from aiida_mbetrain.science.molecules.bond_checks import intact_frames
 from aiida_mbetrain.science.molecules.bond_graph import (
     NETWORK_NAMES,
     find_bonds,
@@ -28,7 +27,7 @@ from aiida_mbetrain.science.molecules.bond_graph import (
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal, centers_of_mass
 from aiida_mbetrain.science.molecules.unwrapping import unwrap_molecules
 
-__all__ = ["MolecularCrystal", "check_structure", "detect_molecules", "intact_frames", "unwrap_molecules"]
+__all__ = ["MolecularCrystal", "check_structure", "detect_molecules", "unwrap_molecules"]
 
 OVERLAP = 0.5
 """Atoms closer than this (Å) are not a structure; the shortest bond, of H2, is 0.74 Å."""

@@ -23,11 +23,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.constants import THZ_PER_ROOT_EIGENVALUE
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.q_points import number_of_cells
 
@@ -38,9 +38,6 @@ DEGENERACY_THz = 1e-4
 
 SITE_TOLERANCE = 1e-2
 """Å; how far an atom of the supercell may lie from its site of the primitive lattice."""
-
-THZ_PER_ROOT_EIGENVALUE = units.fs * 1e3 / (2.0 * np.pi)
-"""Frequency in THz of sqrt(eV / Å² / amu)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from aiida_mbetrain.settings import FreeEnergy
 
 Mode = Literal["full", "constant_volume", "only_atoms"]
 
-LABELS: dict[Mode, str] = {
+CRYSTAL_NAMES: dict[Mode, str] = {
     "full": "crystal[opt:atoms,shape,V]",
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
@@ -47,7 +47,7 @@ class Relaxation:
     max_stress: largest component of the stress that was to vanish, eV/Å³ (deviatoric at constant volume, the
         deviation from the applied pressure otherwise; of the whole stress where only atoms relax).
     space_group_input, space_group: symbols, at the loose tolerance before and the strict one after.
-    label: names the structure in a dataset.
+    crystal_name: name of the structure in a dataset.
     """
 
     structure: Configurations
@@ -57,7 +57,7 @@ class Relaxation:
     max_stress: float
     space_group_input: str
     space_group: str
-    label: str
+    crystal_name: str
 
 
 def relax(
@@ -222,7 +222,7 @@ class _Run:
             max_stress=float(np.abs(self._to_vanish(labelled.stress[0])).max()),
             space_group_input=loose.symbol,
             space_group=symbol,
-            label=LABELS[self.mode],
+            crystal_name=CRYSTAL_NAMES[self.mode],
         )
 
     def _to_vanish(self, stress: FloatArray) -> FloatArray:

@@ -11,21 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from aiida_mbetrain.errors import InvalidStructure, RelaxationNotConverged
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.constants import THZ_PER_ROOT_EIGENVALUE
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.relaxation.crystal import ALGORITHMS
 from aiida_mbetrain.settings import FreeEnergy
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
-LABEL = "molecule[opt:atoms]"
+MOLECULE_NAME = "molecule[opt:atoms]"
 LINEAR = 1e-3
 """A molecule is linear where its smallest moment of inertia is below this fraction of the largest."""
-THZ_PER_INTERNAL = float(np.sqrt(units._e / units._amu) * 1e10 / (2 * np.pi) * 1e-12)
-"""Frequency (THz) of the eigenvalue 1 eV/Å²/amu of the mass-weighted Hessian."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class IsolatedMolecule:
     def facts(self) -> dict[str, str | int | float]:
         """All fields but the structure and the frequencies."""
         names = ("geometry", "symmetry_number", "n_steps", "algorithm", "max_force")
-        return {"label": LABEL} | {name: getattr(self, name) for name in names}
+        return {"label": MOLECULE_NAME} | {name: getattr(self, name) for name in names}
 
 
 def isolated_molecule(
@@ -137,7 +136,7 @@ def vibrations(molecule: Configurations, potential: Potential, *, displacement: 
     weighted = (hessian + hessian.T) / 2 / np.sqrt(np.outer(masses, masses))
     basis = _internal_motions(molecule)
     eigenvalues = np.linalg.eigvalsh(basis.T @ weighted @ basis)
-    return np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_INTERNAL
+    return np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_ROOT_EIGENVALUE
 
 
 def _internal_motions(molecule: Configurations) -> FloatArray:

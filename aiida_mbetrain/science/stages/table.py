@@ -31,7 +31,7 @@ def relaxation(job: Job) -> dict[str, Any]:
     settings = FreeEnergy(**job.settings)
     result = relax(job.inputs["structure"], potential, settings, pressure_GPa=settings.pressure_GPa, report=job.report)
     facts = {
-        "label": result.label,
+        "label": result.crystal_name,
         "algorithm": result.algorithm,
         "n_steps": int(result.n_steps),
         "max_force": float(result.max_force),

@@ -15,13 +15,8 @@ from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
 from aiida_mbetrain.science.phonons import ForceConstants
-
-EV_PER_THZ = units._hplanck * 1e12 / units._e
-"""h times 1 THz, eV; ASE's constants are newer than phonopy's, from which they differ by 1e-6."""
-KJ_PER_MOL = units.kJ / units.mol
-"""eV."""
-J_PER_MOL = units.J / units.mol
 
 
 @dataclass(frozen=True, eq=False)

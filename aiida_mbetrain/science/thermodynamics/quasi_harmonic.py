@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidSettings, NoEquilibriumVolume, NotEnoughVolumes
 from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.constants import KJ_PER_MOL
 from aiida_mbetrain.science.thermodynamics.equations_of_state import (
     N_PARAMETERS,
     EquationOfState,
     Form,
     fit_equation_of_state,
 )
-from aiida_mbetrain.science.thermodynamics.harmonic import KJ_PER_MOL
 from aiida_mbetrain.science.thermodynamics.sampled_volumes import SampledVolume, filtered_by
 from aiida_mbetrain.settings import FreeEnergy
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
-from aiida_mbetrain.science.thermodynamics.harmonic import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL, HarmonicThermodynamics
+from aiida_mbetrain.science.thermodynamics.harmonic import HarmonicThermodynamics
 
 STANDARD_PRESSURE_PA = 1e5
 
