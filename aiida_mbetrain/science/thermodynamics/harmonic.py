@@ -14,8 +14,7 @@ import numpy as np
 from ase import units
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import FloatArray
-from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.phonons import ForceConstants
 
 
@@ -51,7 +50,7 @@ class HarmonicThermodynamics:
     acoustic_freqs_real: bool
     optical_freqs_real: bool
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One array per quantity with one row per temperature, units in the names; ``q_mesh`` is (T, 3)."""
         n = len(self.temperatures_K)
         return {
@@ -73,7 +72,7 @@ class HarmonicThermodynamics:
         }
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, NDArray]) -> Self:
+    def from_columns(cls, columns: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`columns`."""
         a, b, c = (int(n) for n in columns["q_mesh"][0])
         return cls(
