@@ -17,7 +17,7 @@ UNSTABLE = "unstable dynamics"
 
 
 def read_progress(node: orm.CalcJobNode, transport: Transport) -> JsonObject | None:
-    """The progress.json of a running job through an open transport; None where there is none yet."""
+    """Read the progress.json of a running job through an open transport; None before the job has written one."""
     remote = Path(node.get_remote_workdir() or "/nonexistent") / PROGRESS_FILE
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / PROGRESS_FILE

@@ -92,7 +92,7 @@ class StageCalculation(CalcJob):
         return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cores}}}"'
 
     def _job(self, entries: dict[str, JsonObject]) -> JsonObject:
-        """The content of job.json, checked by the class that the worker reads it with."""
+        """The content of job.json, validated by the class with which the worker reads it."""
         job = {
             "schema_version": job_file.SCHEMA,
             "stage": self.stage,

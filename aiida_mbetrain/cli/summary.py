@@ -56,7 +56,7 @@ def _times(process: Any) -> Table:
 
 
 def stage_times(process: Any) -> dict[str, float]:
-    """Seconds by stage WorkChain and heavy stage; those of all the crystals of a thermal expansion are one sum."""
+    """Seconds by stage WorkChain and heavy stage, summed over the crystals of a thermal expansion."""
     from aiida import orm
 
     spent: dict[str, float] = {}

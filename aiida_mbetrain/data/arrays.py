@@ -27,5 +27,5 @@ class ScienceArrayData(orm.ArrayData):
 
     @classmethod
     def facts(cls, value: Any) -> dict[str, object]:
-        """Attributes worth querying for."""
+        """Attributes for queries."""
         return {}

@@ -23,21 +23,21 @@ def link_label(name: str) -> str:
 
 
 def sampled_crystals(outputs: Nodes, settings: FreeEnergy) -> dict[str, Nodes]:
-    """Nodes of every sampled crystal that was computed, by label, in the order of the settings."""
-    return _found(outputs, VOLUMES, sampled_labels(settings))
+    """Nodes of every sampled crystal that was computed, by name, in the order of the settings."""
+    return _found(outputs, VOLUMES, sampled_names(settings))
 
 
 def equilibrium_crystals(outputs: Nodes, settings: FreeEnergy) -> dict[str, Nodes]:
-    """Nodes of every crystal at its equilibrium volume, by label and temperature."""
-    return _found(outputs, EQUILIBRIUM, equilibrium_labels(settings))
+    """Nodes of every crystal at its equilibrium volume, by name, in the order of temperature."""
+    return _found(outputs, EQUILIBRIUM, equilibrium_names(settings))
 
 
 def crystals(outputs: Nodes, settings: FreeEnergy) -> dict[str, Nodes]:
-    """Nodes of every crystal by label, the reference first."""
-    found = {reference_label(settings): outputs}
+    """Nodes of every crystal by name, the reference first."""
+    found = {reference_name(settings): outputs}
     return found | sampled_crystals(outputs, settings) | equilibrium_crystals(outputs, settings)
 
 
-def _found(outputs: Nodes, namespace: str, labels: list[str]) -> dict[str, Nodes]:
+def _found(outputs: Nodes, namespace: str, names: list[str]) -> dict[str, Nodes]:
     nodes = outputs[namespace] if namespace in outputs else {}  # noqa: SIM401 - the outputs of a node have no get
     return {name: nodes[link_label(name)] for name in names if link_label(name) in nodes}

@@ -13,7 +13,7 @@ class MolecularCrystalData(ScienceArrayData):
 
     @classmethod
     def facts(cls, value: MolecularCrystal) -> dict[str, object]:
-        """Number of molecules, whether they are alike, and the central one."""
+        """Number of molecules, identical composition, and the central molecule."""
         return {
             "n_molecules": int(value.n_molecules),
             "n_atoms": len(value.numbers),

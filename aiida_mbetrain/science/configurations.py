@@ -113,7 +113,7 @@ class Configurations:
         return volumes
 
     def select(self, frames: Sequence[int] | AnyArray | slice) -> Self:
-        """The given frames (indices, a boolean mask or a slice), with everything known about them."""
+        """The given frames (indices, a boolean mask or a slice), with all their fields."""
         index = frames if isinstance(frames, slice) else np.asarray(frames)
         values = {name: getattr(self, name) for name in PER_FRAME}
         kept: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}

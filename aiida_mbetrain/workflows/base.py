@@ -45,7 +45,7 @@ class StageWorkChain(WorkChain):
     def compute(
         self, stage: str, label: str | None = None, **inputs: orm.Data
     ) -> ToContext[str, orm.ProcessNode] | None:
-        """Run a heavy stage, as jobs where a code is given and else in this process.
+        """Run a heavy stage, as jobs if a code is given and otherwise in this process.
 
         Its finished node, failed or not, will be ``ctx[label]``; the label is the stage's name by default.
         """

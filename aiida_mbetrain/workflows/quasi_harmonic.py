@@ -138,7 +138,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def should_expand(self) -> bool:
-        """Whether an equation of state is asked for."""
+        """Return True if an equation of state is requested."""
         return bool(self.ctx.settings.thermal_expansion)
 
     def run_volumes(self) -> ExitCode | None:

@@ -62,7 +62,7 @@ def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
 
 
 def load_potential(model: orm.Data, inference: Inference) -> Potential:
-    """The live potential behind a ``model`` input."""
+    """Load the potential of a ``model`` input."""
     if isinstance(model, MaceModelData):
         return model.load(inference)
     assert isinstance(model, orm.Dict)

@@ -39,7 +39,7 @@ CURVES = (
 @calcfunction
 @exit_codes
 def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> dict[str, orm.Data]:
-    """Where the relaxation of every sampled crystal starts: the reference's primitive cell, scaled to the volumes."""
+    """Starting structures of the sampled crystals: the primitive cell of the reference, scaled to each volume."""
     primitive = force_constants.to_science().primitive
     wanted = FreeEnergy(**settings.get_dict())
     ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
@@ -92,9 +92,9 @@ def _sampled_volume(crystal: Nodes) -> SampledVolume:
 
 
 def _account(
-    labels: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, object]
+    names: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, object]
 ) -> dict[str, object]:
-    """What became of every sampled crystal, by link label."""
+    """Outcome of every sampled crystal, by link label."""
     return failures | {
         link_label(name): {
             "label": name,

@@ -201,7 +201,7 @@ def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
 
 
 def provenance_of(node: orm.Data, prefix: str = "node") -> Provenance:
-    """Where a node came from: its uuid, the process that made it, and that process's model and structure."""
+    """Provenance of a node: its uuid, the process that made it, and the model and structure of that process."""
     found: dict[str, Attribute | None] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
     if isinstance(node, orm.Dict):
         found[prefix] = json.dumps(node.get_dict(), sort_keys=True)

@@ -29,6 +29,7 @@ from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.constants import EV_PER_THZ
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.mode_selection import ModeTable, count_below_window, select_modes
 from aiida_mbetrain.science.phonons.normal_modes import NormalModes, PrimitiveLattice, normal_modes
@@ -108,6 +109,7 @@ def thermal_sigma(frequencies_THz: FloatArray, temperature_K: float, *, statisti
     """
     thermal_energy = float(units.kB) * temperature_K
     if statistics == "quantum":
+        # E = (hf/2) coth(hf/2kT), from the Bose-Einstein occupation (Wallace, Thermodynamics of Crystals, 1972).
         half_quantum = EV_PER_THZ * frequencies_THz / 2.0
         energy = half_quantum / np.tanh(half_quantum / thermal_energy)
     else:
@@ -214,7 +216,7 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
 def _origin(
     table: ModeTable, amplitudes: FloatArray, settings: PhononSampling, lattice: PrimitiveLattice
 ) -> dict[str, AnyArray]:
-    """What is known about each frame; see :class:`PhononFrames`."""
+    """Origin of each frame; see :class:`PhononFrames`."""
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"
     times = {"time_fs": _times_fs(settings)} if settings.amplitude_scan == "time_propagation" else {}

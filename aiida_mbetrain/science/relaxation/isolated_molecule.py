@@ -101,7 +101,7 @@ def _relaxed(
 
 
 def _optimize(atoms: Atoms, algorithm: str, settings: FreeEnergy) -> tuple[bool, int]:
-    """Whether it converged, and the steps it took."""
+    """Run one algorithm; return whether it converged and its number of steps."""
     optimizer = ALGORITHMS[algorithm](atoms, precon=None, logfile=None)
     try:
         converged = bool(optimizer.run(fmax=settings.max_force_on_atom, steps=settings.max_n_steps))
@@ -136,7 +136,7 @@ def vibrations(molecule: Configurations, potential: Potential, *, displacement: 
     weighted = (hessian + hessian.T) / 2 / np.sqrt(np.outer(masses, masses))
     basis = _internal_motions(molecule)
     eigenvalues = np.linalg.eigvalsh(basis.T @ weighted @ basis)
-    frequencies: FloatArray = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_INTERNAL
+    frequencies: FloatArray = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_ROOT_EIGENVALUE
     return frequencies
 
 

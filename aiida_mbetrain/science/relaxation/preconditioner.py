@@ -43,12 +43,14 @@ class StretchingSprings(Precon):
         n = len(crystal)
         i, j, d, vectors = neighbour_list("ijdD", crystal, CUTOFF)
         bonded = covalent_radii[crystal.numbers]
+        # Capped at 0.4 Å below the covalent radii: the springs of overlapping atoms would dominate P.
         stiffness = BOND_STIFFNESS * np.exp(-DECAY * np.maximum(d - bonded[i] - bonded[j], -0.4))
         along = vectors / d[:, None]
         # Stretch of every spring per unit of every coordinate.
         blocks = [(3 * i[:, None] + np.arange(3), -along), (3 * j[:, None] + np.arange(3), along)]
         stabilizer = np.full(3 * len(atoms), ATOM_STABILIZER)
         if filtered:
+            # A strain ε stretches a vector d by d·ε·d/|d|; the filter's cell rows are log-strains times its factor.
             strain = along[:, :, None] * vectors[:, None, :]
             if atoms.constant_volume:
                 strain -= np.eye(3) * np.trace(strain, axis1=1, axis2=2)[:, None, None] / 3

@@ -16,6 +16,7 @@ from ase.thermochemistry import IdealGasThermo
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
+from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
 from aiida_mbetrain.science.thermodynamics.harmonic import HarmonicThermodynamics
 
@@ -151,6 +152,7 @@ def sublimation(
     temperatures = crystal.temperatures_K
     gas = ideal_gas(molecule, temperatures)
     bound = static_energy / z / KJ_PER_MOL
+    # H of the crystal is its energy: pV is neglected.  H of the gas holds kT from pV, which ΔU does not.
     enthalpies = gas.enthalpies - (bound + crystal.energies / z)
     return Sublimation(
         temperatures_K=temperatures,
