@@ -1,7 +1,7 @@
 """Queries on the provenance graph of the loaded profile, an imported archive included.
 
-Every function makes a fixed number of database queries: nodes are never loaded one by one.  The same queries on a file
-are in :mod:`aiida_mbetrain.datasets.inspection.queries`.  Results are rows of plain values for a table, JSON or CSV.
+Every question is a fixed number of queries: nodes are never loaded one by one.  The same questions to a file alone are
+in :mod:`aiida_mbetrain.datasets.inspection`.  Answers are rows of plain values, ready for a table, JSON or CSV.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, crystal_b
 from aiida_mbetrain.datasets.inspection import Facts, Row, SectionFacts, flat, frame_facts, ranges, section_path
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.settings import PhononSampling
+
+__all__ = ["datasets", "destinations_of", "facts_of", "origin_of"]
 
 RUNS = (TRAINING_SET, *STAGE_OF)
 SETS = "sets"

@@ -24,6 +24,8 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants, PhononFrames
 from aiida_mbetrain.science.tables import Table
 
+__all__ = ["Dataset", "MDSection", "Modes", "Molecules", "PhononSection", "QuasiHarmonicSection"]
+
 
 @dataclass(frozen=True, eq=False)
 class Molecules:

@@ -14,8 +14,22 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import AnyArray
 
+__all__ = [
+    "Attribute",
+    "Group",
+    "Provenance",
+    "array_digests",
+    "canonical",
+    "content_sha256",
+    "forget_inherited",
+    "plain",
+    "stated_provenance",
+]
+
 Attribute = str | int | float | bool | list[str]
+"""Value of an attribute of a group."""
 Provenance = Mapping[str, Attribute | None]
+"""Attributes that say where a group comes from; None is left out."""
 
 
 MADE_WITH = {

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ase import Atoms
 
+__all__ = ["crystal", "model_card_path", "model_path"]
+
 NAME = "hexamethylenetetramine"
 _FOLDER = Path(__file__).parent
 

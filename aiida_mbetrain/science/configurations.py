@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 
+__all__ = ["AnyArray", "BoolArray", "Configurations", "FloatArray", "IntArray"]
+
 FloatArray = NDArray[np.float64]
+"""Array of float64."""
 IntArray = NDArray[np.int64]
+"""Array of int64."""
 BoolArray = NDArray[np.bool_]
+"""Array of bool."""
 AnyArray = NDArray[Any]
 """An array whose type of number is decided elsewhere, such as a column of a table."""
 

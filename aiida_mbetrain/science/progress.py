@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+__all__ = ["Observe", "Report", "ShouldStop", "ignore", "never", "silent"]
+
 Report = Callable[[int, int], None]
 """``report(done, total)``; called often, so it must be cheap."""
 

@@ -36,7 +36,9 @@ STAGE_OF = {
     "QuasiHarmonicWorkChain": "quasi_harmonic",
     "PhononSamplingWorkChain": "phonon_sampling",
 }
+"""Process label of a stage WorkChain -> name of the stage."""
 TRAINING_SET = "TrainingSetWorkChain"
+"""Process label of the WorkChain that runs all stages."""
 
 
 def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:

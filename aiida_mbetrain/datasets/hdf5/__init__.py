@@ -5,6 +5,8 @@ Its content has a digest, by which equal training sets are recognised.
 """
 
 from aiida_mbetrain.datasets.hdf5.reader import (
+    EntryOrigin,
+    GroupSummary,
     clusters,
     list_groups,
     opened,
@@ -17,6 +19,8 @@ from aiida_mbetrain.datasets.hdf5.reader import (
 from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 
 __all__ = [
+    "EntryOrigin",
+    "GroupSummary",
     "Storage",
     "append_dataset",
     "append_trees",

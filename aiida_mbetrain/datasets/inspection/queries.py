@@ -15,6 +15,7 @@ from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import InvalidSettings
 
 Row = dict[str, Any]
+"""Plain values by name, ready for a table, JSON or CSV."""
 
 
 def file_datasets(path: str | Path) -> list[Row]:

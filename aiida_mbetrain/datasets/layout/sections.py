@@ -39,6 +39,7 @@ from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.tables import Table
 
 SCHEMA_VERSION = 1
+"""Version of the layout, an attribute of the file's root."""
 TABLES = (
     names.THERMODYNAMICS_FIXED_VOLUME,
     names.THERMODYNAMICS_EQUILIBRIUM_VOLUME,

@@ -51,7 +51,7 @@ CURVES = {
 def fixed_volume_table(vibrations: Table, relaxed: Configurations, force_constants: ForceConstants, name: str) -> Table:
     """The table ``thermodynamics_fixed_volume``, per primitive cell.
 
-    vibrations: columns of :class:`HarmonicThermodynamics`.  relaxed: the crystal with its energy, in any cell.
+    vibrations: columns of ``HarmonicThermodynamics``.  relaxed: the crystal with its energy, in any cell.
     """
     n_rows = len(vibrations["temperature_K"])
     primitive = force_constants.primitive
@@ -95,7 +95,7 @@ def interpolated_table(curves: Table) -> Table:
 def equilibrium_table(tables: Sequence[Table], equilibrium: Table) -> Table:
     """The table ``thermodynamics_equilibrium_volume``: the crystal at V(T), one row per temperature that has one.
 
-    tables: one row each.  equilibrium: columns of :class:`ThermalExpansion`.
+    tables: one row each.  equilibrium: columns of ``ThermalExpansion``.
     """
     rows = np.flatnonzero(np.isfinite(equilibrium["V_A3"]))
     return Table({**stacked(tables).columns, **{new: equilibrium[old][rows] for old, new in EQUILIBRIUM.items()}})

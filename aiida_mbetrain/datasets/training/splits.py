@@ -1,4 +1,4 @@
-"""Training, validation and test sets without related frames (see :mod:`~aiida_mbetrain.datasets.training.frames`)."""
+"""Training, validation and test sets that share no relatives (see ``frames``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import IntArray
 
 SUBSETS = ("train", "valid", "test")
+"""Names of the parts of a split, in the order of their numbers."""
 TEST = SUBSETS.index("test")
 LEFT_OUT = -1
 N_BLOCKS = 10

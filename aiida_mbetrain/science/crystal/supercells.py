@@ -199,7 +199,7 @@ def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> Int
 def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> IntArray:
     """The supercell of the force constants, relative to the structure's cell; SupercellTooLarge likewise.
 
-    Give the primitive cell, as :func:`force_constants.plan_displacements` does, unless the matrix or the
+    Give the primitive cell, as ``plan_displacements`` does, unless the matrix or the
     diagonal is meant for another one: fewer cells reach the radius from it.
     """
 

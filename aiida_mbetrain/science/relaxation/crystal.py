@@ -33,6 +33,7 @@ CRYSTAL_NAMES: dict[Mode, str] = {
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
 }
+"""What is relaxed -> name of the relaxed crystal in a dataset."""
 ALGORITHMS: dict[str, type[PreconLBFGS | PreconFIRE]] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
 MAX_SYMMETRY_ROUNDS = 3
 

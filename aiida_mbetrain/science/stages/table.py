@@ -182,3 +182,4 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "labels": labels,
     "reference_labels": reference_labels,
 }
+"""Name of a stage -> the function that does its work."""

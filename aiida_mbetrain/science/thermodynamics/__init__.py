@@ -20,11 +20,13 @@ from aiida_mbetrain.science.thermodynamics.sampled_volumes import (
     filtered_by,
     strained_structure,
 )
-from aiida_mbetrain.science.thermodynamics.sublimation import molecules_per_cell, sublimation
+from aiida_mbetrain.science.thermodynamics.sublimation import IdealGas, Sublimation, molecules_per_cell, sublimation
 
 __all__ = [
     "HarmonicThermodynamics",
+    "IdealGas",
     "SampledVolume",
+    "Sublimation",
     "ThermalExpansion",
     "bracketing_advice",
     "check_thermal_expansion",

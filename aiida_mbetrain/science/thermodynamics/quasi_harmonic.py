@@ -51,9 +51,9 @@ class ThermalExpansion:
     missing_pressures_GPa: sampled pressure under which the static crystal has that volume; nan also where no
         pressure holds it there, (T,).
     used: which of the n samples entered the fits, (n,).
-    sampled_volumes (m,), sampled_free_energies (T, m): the points of the fits, Å³ and kJ/mol, pressure-volume
+    sampled_volumes, sampled_free_energies: the points of the fits, (m,) Å³ and (T, m) kJ/mol, pressure-volume
         work included.
-    curve_volumes (k,), curve_free_energies (T, k): the fits.
+    curve_volumes, curve_free_energies: the fits, (k,) and (T, k).
     """
 
     temperatures_K: FloatArray
