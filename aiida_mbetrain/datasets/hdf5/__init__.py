@@ -1,7 +1,7 @@
 """HDF5 files of datasets: writing, appending, reading and validating.
 
-A file is written under a lock to a temporary name and renamed.  Its content has a digest, so that equal training sets
-are recognised.
+A file is written under a temporary name and renamed; only additions to an existing file take a lock.
+Its content has a digest, by which equal training sets are recognised.
 """
 
 from aiida_mbetrain.datasets.hdf5.reader import (

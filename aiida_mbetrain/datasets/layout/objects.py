@@ -1,4 +1,4 @@
-"""How each science object lies in the file: a pair of functions per object, there and back.
+"""Layout of each science object in the file: one function to write it to a tree, one to read it.
 
 Energies are per atom in the file and total in the objects (``per_atom`` and ``total``).
 """

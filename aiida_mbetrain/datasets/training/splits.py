@@ -66,7 +66,7 @@ class HoldOut:
 
 @dataclass(frozen=True)
 class Split:
-    """How frames are shared out.
+    """Fractions and blocks of a split.
 
     fractions: of training, validation and test; they add up to 1.
     block: successive units that stay together; None: a tenth of the trajectory.
@@ -112,7 +112,7 @@ def subset_of_units(lineage: Lineage, split: Split) -> IntArray:
 
 
 def _quotas(n: int, fractions: Sequence[float]) -> IntArray:
-    """Blocks per subset by largest remainder, at least one for every wanted subset while they last."""
+    """Blocks per subset by largest remainder, at least one for every wanted subset as far as there are enough."""
     shares = np.asarray(fractions) * n
     quotas = np.floor(shares + 1e-9).astype(np.int64)
     for subset in np.argsort(quotas - shares, kind="stable")[: n - quotas.sum()]:
@@ -125,7 +125,7 @@ def _quotas(n: int, fractions: Sequence[float]) -> IntArray:
 
 
 def _with_gaps(subsets: IntArray, gap: int) -> IntArray:
-    """Leave out what lies within ``gap`` of a later-named subset: of training and validation the training frames."""
+    """Leave out the units within ``gap`` of a later subset: between training and validation, the training frames."""
     left_out = np.zeros(len(subsets), dtype=bool)
     for distance in range(1, min(gap, len(subsets) - 1) + 1):
         early, late = subsets[:-distance], subsets[distance:]
@@ -137,7 +137,7 @@ def _with_gaps(subsets: IntArray, gap: int) -> IntArray:
 def split_entries(entries: Sequence[Entry], split: Split) -> list[IntArray]:
     """Subset of every frame of every entry; ``LEFT_OUT`` for gaps and repeated frames.
 
-    Raises InvalidSettings where a wanted subset gets no frame.
+    Raises InvalidSettings if a wanted subset gets no frame.
     """
     of_lineage = {entry.lineage.key: subset_of_units(entry.lineage, split) for entry in entries}
     shares = [

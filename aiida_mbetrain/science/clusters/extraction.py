@@ -96,7 +96,7 @@ class ClusterSet:
 
 @dataclass(frozen=True, eq=False)
 class WholeFrames:
-    """Frames ready to be cut: whole molecules, and broken frames treated as the settings say.
+    """Frames with whole molecules, from which clusters are cut; broken frames are treated as set.
 
     frames: whole molecules, periodic; indices: the source frame of each, (F,); intact: (F,).
     """
@@ -181,7 +181,7 @@ def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster)
 
 
 def _geometry(frames: Configurations) -> Configurations:
-    """The frames without labels, which would be copied for nothing."""
+    """The frames without labels, which need not be copied."""
     return Configurations(numbers=frames.numbers, positions=frames.positions, cells=frames.cells, origin=frames.origin)
 
 
