@@ -151,17 +151,13 @@ def test_every_exit_code_is_listed():
 # The Python interface
 
 PACKAGE = ROOT / "aiida_mbetrain"
-PUBLIC = [
-    *sorted(
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for pattern in ("science/*.py", "science/*/__init__.py", "datasets/*.py", "datasets/*/__init__.py")
-        for path in PACKAGE.glob(pattern)
-        if "\n__all__ = [" in path.read_text("utf-8")
-    ),
-    "aiida_mbetrain.report",
-    "aiida_mbetrain.demo",
-    "aiida_mbetrain.provenance",
-]
+WINGS = (
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for pattern in ("science/*.py", "science/*/__init__.py", "datasets/*.py", "datasets/*/__init__.py")
+    for path in PACKAGE.glob(pattern)
+    if "\n__all__ = [" in path.read_text("utf-8")
+)
+PUBLIC = [*sorted(WINGS), "aiida_mbetrain.report", "aiida_mbetrain.demo", "aiida_mbetrain.provenance"]
 """Modules whose names a user may import; what is inside a wing is imported from the wing."""
 
 
