@@ -118,7 +118,8 @@ class ReferenceLabelsWorkChain(StageWorkChain):
 
 def outputs_of(process: orm.ProcessNode) -> dict[str, orm.Data]:
     """Outputs of a process by link label."""
-    return {link.link_label: link.node for link in process.base.links.get_outgoing(node_class=orm.Data).all()}
+    links = process.base.links.get_outgoing(node_class=orm.Data).all()
+    return {link.link_label: link.node for link in links if isinstance(link.node, orm.Data)}
 
 
 def known_labels(settings: ReferenceLabels, ids: set[str]) -> dict[str, orm.Data]:

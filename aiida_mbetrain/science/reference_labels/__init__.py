@@ -20,6 +20,7 @@ from aiida_mbetrain.science.reference_labels.many_body_expansion import (
     ClusterExpansion,
     ExpandedEnergies,
     Expansion,
+    Term,
     expand,
     expansion_terms,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "LatticeEnergies",
     "LatticeExpansion",
     "MoleculeStates",
+    "Term",
     "backend_of",
     "expand",
     "expand_lattice",

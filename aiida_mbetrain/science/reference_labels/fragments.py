@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, BoolArray, FloatArray, IntArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
 
 ID_LENGTH = 32
@@ -25,8 +25,6 @@ ID_LENGTH = 32
 
 RESOLUTION = 1e-6
 """Å to which coordinates enter the id: far above the rounding errors of a lattice translation, far below physics."""
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +123,12 @@ class Fragments:
         """Atoms of each fragment, ghosts included, (R,)."""
         return np.diff(self.offsets)
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
