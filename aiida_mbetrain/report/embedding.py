@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.source import Source
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 
 MOST_POINTS = 50_000
 COORDINATE_BYTES = 4_500_000
@@ -56,7 +56,7 @@ class ChosenSet:
         """Atomic numbers, (N,)."""
         return self.structure.array(names.ATOMIC_NUMBERS)
 
-    def blocks(self, name: str, frames: IntArray | None = None) -> Iterator[NDArray]:
+    def blocks(self, name: str, frames: IntArray | None = None) -> Iterator[AnyArray]:
         """Chosen rows of a dataset of the configurations, some hundred at a time."""
         stored = self.structure.datasets[name]
         rows = self.frames if frames is None else frames

@@ -24,7 +24,9 @@ def autocorrelation(values: FloatArray) -> FloatArray:
     n = len(deviations)
     variance = float(np.mean(deviations**2))
     if variance == 0.0:
-        return np.eye(1, n)[0]
+        constant = np.zeros(n)
+        constant[0] = 1.0
+        return constant
     # padded to twice the length or more, so that the periodic sum of the Fourier transform does not wrap around
     padded = next_fast_len(2 * n, real=True)
     spectrum = rfft(deviations, padded)

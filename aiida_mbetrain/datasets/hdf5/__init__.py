@@ -14,11 +14,12 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     validate,
     verified,
 )
-from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, write_dataset
+from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 
 __all__ = [
     "Storage",
     "append_dataset",
+    "append_trees",
     "clusters",
     "list_groups",
     "opened",

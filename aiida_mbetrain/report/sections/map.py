@@ -33,7 +33,7 @@ def map_section(source: Source) -> Section | None:
     if not sets:
         return None
     projection = project(sets, source.seed)
-    total = sum(int(chosen.structure.attributes[names.N_FRAMES]) for chosen in sets)  # type: ignore[arg-type]
+    total = sum(chosen.structure.integer(names.N_FRAMES) for chosen in sets)
     shown = sum(len(chosen.frames) for chosen in sets)
     embedded = sum(int(chosen.embedded.sum()) for chosen in sets)
     axes = "mean feature vectors of the model" if projection.of_features else "interatomic distances"

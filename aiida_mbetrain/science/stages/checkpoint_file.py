@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from numpy.typing import NDArray
-
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
+from aiida_mbetrain.science.configurations import AnyArray
 from aiida_mbetrain.science.io import array_to_text, load_npz, save_npz, text_to_array
 from aiida_mbetrain.science.stages.job import Job
 
-Arrays = Mapping[str, NDArray]
+Arrays = Mapping[str, AnyArray]
 
 HOW_IT_IS_EVALUATED = ("device", "kernels", "batch_atoms", "tune_malloc")
 """Inference settings that may change between the pieces of a job."""
