@@ -18,7 +18,7 @@ author = "the aiida-mbetrain developers"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "mathml", "generated_reference"]
+extensions = ["myst_parser", "mathml", "generated_reference", "demo_report"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
