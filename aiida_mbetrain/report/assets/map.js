@@ -297,6 +297,10 @@
       viewer = null;
     }
     show(Math.max(selected, 0), false);
+    /* off the axes, so that nothing of a crystal hides behind its own image */
+    viewer?.rotate(24, "y");
+    viewer?.rotate(14, "x");
+    viewer?.render();
   };
   const nearby = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -377,7 +381,7 @@
       const home = new Set(mode === "unit" ? [] : set.molecules.filter((_, k) => set.translations[k].every((t) => t === 0)));
       const around = viewer.addModel();
       around.addAtoms(atoms);
-      around.setStyle({}, mode !== "crystal" ? balls : { stick: { radius: 0.07, color: css("--muted"), opacity: 0.55 } });
+      around.setStyle({}, mode !== "crystal" ? balls : { stick: { radius: 0.06, color: css("--muted") } });
       if (mode === "crystal") around.setStyle({ predicate: (atom) => home.has(section.owner[atom.serial]) }, {});
       drawCell(section.cell);
     }
