@@ -14,6 +14,17 @@ from scipy.special import stdtr
 
 from aiida_mbetrain.science.configurations import FloatArray
 
+__all__ = [
+    "Drift",
+    "Mean",
+    "autocorrelation",
+    "drift",
+    "effective_samples",
+    "equilibration_start",
+    "mean_with_error",
+    "statistical_inefficiency",
+]
+
 SHORTEST = 3
 """Lags that always count: noise may bring the correlation below zero by chance at once."""
 

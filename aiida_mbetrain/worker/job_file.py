@@ -1,4 +1,4 @@
-"""What a job is told: the file ``job.json``."""
+"""Input of a job: the file ``job.json``."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ class InputFile(Settings):
 
 
 class JobFile(Settings):
-    """Everything a job needs to know.
+    """Content of ``job.json``.
 
+    model: None for a stage that evaluates no potential.
     max_seconds: time until the scheduler ends the job; None: unlimited.
     checkpoint: file to continue from where it exists, and to save to.
     """
@@ -71,7 +72,7 @@ class JobFile(Settings):
     stage: str
     settings: JsonObject
     inference: Inference
-    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")]
+    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")] | None
     inputs: dict[str, InputFile]
     max_seconds: Annotated[float, Field(gt=0)] | None
     checkpoint: str

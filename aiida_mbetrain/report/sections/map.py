@@ -163,7 +163,7 @@ def _atoms_of_first(crystal: Group | None, molecules: np.ndarray) -> int:
 
 
 def _origin(chosen: ChosenSet) -> list[dict[str, Any]]:
-    """What is known about each chosen frame, a column each: name, values, width."""
+    """Columns about the chosen frames: name, values, width."""
     if names.ORIGIN not in chosen.structure:
         return []
     origin = chosen.structure[names.ORIGIN]

@@ -30,7 +30,7 @@ FREE_TO_CHANGE = (
 class Checkpoint:
     """Everything that decides how a run goes on, and what it has stored so far.
 
-    fingerprint: of structure, settings and thermodynamic state; see :func:`run_fingerprint`.
+    fingerprint: of structure, settings and thermodynamic state; see ``run_fingerprint``.
     step: absolute number of steps made.
     positions, momenta: (N, 3), Å and ASE units, float64, unwrapped.
     cell: (3, 3), Å; None for a finite system.

@@ -6,6 +6,7 @@ energy corrects the baseline's periodic energy by the expansion of the differenc
 """
 
 from aiida_mbetrain.science.reference_labels.backends import Backend, Evaluation, backend_of
+from aiida_mbetrain.science.reference_labels.bundles import split_by_cost
 from aiida_mbetrain.science.reference_labels.evaluation import label_fragments
 from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragments, MoleculeStates
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels, merge_labels
@@ -19,6 +20,7 @@ from aiida_mbetrain.science.reference_labels.many_body_expansion import (
     ClusterExpansion,
     ExpandedEnergies,
     Expansion,
+    Term,
     expand,
     expansion_terms,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "LatticeEnergies",
     "LatticeExpansion",
     "MoleculeStates",
+    "Term",
     "backend_of",
     "expand",
     "expand_lattice",
@@ -42,4 +45,5 @@ __all__ = [
     "label_fragments",
     "lattice_energies",
     "merge_labels",
+    "split_by_cost",
 ]

@@ -27,7 +27,7 @@ class Interval:
         self._last: float | None = None
 
     def over(self) -> bool:
-        """Whether the interval has passed since this last was True."""
+        """Return True if the interval has passed since this last was True."""
         now = time.monotonic()
         if self._last is None:
             self._last = now
@@ -39,13 +39,13 @@ class Interval:
 
 
 class Savings:
-    """What a stage has finished, kept in the job's checkpoint file: every interval, and when the job stops.
+    """Finished work of a stage, saved in the checkpoint file of the job at every interval and at its end.
 
     Without a checkpoint file nothing is saved, and ``found`` is empty.
     """
 
     def __init__(self, job: Job, stage: str) -> None:
-        """Raises UnreadableFile for a checkpoint that is damaged or of another job."""
+        """Raise UnreadableFile for a checkpoint that is damaged or of another job."""
         self._job = job
         self._path = job.checkpoint
         self._fingerprint = fingerprint(job, stage)
