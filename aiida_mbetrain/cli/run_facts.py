@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiida_mbetrain.cli.summary import stage_times
@@ -11,15 +12,13 @@ from aiida_mbetrain.report import Call, RunFacts
 
 def run_facts(process: Any) -> RunFacts:
     """Calls, failure, time by stage and stored bytes of a process and all it called."""
-    from aiida import orm
-
     failed = process.is_terminated and not process.is_finished_ok
     reason = process.exit_message or process.exception or ""
     return RunFacts(
         call=_call(process),
         failure=" ".join(str(reason).split()) if failed else "",
         stage_seconds=stage_times(process),
-        repository_bytes=_stored_bytes(process, orm),
+        repository_bytes=_stored_bytes(process),
     )
 
 
@@ -50,18 +49,26 @@ def _call(process: Any, label: str = "") -> Call:
     )
 
 
-def _stored_bytes(process: Any, orm: Any) -> int:
-    """Files in the repository of all nodes that the process and its calls made."""
-    total = 0
-    for job in [process, *process.called_descendants]:
-        made = [link.node for link in job.base.links.get_outgoing(node_class=orm.Data).all()]
-        nodes = made if isinstance(job, orm.CalculationNode) else []  # a workflow returns what calculations made
-        for node in [job, *nodes]:
-            for name in _object_names(node):
-                with node.base.repository.open(name, "rb") as handle:
-                    total += handle.seek(0, os.SEEK_END)
-    return total
+def _stored_bytes(process: Any) -> int:
+    """Files in the repository of all that the process and its calls made, equal ones counted once."""
+    from aiida import orm
+    from aiida.common import LinkType
+    from aiida.manage import get_manager
+
+    calls = {"id": {"in": [process.pk, *(child.pk for child in process.called_descendants)]}}
+    jobs = orm.QueryBuilder().append(orm.ProcessNode, filters=calls, project="repository_metadata")
+    made = orm.QueryBuilder().append(orm.CalculationNode, filters=calls, tag="job")
+    made.append(
+        orm.Data, with_incoming="job", edge_filters={"type": LinkType.CREATE.value}, project="repository_metadata"
+    )
+    keys = {key for metadata in [*jobs.all(flat=True), *made.all(flat=True)] for key in _object_keys(metadata)}
+    repository = get_manager().get_profile_storage().get_repository()
+    return sum(stream.seek(0, os.SEEK_END) for _, stream in repository.iter_object_streams(list(keys)))
 
 
-def _object_names(node: Any) -> list[str]:
-    return [str(folder / name) for folder, _, names in node.base.repository.walk() for name in names]
+def _object_keys(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Keys of the files in a node's tree of folders."""
+    for entry in metadata.get("o", {}).values():
+        if "k" in entry:
+            yield entry["k"]
+        yield from _object_keys(entry)

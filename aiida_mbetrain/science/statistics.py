@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from aiida_mbetrain.science.configurations import FloatArray
 
@@ -115,7 +115,7 @@ def drift(times: FloatArray, values: FloatArray) -> Drift:
     change = slope * length
     if error == 0.0:
         return Drift(slope, change, 0.0, 1.0 if change == 0.0 else 0.0)
-    return Drift(slope, change, error, float(2.0 * student.sf(abs(change) / error, freedom)))
+    return Drift(slope, change, error, float(2.0 * stdtr(freedom, -abs(change) / error)))
 
 
 def equilibration_start(values: FloatArray, *, n_trials: int = 50) -> int:

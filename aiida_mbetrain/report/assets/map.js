@@ -287,11 +287,26 @@
 
   /* Viewer */
   let viewer = null;
-  try {
-    viewer = $3Dmol.createViewer(at("viewer"), { backgroundAlpha: 0, antialias: true });
-  } catch {
-    viewer = null;
-  }
+  let begun = false;
+  /* WebGL starts when the reader comes near the molecules: pages open at once. */
+  const begin = () => {
+    begun = true;
+    try {
+      viewer = $3Dmol.createViewer(at("viewer"), { backgroundAlpha: 0, antialias: true });
+    } catch {
+      viewer = null;
+    }
+    show(Math.max(selected, 0), false);
+    /* off the axes, so that nothing of a crystal hides behind its own image */
+    viewer?.rotate(24, "y");
+    viewer?.rotate(14, "x");
+    viewer?.render();
+  };
+  const nearby = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    nearby.disconnect();
+    begin();
+  }, { rootMargin: "300px" });
   const note = document.createElement("div");
   note.className = "viewer-note";
   const say = (text) => {
@@ -348,6 +363,7 @@
   const balls = { stick: { radius: 0.13, colorscheme: colourscheme }, sphere: { scale: 0.24, colorscheme: colourscheme } };
   let lastView = "";
   const show = (i, keepView) => {
+    if (!begun) return;
     if (viewer === null) {
       say("The browser gives no WebGL, so molecules cannot be drawn.");
       return;
@@ -365,7 +381,7 @@
       const home = new Set(mode === "unit" ? [] : set.molecules.filter((_, k) => set.translations[k].every((t) => t === 0)));
       const around = viewer.addModel();
       around.addAtoms(atoms);
-      around.setStyle({}, mode !== "crystal" ? balls : { stick: { radius: 0.07, color: css("--muted"), opacity: 0.55 } });
+      around.setStyle({}, mode !== "crystal" ? balls : { stick: { radius: 0.06, color: css("--muted") } });
       if (mode === "crystal") around.setStyle({ predicate: (atom) => home.has(section.owner[atom.serial]) }, {});
       drawCell(section.cell);
     }
@@ -445,4 +461,5 @@
   /* A cluster to begin with: the first one with coordinates and more than one molecule. */
   const start = offsets.findIndex((offset, i) => offset >= 0 && data.sets[setOf[i]].size > 1);
   choose(Math.max(start, 0));
+  nearby.observe(at("viewer"));
 })();
