@@ -66,7 +66,7 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
 
 def read_hold_out(words: Sequence[str]) -> Any:
     """The HoldOut of words like ``crystal=urea``.  Raises InvalidSettings."""
-    from aiida_mbetrain.datasets.splits import HoldOut
+    from aiida_mbetrain.datasets.training import HoldOut
 
     found: dict[str, list[Any]] = {"crystal": [], "temperature": [], "size": []}
     kinds: dict[str, type] = {"crystal": str, "temperature": float, "size": int}
