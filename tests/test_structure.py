@@ -19,7 +19,9 @@ import aiida_mbetrain
 
 PACKAGE = Path(aiida_mbetrain.__file__).parent
 ROOT = Path(__file__).parents[1]
-FREE_OF_AIIDA = [path for room in ("settings", "science", "worker") for path in sorted((PACKAGE / room).rglob("*.py"))]
+FREE_OF_AIIDA = [
+    path for room in ("settings", "science", "worker", "report") for path in sorted((PACKAGE / room).rglob("*.py"))
+]
 FREE_OF_AIIDA += [
     PACKAGE / "errors.py",
     *(path for path in sorted((PACKAGE / "datasets").rglob("*.py")) if path.parent.name != "from_graph"),
@@ -62,6 +64,7 @@ BELOW = {
     "pictures": {"errors", "science", "settings"},
     "data": {"errors", "science", "settings"},
     "datasets": {"data", "errors", "science", "settings"},
+    "report": {"datasets", "errors", "science"},
     "calculations": {"data", "datasets", "errors", "science", "settings", "worker"},
     "parsers": {"calculations", "data", "errors", "science", "settings", "worker"},
     "workflows": {"calculations", "data", "errors", "science", "settings"},
@@ -138,6 +141,20 @@ def test_every_wing_says_what_happens_inside():
     for wing in WINGS:
         summary = (importlib.import_module(wing).__doc__ or "").strip()
         assert len(summary.split()) > 5, f"{wing}: say what happens inside"
+
+
+QUESTIONS = ("What", "How", "Which", "Whether", "Where", "Why", "When", "Who", "That", "Raises")
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_summaries_are_noun_phrases_or_imperatives(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            summary = (ast.get_docstring(node) or "-").split("\n")[0]
+            name = getattr(node, "name", "the module")
+            assert summary.split()[0].rstrip(",:") not in QUESTIONS, (
+                f"{path}, {name}: say what it is or does: {summary}"
+            )
 
 
 def modules_after(*arguments: str) -> set[str]:

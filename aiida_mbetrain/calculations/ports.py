@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ProcessSpec
@@ -13,10 +12,10 @@ from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.settings import Inference, NamedCalculator, Settings
 
 
-def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], str | None]:
-    """A port validator that refuses what the settings class refuses, with its message."""
+def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, object], str | None]:
+    """A port validator with the checks and messages of a settings class."""
 
-    def validate(node: orm.Dict | None, _: Any) -> str | None:
+    def validate(node: orm.Dict | None, _: object) -> str | None:
         if node is None:
             return None
         try:
@@ -28,13 +27,13 @@ def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], s
     return validate
 
 
-def validate_model(node: orm.Data, context: Any) -> str | None:
-    """A Dict in place of a model must name a calculator."""
+def validate_model(node: orm.Data, context: object) -> str | None:
+    """Validate that a Dict given as model names a calculator."""
     return validator_of(NamedCalculator)(node, context) if isinstance(node, orm.Dict) else None
 
 
 def define_potential_ports(spec: ProcessSpec) -> None:
-    """What evaluates energies and forces, and how."""
+    """Declare the ports of the potential: model and inference settings."""
     spec.input(
         "model",
         valid_type=MODEL_TYPES,

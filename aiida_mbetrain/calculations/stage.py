@@ -1,4 +1,4 @@
-"""The base of the jobs: a heavy stage as ``mbetrain-worker`` on the code's computer."""
+"""Base class of the jobs: a heavy stage, run by ``mbetrain-worker`` on the computer of the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiida_mbetrain.calculations.exit_codes import define_exit_codes
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
-from aiida_mbetrain.settings import Inference, Settings
+from aiida_mbetrain.settings import Inference, JsonObject, Settings
 from aiida_mbetrain.worker import codec, job_file
 
 INPUTS, MODEL = "inputs", "model"
@@ -24,20 +24,22 @@ DEFAULT_RESOURCES = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
 
 
 class StageCalculation(CalcJob):
-    """Writes the inputs of a stage for the worker and asks for its results.
+    """A job that writes the inputs of a stage for the worker and retrieves its results.
 
     Subclasses name the stage, the class of its settings (None: it has none) and add their ports.
     """
 
     CACHE_VERSION = 1
     stage: ClassVar[str]
+    needs_potential: ClassVar[bool] = True
     settings_class: ClassVar[type[Settings] | None] = None
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports and exit codes common to all stages."""
         super().define(spec)
-        define_potential_ports(spec)
+        if cls.needs_potential:
+            define_potential_ports(spec)
         if cls.settings_class is not None:
             spec.input(
                 "settings",
@@ -85,17 +87,19 @@ class StageCalculation(CalcJob):
         return info
 
     def _threads(self) -> str:
-        """Threads as the job has cores: more of them than that are several times slower.  What the user sets wins."""
+        """Environment variables that set as many threads as the job has cores, unless the user sets them.
+
+        More threads than cores are several times slower."""
         cores = self.options.resources.get("num_cores_per_mpiproc") or 1
         return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cores}}}"'
 
-    def _job(self, entries: dict[str, Any]) -> dict[str, Any]:
-        """The content of job.json, checked by the class that the worker reads it with."""
+    def _job(self, entries: dict[str, JsonObject]) -> JsonObject:
+        """The content of job.json, validated by the class with which the worker reads it."""
         job = {
             "schema_version": job_file.SCHEMA,
             "stage": self.stage,
             "settings": self.inputs.settings.get_dict() if self.settings_class else {},
-            "inference": Inference(**self.inputs.inference.get_dict()).to_dict(),
+            "inference": self._inference().to_dict(),
             "model": self._model(),
             "inputs": entries,
             "max_seconds": self.options.get("max_wallclock_seconds"),
@@ -104,7 +108,12 @@ class StageCalculation(CalcJob):
         }
         return job_file.JobFile(**job).to_dict()
 
-    def _model(self) -> dict[str, Any]:
+    def _inference(self) -> Inference:
+        return Inference(**self.inputs.inference.get_dict()) if self.needs_potential else Inference()
+
+    def _model(self) -> JsonObject | None:
+        if not self.needs_potential:
+            return None
         model = self.inputs.model
         if isinstance(model, MaceModelData):
             return {"kind": "mace", "file": f"{MODEL}/{model.filename}", "sha256": model.sha256}
@@ -113,7 +122,7 @@ class StageCalculation(CalcJob):
     def _files_to_copy(self) -> list[tuple[str, str, str]]:
         """Large files straight from AiiDA's repository: (uuid, file, path in the job's folder)."""
         copies = []
-        if isinstance(self.inputs.model, MaceModelData):
+        if self.needs_potential and isinstance(self.inputs.model, MaceModelData):
             model = self.inputs.model
             copies.append((model.uuid, model.filename, f"{MODEL}/{model.filename}"))
         if "checkpoint" in self.inputs:

@@ -17,7 +17,7 @@ from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
 from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name
 from aiida_mbetrain.campaigns.record import Record
-from aiida_mbetrain.science.thermodynamics import reference_label
+from aiida_mbetrain.science.thermodynamics import reference_name
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 
@@ -84,8 +84,8 @@ def _described(
             facts["force_constants"] = force_constants[stage.name]
         elif stage.parent is not None:
             assert isinstance(stage.parent.settings, FreeEnergy)
-            reference = reference_label(stage.parent.settings)
-            facts |= {"parent": task_name(stage.parent), "reference_label": reference}
+            reference = reference_name(stage.parent.settings)
+            facts |= {"parent": task_name(stage.parent), "reference_name": reference}
             facts["constants_label"] = stage.constants_label
         described.append(facts)
     return {"stages": described, "options": dict(options)}
@@ -110,7 +110,7 @@ def crystal_graph(structure: Any, model: Any, stages: Any, code: Any = None) -> 
             inputs["structure"] = structure
         elif "force_constants" in facts:
             inputs["force_constants"] = orm.load_node(str(facts["force_constants"]))
-        elif facts["constants_label"] == facts["reference_label"]:
+        elif facts["constants_label"] == facts["reference_name"]:
             inputs["force_constants"] = graph.tasks[facts["parent"]].outputs.force_constants
         else:
             at_volumes.append(dict(facts))

@@ -44,7 +44,14 @@ def campaign() -> None:
 @campaign.command("plan")
 @campaign_file
 @click.option("--ms-per-atom", type=float, help="Milliseconds of an evaluation per atom [measured here].")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the answer.",
+)
 @lists_refusals
 def plan(file: Path, ms_per_atom: float | None, form: str) -> None:
     """Show the members of the campaign FILE, what they share and what they cost; start nothing.
@@ -191,7 +198,14 @@ def add_to_group(group: Any, pks: list[int | None]) -> None:
 @click.argument("name")
 @click.option("--watch", is_flag=True, help="Refresh until nothing runs.")
 @click.option("--interval", default=10.0, show_default=True, help="Seconds between refreshments.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the answer.",
+)
 @with_profile
 def status(name: str, watch: bool, interval: float, form: str) -> None:
     """Show the state of every stage of the campaign NAME, and why the failed ones failed."""

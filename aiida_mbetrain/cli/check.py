@@ -1,4 +1,4 @@
-"""Does a code work where it is? Two frames of the demo crystal, as a job."""
+"""Test job for a code: two frames of the demo crystal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mbetrain.cli.common import read_options, with_profile
 from aiida_mbetrain.errors import MbetrainError
 
 SAME_ENERGY = 1e-5
-"""eV; another device or version rounds differently, another model file does not."""
+"""eV; above the rounding of another device or version, below the error of another model file."""
 
 
 @click.command("check")
@@ -24,13 +24,14 @@ def check(code: str, options: str | None) -> None:
     """Run a two-frame job on CODE (mbetrain@COMPUTER) and print device, versions and speed."""
     from aiida import orm
     from aiida.engine import run_get_node
-    from aiida.plugins import CalculationFactory
+
+    from aiida_mbetrain.calculations.labels import LabelsCalculation
 
     console, chosen = Console(), orm.load_code(code)
     metadata = {"options": read_options(options)}
     inputs = labels_inputs()
     console.print("One job of two frames of the demo crystal ...")
-    _, node = run_get_node(CalculationFactory("mbetrain.labels"), code=chosen, metadata=metadata, **inputs)
+    _, node = run_get_node(LabelsCalculation, code=chosen, metadata=metadata, **inputs)
     if not node.is_finished_ok:
         stderr = (node.get_scheduler_stderr() or "").strip() if "retrieved" in node.outputs else ""
         raise MbetrainError(f"The job <{node.pk}> failed [{node.exit_status}]: {node.exit_message} {stderr[-500:]}")
@@ -42,7 +43,7 @@ def check(code: str, options: str | None) -> None:
 
 
 def labels_inputs() -> dict[str, Any]:
-    """Two frames of the demo crystal, one batch each, so that the second tells the speed without the start."""
+    """Inputs of the job: two frames of the demo crystal, in separate batches, as the first one includes warming up."""
     from aiida import orm
 
     from aiida_mbetrain.data.conversion import as_node
@@ -58,7 +59,7 @@ def labels_inputs() -> dict[str, Any]:
 
 
 def report(node: Any) -> Table:
-    """Where and with what the job ran, and how fast."""
+    """Print the computer, device, versions and speed of the job."""
     info = node.outputs.run_info.get_dict()
     progress = json.loads(node.outputs.retrieved.base.repository.get_object_content("progress.json"))
     table = Table(box=None, show_header=False)

@@ -1,9 +1,8 @@
-"""The command group and how its errors look: one line, no traceback."""
+"""The command group; foreseeable errors are printed as one line without a traceback."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import click
 
@@ -24,12 +23,13 @@ COMMANDS = {
     "show": "Show what a node of this plugin holds.",
     "trace": "Follow a frame of the dataset back to where it came from.",
     "query": "Ask where data came from, and what was made of them.",
+    "report": "Write one HTML page: verdicts, figures, a map of clusters, provenance.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
 }
 
 
 def _is_foreseeable(error: Exception) -> bool:
-    """Mistakes of the user that deserve a line instead of a traceback."""
+    """Return True for errors that are printed as one line instead of a traceback."""
     if isinstance(error, MbetrainError):
         return True  # before aiida is imported, which makes ~/.aiida where no AIIDA_PATH is set
     from aiida.common.exceptions import AiidaException
@@ -39,7 +39,7 @@ def _is_foreseeable(error: Exception) -> bool:
 
 
 class Commands(click.Group):
-    """Commands imported when they are called, so that ``--help`` answers at once."""
+    """A command group that imports a command when it is called, so that ``--help`` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of use."""
@@ -51,15 +51,16 @@ class Commands(click.Group):
             return None
         attribute = name.replace("-", "_")
         module = importlib.import_module(f"aiida_mbetrain.cli.{attribute}")
-        return getattr(module, attribute)
+        command: click.Command = getattr(module, attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a foreseeable error ends it with one line."""
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; print a foreseeable error as one line."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

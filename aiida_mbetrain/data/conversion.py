@@ -1,7 +1,8 @@
-"""Node <-> science object, by type: the table behind every calcfunction, job and parser."""
+"""Conversion between nodes and science objects, by type."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiida import orm
@@ -11,6 +12,7 @@ from aiida_mbetrain.data.bands import bands_from_structure, bands_to_structure
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
+from aiida_mbetrain.data.reference_labels import FragmentsData, ReferenceLabelsData
 from aiida_mbetrain.data.structures import (
     structure_to_configurations,
     trajectory_from_configurations,
@@ -21,19 +23,22 @@ from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
+from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
 
-TO_NODE = {
+TO_NODE: dict[type, Callable[..., orm.Data]] = {
     Configurations: trajectory_from_configurations,
     MolecularCrystal: MolecularCrystalData.from_science,
     ClusterSet: ClusterSetData.from_science,
     ForceConstants: ForceConstantsData.from_science,
     BandStructure: bands_from_structure,
+    Fragments: FragmentsData.from_science,
+    FragmentLabels: ReferenceLabelsData.from_science,
     Table: TableData.from_science,
     dict: orm.Dict,
 }
 
-TO_SCIENCE = {
+TO_SCIENCE: dict[type[orm.Data], Callable[..., object]] = {
     orm.StructureData: structure_to_configurations,
     orm.TrajectoryData: trajectory_to_configurations,
     orm.BandsData: bands_to_structure,
@@ -41,7 +46,7 @@ TO_SCIENCE = {
 }
 
 
-def as_node(value: Any) -> orm.Data:
+def as_node(value: object) -> orm.Data:
     """An unstored node of a science object."""
     return TO_NODE[type(value)](value)
 

@@ -1,8 +1,8 @@
-"""Force constants as a node that gives back a live Phonopy."""
+"""Force constants as a node that can be turned into a Phonopy object."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Self
 
 from phonopy import Phonopy
 
@@ -13,15 +13,15 @@ from aiida_mbetrain.science.phonons import ForceConstants
 class ForceConstantsData(ScienceArrayData):
     """Harmonic force constants of a supercell, with the cells they belong to."""
 
-    science_class: ClassVar[type] = ForceConstants
+    science_class = ForceConstants
 
     @classmethod
-    def facts(cls, value: ForceConstants) -> dict[str, Any]:
+    def facts(cls, value: ForceConstants) -> dict[str, object]:
         """Scalars of the calculation: space group, sum-rule violation, lowest frequencies."""
         return dict(value.attributes())
 
     def to_science(self) -> ForceConstants:
-        """The live object."""
+        """The science object of the node."""
         arrays = {name: self.get_array(name) for name in self.get_arraynames()}
         return ForceConstants.from_arrays(arrays, self.base.attributes.all)
 

@@ -1,10 +1,10 @@
-"""A MACE model file as a node, known by its sha256."""
+"""A MACE model file as a node, identified by its sha256."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from aiida import orm
 
@@ -26,7 +26,7 @@ class MaceModelData(orm.SinglefileData):
     refuses a file whose sha256 is not the registered one.
     """
 
-    def __init__(self, file: Any = None, filename: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, file: Path | str | BinaryIO | None = None, filename: str | None = None, **kwargs: Any) -> None:
         super().__init__(file=file, filename=filename, **kwargs)
         if file is not None:
             with self.as_path() as path:
@@ -36,13 +36,13 @@ class MaceModelData(orm.SinglefileData):
     def get_or_create(cls, path: str | Path) -> Self:
         """The stored node of this file, or a new stored one; the same bytes are never stored twice.
 
-        Raises UnreadableFile when there is no such file and NotAModel when it is not a MACE model.
+        Raises UnreadableFile if the file does not exist and NotAModel if it is not a MACE model.
         """
         path = Path(path).expanduser()
         if not path.is_file():
             raise UnreadableFile(f"There is no model file {path}: check the path.")
         query = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256_of(path)})
-        found = query.first(flat=True)
+        found: Self | None = query.first(flat=True)
         if found is not None:
             return found
         inspect_mace(path)  # so that a refusal names the user's path, not the repository's
@@ -51,14 +51,14 @@ class MaceModelData(orm.SinglefileData):
     @property
     def sha256(self) -> str:
         """Hexadecimal sha256 of the file."""
-        return self.base.attributes.get("sha256")
+        return str(self.base.attributes.get("sha256"))
 
     @property
     def elements(self) -> list[str]:
         """Symbols of the elements the model knows."""
-        return self.base.attributes.get("elements")
+        return list(self.base.attributes.get("elements"))
 
     def load(self, inference: Inference) -> Potential:
-        """The live potential; raises ModelHashMismatch when the stored file was changed."""
+        """Load the potential; raises ModelHashMismatch if the stored file was changed."""
         with self.as_path() as path:
             return load_mace(path, inference, sha256=self.sha256)

@@ -1,4 +1,4 @@
-"""The one container: frames of the same atoms, with what is known about each frame."""
+"""Container of frames of the same atoms, with labels and origin of each frame."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 
+__all__ = ["AnyArray", "BoolArray", "Configurations", "FloatArray", "IntArray"]
+
 FloatArray = NDArray[np.float64]
+"""Array of float64."""
 IntArray = NDArray[np.int64]
+"""Array of int64."""
+BoolArray = NDArray[np.bool_]
+"""Array of bool."""
+AnyArray = NDArray[Any]
+"""An array whose type of number is decided elsewhere, such as a column of a table."""
 
 PER_FRAME = ("positions", "cells", "energies", "forces", "stress", "features", "velocities")
 
@@ -33,7 +41,7 @@ class Configurations:
     stress: (F, 3, 3), eV/Å³, positive under tension (ASE's sign).
     features: invariant feature vectors per atom, (F, N, D).
     velocities: (F, N, 3), Å/fs.
-    origin: where each frame came from; arrays of first dimension F under names such as ``md_step``,
+    origin: source of each frame; arrays of first dimension F under names such as ``md_step``,
         ``time_fs``, ``q_index``, ``mode``, ``frame``.
     """
 
@@ -45,7 +53,7 @@ class Configurations:
     stress: FloatArray | None = None
     features: FloatArray | None = None
     velocities: FloatArray | None = None
-    origin: Mapping[str, NDArray] = field(default_factory=dict)
+    origin: Mapping[str, AnyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -106,10 +114,11 @@ class Configurations:
         """Cell volumes, (F,), Å³; raises InvalidStructure for finite configurations."""
         if self.cells is None:
             raise InvalidStructure("Finite configurations have no volume.")
-        return np.abs(np.linalg.det(self.cells))
+        volumes: FloatArray = np.abs(np.linalg.det(self.cells))
+        return volumes
 
-    def select(self, frames: Sequence[int] | NDArray | slice) -> Self:
-        """The given frames (indices, a boolean mask or a slice), with everything known about them."""
+    def select(self, frames: Sequence[int] | AnyArray | slice) -> Self:
+        """The given frames (indices, a boolean mask or a slice), with all their fields."""
         index = frames if isinstance(frames, slice) else np.asarray(frames)
         values = {name: getattr(self, name) for name in PER_FRAME}
         kept: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
@@ -179,14 +188,14 @@ class Configurations:
             atoms.calc = SinglePointCalculator(atoms, **results)
         return atoms
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes; ``origin`` under the prefix ``origin_``."""
-        arrays: dict[str, NDArray] = {"numbers": self.numbers}
+        arrays: dict[str, AnyArray] = {"numbers": self.numbers}
         arrays |= {name: value for name in PER_FRAME if (value := getattr(self, name)) is not None}
         return arrays | {f"origin_{key}": value for key, value in self.origin.items()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         known = {name: arrays[name] for name in ("numbers", *PER_FRAME) if name in arrays}
         prefix = "origin_"

@@ -1,16 +1,16 @@
-"""What a job is told: the file ``job.json``."""
+"""Input of a job: the file ``job.json``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator
 
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.stages import STAGES
-from aiida_mbetrain.settings import Inference, Settings
+from aiida_mbetrain.settings import Inference, JsonObject, Settings
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"
@@ -47,7 +47,7 @@ class AseCalculator(Settings):
 
     kind: Literal["ase"] = "ase"
     name: str
-    parameters: dict[str, Any] = Field({})
+    parameters: JsonObject = Field({})
 
 
 class InputFile(Settings):
@@ -55,23 +55,24 @@ class InputFile(Settings):
 
     type: str
     file: str
-    attributes: dict[str, Any] | None = None
+    attributes: JsonObject | None = None
 
     _file = field_validator("file")(_inside)
 
 
 class JobFile(Settings):
-    """Everything a job needs to know.
+    """Content of ``job.json``.
 
+    model: None for a stage that evaluates no potential.
     max_seconds: time until the scheduler ends the job; None: unlimited.
     checkpoint: file to continue from where it exists, and to save to.
     """
 
     schema_version: Literal[1]
     stage: str
-    settings: dict[str, Any]
+    settings: JsonObject
     inference: Inference
-    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")]
+    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")] | None
     inputs: dict[str, InputFile]
     max_seconds: Annotated[float, Field(gt=0)] | None
     checkpoint: str

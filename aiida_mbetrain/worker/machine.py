@@ -1,18 +1,18 @@
-"""With what and where a stage ran: the same facts of a job and of a stage in process."""
+"""Versions, host and threads of a stage, recorded alike for jobs and stages in process."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-from typing import Any
 
 from aiida_mbetrain import __version__
+from aiida_mbetrain.settings import JsonObject
 
 PACKAGES = ("torch", "mace-torch", "e3nn", "phonopy", "ase", "numpy")
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine() -> JsonObject:
     """Versions, host and threads."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {

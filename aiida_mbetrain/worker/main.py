@@ -12,13 +12,12 @@ import sys  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
 from aiida_mbetrain import __version__  # noqa: E402
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly  # noqa: E402
-from aiida_mbetrain.science.potentials import Potential, load_mace, named_calculator  # noqa: E402
+from aiida_mbetrain.science.potentials import NoPotential, Potential, load_mace, named_calculator  # noqa: E402
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
-from aiida_mbetrain.settings import NamedCalculator  # noqa: E402
+from aiida_mbetrain.settings import JsonObject, NamedCalculator  # noqa: E402
 from aiida_mbetrain.worker import codec, job_file  # noqa: E402
 from aiida_mbetrain.worker.job_file import JobFile, MaceFile  # noqa: E402
 from aiida_mbetrain.worker.machine import describe_machine  # noqa: E402
@@ -40,10 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code
 
 
-def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
-    """Content of results.json, whatever happens, and the exit code of the program."""
+def run_and_describe(folder: Path) -> tuple[JsonObject, int]:
+    """Content of results.json, also after an error, and the exit code of the program."""
     started = time.perf_counter(), time.process_time()
-    facts: dict[str, Any] = {}
+    facts: JsonObject = {}
     try:
         facts["outputs"] = run_job(folder, facts)
         ending, exit_code = {"status": job_file.FINISHED, "code": 0, "message": ""}, 0
@@ -63,8 +62,8 @@ def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
     return ending | facts | timings | describe_machine(), exit_code
 
 
-def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Run the stage and write its outputs; gives their entries.  ``facts`` receives what results.json records."""
+def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
+    """Run the stage, write its outputs and return their entries; ``facts`` receives the records of results.json."""
     job = JobFile.read(folder)
     CLOCK.limit(job.max_seconds)
     progress = ProgressFile(folder / job_file.PROGRESS_FILE, job.stage)
@@ -101,6 +100,8 @@ def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 def load_potential(folder: Path, job: JobFile) -> Potential:
     """The potential that the job names."""
+    if job.model is None:
+        return NoPotential()
     if isinstance(job.model, MaceFile):
         return load_mace(folder / job.model.file, job.inference, sha256=job.model.sha256)
     return named_calculator(NamedCalculator(name=job.model.name, parameters=job.model.parameters))

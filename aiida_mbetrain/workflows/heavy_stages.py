@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiida import orm
+from aiida.engine.processes.functions import ProcessFunctionType
 from aiida.engine.processes.ports import PortNamespace
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
@@ -13,6 +14,7 @@ from aiida_mbetrain.calculations.functions.force_constants import force_constant
 from aiida_mbetrain.calculations.functions.isolated_molecule import isolated_molecule
 from aiida_mbetrain.calculations.functions.labels import labels
 from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
+from aiida_mbetrain.calculations.functions.reference_labels import reference_labels
 from aiida_mbetrain.calculations.functions.relaxation import relaxation
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.workflows.jobs import (
@@ -20,6 +22,7 @@ from aiida_mbetrain.workflows.jobs import (
     IsolatedMoleculeJob,
     LabelsJob,
     MolecularDynamicsJob,
+    ReferenceLabelsJob,
     RelaxationJob,
     StageJob,
 )
@@ -28,7 +31,7 @@ from aiida_mbetrain.workflows.jobs import (
 class HeavyStage(NamedTuple):
     """Two ways to run a stage; their ports have the same names, but for the namespace ``sets`` of labels."""
 
-    function: Any
+    function: ProcessFunctionType[..., object, orm.CalcFunctionNode]
     job: type[StageJob]
 
     @property
@@ -43,6 +46,7 @@ HEAVY = {
     "molecular_dynamics": HeavyStage(molecular_dynamics, MolecularDynamicsJob),
     "force_constants": HeavyStage(force_constants, ForceConstantsJob),
     "labels": HeavyStage(labels, LabelsJob),
+    "reference_labels": HeavyStage(reference_labels, ReferenceLabelsJob),
 }
 
 
@@ -64,12 +68,12 @@ def define_heavy_stages(spec: WorkChainSpec, *stages: str) -> None:
 
 
 def jobs_need_code(spec: WorkChainSpec, stages: Mapping[str, Sequence[str]]) -> None:
-    """Refuse what is said about jobs where no code is given to run them: it would be ignored.
+    """Refuse options of jobs if no code is given to run them: they would be ignored.
 
     stages: by the namespace of the inputs they lie in, "" for the inputs themselves.
     """
 
-    def validate(inputs: Mapping[str, Any], _: Any) -> str | None:
+    def validate(inputs: Mapping[str, Any], _: object) -> str | None:
         if "code" in inputs:
             return None
         for section, names in stages.items():

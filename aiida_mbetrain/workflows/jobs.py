@@ -1,4 +1,4 @@
-"""A heavy stage as jobs that survive: interrupted ones are continued, the others end with their own code."""
+"""Restart WorkChains: a heavy stage as jobs, of which interrupted ones are continued."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec, process_handler, while_
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
+from aiida.engine.processes.ports import InputPort
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.exit_codes import define_exit_codes, exit_code_of
 from aiida_mbetrain.calculations.force_constants import ForceConstantsCalculation
@@ -14,6 +16,7 @@ from aiida_mbetrain.calculations.isolated_molecule import IsolatedMoleculeCalcul
 from aiida_mbetrain.calculations.labels import LabelsCalculation
 from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalculation
 from aiida_mbetrain.calculations.monitors import is_unstable
+from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
@@ -30,7 +33,7 @@ INTERRUPTED = {
     SCHEDULER.ERROR_SCHEDULER_OUT_OF_WALLTIME.status,
     SCHEDULER.ERROR_SCHEDULER_NODE_FAILURE.status,
 }
-"""Ends of a job that another job continues."""
+"""Exit codes of jobs that another job continues."""
 
 MAX_JOBS = 100
 MAX_JOBS_WITHOUT_PROGRESS = 3
@@ -44,12 +47,15 @@ class StageJob(BaseRestartWorkChain):
     _process_class: type[StageCalculation]
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
         spec.expose_inputs(cls._process_class, namespace="calculation")
-        spec.inputs["max_iterations"].default = lambda: orm.Int(MAX_JOBS)
-        spec.inputs["on_unhandled_failure"].default = lambda: orm.Str("abort")
+        max_jobs, on_failure = spec.inputs["max_iterations"], spec.inputs["on_unhandled_failure"]
+        assert isinstance(max_jobs, InputPort)
+        assert isinstance(on_failure, InputPort)
+        max_jobs.default = lambda: orm.Int(MAX_JOBS)
+        on_failure.default = lambda: orm.Str("abort")
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(
@@ -78,12 +84,12 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=200)
     def continue_interrupted(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Out of walltime, preempted, killed, node failed: go on from the checkpoint."""
+        """Continue from the checkpoint: out of walltime, preempted, killed, node failed."""
         return self._next_job(node) if node.exit_status in INTERRUPTED else None
 
     @process_handler(priority=190)
     def halve_batch(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """The scheduler killed the job for its memory: evaluate fewer atoms at once, and go on."""
+        """Halve the batch after the scheduler killed the job for its memory, and continue."""
         if node.exit_status != OUT_OF_MEMORY:
             return None
         inference = Inference(**self.ctx.inputs.inference.get_dict())
@@ -96,11 +102,11 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=0)
     def pass_on_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Refused input, physics, bugs: another job would end the same way."""
+        """End with the exit code of the job: refused input, physics and bugs would end another job the same way."""
         return self._give_up(node) if node.is_failed else None
 
     def _next_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Continue from the job's checkpoint, unless several jobs in a row have moved nothing."""
+        """Continue from the checkpoint of the job, unless several jobs in a row made no progress."""
         if self._take_checkpoint(node):
             self.ctx.jobs_without_progress = 0
         else:
@@ -114,7 +120,7 @@ class StageJob(BaseRestartWorkChain):
         return ProcessHandlerReport(True)
 
     def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
-        """Make the job's checkpoint the input of the next; whether it differs from the one before."""
+        """Make the checkpoint of the job the input of the next; return True if it differs from the one before."""
         if "checkpoint" not in node.outputs:
             return False
         new, old = node.outputs.checkpoint, self.ctx.inputs.get("checkpoint")
@@ -122,6 +128,7 @@ class StageJob(BaseRestartWorkChain):
         return old is None or old.base.repository.hash() != new.base.repository.hash()
 
     def _give_up(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        assert node.exit_status is not None
         return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
     def results(self) -> None:
@@ -150,7 +157,7 @@ class MolecularDynamicsJob(StageJob):
 
     @process_handler(priority=180)
     def stopped_by_monitor(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """The stability monitor ends a run as the worker's own guard does."""
+        """End a run stopped by the stability monitor with the exit code of unstable dynamics."""
         if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(node.exit_message):
             return None
         return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(node.exit_message)))
@@ -166,3 +173,17 @@ class LabelsJob(StageJob):
     """Labels of frames and clusters."""
 
     _process_class = LabelsCalculation
+
+
+class ReferenceLabelsJob(StageJob):
+    """Reference labels of a bundle of fragments."""
+
+    _process_class = ReferenceLabelsCalculation
+
+    @process_handler(priority=195)
+    def continue_out_of_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """The scheduler killed the job for its memory: go on from what was saved.
+
+        Where one fragment alone needs more than the job has, the jobs make no progress and the chain says so.
+        """
+        return self._next_job(node) if node.exit_status == OUT_OF_MEMORY else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
+from aiida.engine import ExitCode, ToContext, if_
+from aiida.engine.processes.ports import InputPort
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.isolated_molecule import sublimation
 from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures, thermal_expansion
@@ -18,9 +20,9 @@ from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.thermodynamics import (
     bracketing_advice,
     check_thermal_expansion,
-    equilibrium_labels,
+    equilibrium_names,
     molecules_per_cell,
-    sampled_labels,
+    sampled_names,
 )
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.base import validator_of
@@ -31,7 +33,7 @@ MOLECULE_NODES = ("relaxed", "vibrations", "summary")
 SAMPLE_NODES = ("relaxed", "relaxation", "thermodynamics")
 
 
-def validate_settings(node: orm.Dict | None, context: Any) -> str | None:
+def validate_settings(node: orm.Dict | None, context: object) -> str | None:
     """FreeEnergy, with settings that can lead to an equation of state where one is asked for."""
     message = validator_of(FreeEnergy)(node, context)
     if message is not None or node is None:
@@ -53,14 +55,16 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
     """
 
     protocol_section = "quasi_harmonic"
-    heavy_stages = ("relaxation", "force_constants", "isolated_molecule")
+    heavy_stages: ClassVar[tuple[str, ...]] = ("relaxation", "force_constants", "isolated_molecule")
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
-        spec.inputs["settings"].default = lambda: orm.Dict(FreeEnergy().to_dict())  # expansion included
-        spec.inputs["settings"].validator = validate_settings
+        settings = spec.inputs["settings"]
+        assert isinstance(settings, InputPort)
+        settings.default = lambda: orm.Dict(FreeEnergy().to_dict())  # expansion included
+        settings.validator = validate_settings
         spec.input(
             "molecule",
             valid_type=orm.StructureData,
@@ -90,7 +94,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             spec.output_namespace(namespace, dynamic=True, required=False, help=f"The harmonic crystal at {what}.")
 
     def setup(self) -> ExitCode | None:
-        """Refuse a molecule that is not the crystal's too."""
+        """Refuse a molecule that does not make up the crystal."""
         self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
         try:
             if "molecule" in self.inputs:
@@ -99,7 +103,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             return self.refuse(error)
         return super().setup()
 
-    def run_relaxation(self) -> ToContext | None:
+    def run_relaxation(self) -> ToContext[str, orm.ProcessNode] | None:
         """Relax the input structure, and the molecule at the same time."""
         if "molecule" in self.inputs:
             started = self.compute("isolated_molecule", structure=self.inputs.molecule, settings=self.inputs.settings)
@@ -112,7 +116,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return failure or super().inspect_relaxation()
 
     def should_sublimate(self) -> bool:
-        """Whether a molecule is given."""
+        """Return True if a molecule is given."""
         return "molecule" in self.inputs
 
     def derive_sublimation(self) -> ExitCode | None:
@@ -134,8 +138,8 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def should_expand(self) -> bool:
-        """Whether an equation of state is asked for."""
-        return self.ctx.settings.thermal_expansion
+        """Return True if an equation of state is requested."""
+        return bool(self.ctx.settings.thermal_expansion)
 
     def run_volumes(self) -> ExitCode | None:
         """The crystal at every sampled volume, or under every sampled pressure; in the reference's supercell."""
@@ -152,24 +156,24 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         if not node.is_finished_ok:
             return self.failed(node)
         shared = self._settings_of_one()
-        for label, point in zip(sampled_labels(settings), settings.eos_points, strict=True):
-            name = link_label(label)
+        for name, point in zip(sampled_names(settings), settings.eos_points, strict=True):
+            link = link_label(name)
             if settings.eos_sampling == "pressure":
                 shared = self._settings_of_one(relax_input_cell="full", pressure_GPa=settings.pressure_GPa + point)
-            self._launch_crystal(name, node.outputs[name], shared)
+            self._launch_crystal(link, node.outputs[link], shared)
         return None
 
     def inspect_volumes(self) -> None:
-        """Report and leave out the volumes that failed; whether enough are left the fit decides."""
+        """Report the volumes that failed, which the fit leaves out."""
         self.ctx.volumes, self.ctx.failures = {}, {}
-        for label in sampled_labels(self.ctx.settings):
-            node = self.ctx[link_label(label)]
+        for name in sampled_names(self.ctx.settings):
+            node = self.ctx[link_label(name)]
             if node.is_finished_ok:
-                self.ctx.volumes[link_label(label)] = dict(_outputs(node))
+                self.ctx.volumes[link_label(name)] = dict(_outputs(node))
             else:
                 self.failed(node)
                 reason = f"<{node.pk}> [{node.exit_status}] {node.exit_message}"
-                self.ctx.failures[link_label(label)] = {"label": label, "used": False, "removed_by": reason}
+                self.ctx.failures[link_label(name)] = {"label": name, "used": False, "removed_by": reason}
 
     def fit_equation_of_state(self) -> ExitCode | None:
         """Equilibrium volumes; temperatures without one are reported."""
@@ -206,13 +210,13 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
     def run_equilibrium(self) -> None:
         """The crystal at V(T), for every temperature that has one."""
-        for temperature, label in zip(
-            self.ctx.settings.temperatures_K, equilibrium_labels(self.ctx.settings), strict=True
+        for temperature, name in zip(
+            self.ctx.settings.temperatures_K, equilibrium_names(self.ctx.settings), strict=True
         ):
-            name = link_label(label)
-            if name in self.ctx.expansion.outputs.structures:
+            link = link_label(name)
+            if link in self.ctx.expansion.outputs.structures:
                 settings = self._settings_of_one(temperatures_K=[temperature])
-                self._launch_crystal(name, self.ctx.expansion.outputs.structures[name], settings)
+                self._launch_crystal(link, self.ctx.expansion.outputs.structures[link], settings)
 
     def inspect_equilibrium(self) -> ExitCode | None:
         """Stop where one of them failed."""
@@ -239,13 +243,13 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         self.out(VOLUMES, self.ctx.volumes)
         self.out(EQUILIBRIUM, self.ctx.equilibrium)
 
-    def _settings_of_one(self, **changes: Any) -> orm.Dict:
+    def _settings_of_one(self, **changes: object) -> orm.Dict:
         """The settings of a crystal among several."""
         return orm.Dict(self.ctx.settings.to_dict() | self.ctx.one_crystal | changes)
 
     def _launch_crystal(self, name: str, structure: orm.StructureData, settings: orm.Dict) -> None:
         ports = set(HarmonicCrystalWorkChain.spec().inputs) & set(self.inputs) - {"metadata"}
-        inputs: Mapping[str, Any] = {port: self.inputs[port] for port in ports}
+        inputs: dict[str, Any] = {port: self.inputs[port] for port in ports}
         started = self.launch(
             HarmonicCrystalWorkChain, name, **(inputs | {"structure": structure, "settings": settings})
         )
@@ -254,4 +258,5 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
 def _outputs(node: orm.WorkChainNode) -> Iterator[tuple[str, orm.Data]]:
     for link in node.base.links.get_outgoing(node_class=orm.Data).all():
+        assert isinstance(link.node, orm.Data)
         yield link.link_label, link.node

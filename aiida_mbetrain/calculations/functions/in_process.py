@@ -1,4 +1,4 @@
-"""What every calcfunction shares: errors to exit codes, the potential behind a node, progress to whoever listens."""
+"""Shared steps of the calcfunctions: errors as exit codes, the potential of a node, progress reports."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from types import FrameType
+from typing import ParamSpec, TypeVar
 
 from aiida import orm
 from aiida.engine import ExitCode
@@ -18,7 +19,7 @@ from aiida.manage import get_manager
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly
-from aiida_mbetrain.science.potentials import Potential, named_calculator
+from aiida_mbetrain.science.potentials import NoPotential, Potential, named_calculator
 from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
 from aiida_mbetrain.settings import Inference, NamedCalculator
 from aiida_mbetrain.worker.machine import describe_machine
@@ -26,13 +27,15 @@ from aiida_mbetrain.worker.machine import describe_machine
 MODEL_TYPES = (MaceModelData, orm.Dict)
 """A MACE model, or a Dict with the name and parameters of an ASE calculator."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
 StageReport = Callable[[str, int, int], None]
 _listener: list[StageReport] = []
 
 
 @contextmanager
 def listening(report: StageReport) -> Iterator[None]:
-    """Send the progress of in-process stages to ``report(stage, done, total)`` while the block runs."""
+    """Send the progress of in-process stages to ``report(stage, done, total)`` inside the block."""
     _listener.append(report)
     try:
         yield
@@ -41,15 +44,15 @@ def listening(report: StageReport) -> Iterator[None]:
 
 
 def report_for(stage: str) -> Report:
-    """The progress report of a stage: the innermost listener's, or silence."""
+    """The progress callback of a stage: that of the innermost listener, or one that does nothing."""
     return functools.partial(_listener[-1], stage) if _listener else silent
 
 
-def exit_codes(function: Callable[..., Any]) -> Callable[..., Any]:
+def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
     """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | ExitCode:
         try:
             return function(*args, **kwargs)
         except MbetrainError as error:
@@ -58,18 +61,20 @@ def exit_codes(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def load_potential(model: MaceModelData | orm.Dict, inference: Inference) -> Potential:
-    """The live potential behind a ``model`` input."""
+def load_potential(model: orm.Data, inference: Inference) -> Potential:
+    """Load the potential of a ``model`` input."""
     if isinstance(model, MaceModelData):
         return model.load(inference)
+    assert isinstance(model, orm.Dict)
     return named_calculator(NamedCalculator(**model.get_dict()))
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[ShouldStop]:
-    """True after Ctrl-C or SIGTERM, so that a long stage ends the process in order; a second Ctrl-C breaks off.
+    """Yield a function that returns True after Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once.
 
-    AiiDA's own handler only asks the event loop, which waits for the stage.  The daemon's signals are its own.
+    The stage then stops in order.  AiiDA's own handler only notifies the event loop, which waits for the stage; in the
+    daemon, which handles its signals itself, the function always returns False.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
     # Not get_runner(): it would connect to the broker, which runs only beside a daemon.
@@ -80,7 +85,7 @@ def stop_on_signal() -> Iterator[ShouldStop]:
         return
     received: list[int] = []
 
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(number)
@@ -94,13 +99,20 @@ def stop_on_signal() -> Iterator[ShouldStop]:
 
 
 def run_stage(
-    stage: str, model: orm.Data, inference: orm.Dict, settings: dict[str, Any] | None = None, **inputs: orm.Data
+    stage: str,
+    model: orm.Data | None,
+    inference: orm.Dict | None,
+    settings: Mapping[str, object] | None = None,
+    **inputs: orm.Data,
 ) -> dict[str, orm.Data]:
-    """Run a heavy stage in this process and wrap what it gives, with a ``run_info`` node beside it."""
+    """Run a heavy stage in this process and return its results as nodes, together with a ``run_info`` node.
+
+    Model and inference are None for a stage that evaluates no potential.
+    """
     from aiida_mbetrain.science.stages import STAGES, Job
 
-    options = Inference(**inference.get_dict())
-    potential = load_potential(model, options)
+    options = Inference() if inference is None else Inference(**inference.get_dict())
+    potential = NoPotential() if model is None else load_potential(model, options)
     job = Job(
         inputs={name: as_science(node) for name, node in inputs.items()},
         potential=potential,

@@ -1,17 +1,17 @@
-"""From the provenance graph to a dataset: reads nodes, computes nothing but unwrapped frames."""
+"""Dataset of finished processes, from their nodes; only the whole molecules of the frames are computed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from aiida import orm
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.data.conversion import as_science
-from aiida_mbetrain.data.crystals import crystals
+from aiida_mbetrain.data.crystals import Nodes, crystals
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.from_graph.quasi_harmonic import quasi_harmonic_section
 from aiida_mbetrain.datasets.layout import cluster_order
@@ -24,25 +24,25 @@ from aiida_mbetrain.datasets.model import (
     QuasiHarmonicSection,
     Section,
 )
-from aiida_mbetrain.datasets.tree import Provenance
+from aiida_mbetrain.datasets.tree import Attribute, Provenance
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import unwrap_molecules
 from aiida_mbetrain.science.thermodynamics import force_constants_key
-from aiida_mbetrain.settings import FreeEnergy, MDSampling, PhononSampling
-
-Nodes = Mapping[str, Any]
+from aiida_mbetrain.settings import FreeEnergy, JsonObject, MDSampling, PhononSampling
 
 STAGE_OF = {
     "MDSamplingWorkChain": "md_sampling",
     "QuasiHarmonicWorkChain": "quasi_harmonic",
     "PhononSamplingWorkChain": "phonon_sampling",
 }
+"""Process label of a stage WorkChain -> name of the stage."""
 TRAINING_SET = "TrainingSetWorkChain"
+"""Process label of the WorkChain that runs all stages."""
 
 
 def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
-    """What a dataset is made of, by stage: the settings of finished stage WorkChains and their outputs.
+    """Nodes of a dataset by stage: settings and outputs of finished stage WorkChains.
 
     Raises InvalidSettings for a process that is no stage or is not finished.
     """
@@ -60,7 +60,7 @@ def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
     return collected
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> orm.Data | Nodes:
     return value if isinstance(value, orm.Data) else {name: _plain(value[name]) for name in value}
 
 
@@ -73,9 +73,9 @@ def stages_of(process: orm.ProcessNode) -> list[orm.WorkChainNode]:
         shown = f"{type(process).__name__}<{process.pk}>"
         raise InvalidSettings(f"{shown} is no process: give a {TRAINING_SET} or one of {', '.join(STAGE_OF)}.")
     if process.process_label != TRAINING_SET:
-        return [process]
+        return [cast("orm.WorkChainNode", process)]
     links = process.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
-    by_label = {link.link_label: link.node for link in links}
+    by_label = {link.link_label: cast("orm.WorkChainNode", link.node) for link in links}
     missing = [label for label in STAGE_OF.values() if label not in by_label]
     if missing:
         raise InvalidSettings(f"{TRAINING_SET}<{process.pk}> has not run {', '.join(missing)}: export what is there.")
@@ -97,18 +97,19 @@ def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
 
 
 def _any_job(nodes: Nodes) -> orm.Data:
-    return nodes.get("trajectory") or nodes["force_constants"]
+    node: orm.Data = nodes.get("trajectory") or nodes["force_constants"]
+    return node
 
 
 def _crystal_of(nodes: Nodes) -> dict[str, str]:
-    """The crystal that everything began with."""
+    """The crystal at the start of the run."""
     node = crystal_behind(nodes.get("supercell") or nodes.get("force_constants") or nodes["modes"])
     formula = {"crystal_formula": node.get_formula()} if isinstance(node, orm.StructureData) else {}
     return {"crystal_uuid": node.uuid, **formula}
 
 
 def crystal_behind(node: orm.Data) -> orm.Data:
-    """Back from a supercell or force constants to what nothing made."""
+    """The structure without a creator from which a supercell or force constants descend."""
     while (inputs := _inputs_of(node.creator)) and (inputs.keys() & {"structure", "force_constants"}):
         node = inputs.get("structure") or inputs["force_constants"]
     return node
@@ -180,18 +181,18 @@ def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section
 
 
 def _key_of(constants: orm.Data, quasi_harmonic: Nodes) -> str | None:
-    """Where the quasi-harmonic section keeps these force constants; None where it has them not."""
+    """Path of these force constants in the quasi-harmonic section; None if it does not have them."""
     settings = FreeEnergy(**quasi_harmonic["settings"].get_dict())
-    for label, crystal in crystals(quasi_harmonic, settings).items():
+    for name, crystal in crystals(quasi_harmonic, settings).items():
         if crystal["force_constants"].uuid == constants.uuid:
-            return force_constants_key(settings.root_key, label)
+            return force_constants_key(settings.root_key, name)
     return None
 
 
 def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
     parts = key.strip("/").split("/")
     if len(parts) < 4 or parts[-1] != names.FORCE_CONSTANTS_GROUP or parts[-3] != names.PHONONS:
-        form = f"ROOT/{names.PHONONS}/LABEL/{names.FORCE_CONSTANTS_GROUP}"
+        form = f"ROOT/{names.PHONONS}/CRYSTAL/{names.FORCE_CONSTANTS_GROUP}"
         raise InvalidSettings(f"PhononSampling.force_constants_key = {key!r}: give a path of the form {form}.")
     group = "/".join(parts[-3:])
     return QuasiHarmonicSection(
@@ -201,9 +202,9 @@ def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
     )
 
 
-def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
-    """Where a node came from: its uuid, the process that made it, and that process's model and structure."""
-    found: dict[str, Any] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
+def provenance_of(node: orm.Data, prefix: str = "node") -> Provenance:
+    """Provenance of a node: its uuid, the process that made it, and the model and structure of that process."""
+    found: dict[str, Attribute | None] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
     if isinstance(node, orm.Dict):
         found[prefix] = json.dumps(node.get_dict(), sort_keys=True)
     creator = node.creator
@@ -218,12 +219,12 @@ def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
 def _inputs_of(process: orm.ProcessNode | None) -> dict[str, orm.Data]:
     """Inputs by link label, in one query."""
     links = [] if process is None else process.base.links.get_incoming(node_class=orm.Data).all()
-    return {link.link_label: link.node for link in links}
+    return {link.link_label: cast("orm.Data", link.node) for link in links}
 
 
-def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Any]:
+def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Attribute | None]:
     model = inputs.get("model")
-    found: dict[str, Any] = {}
+    found: dict[str, Attribute | None] = {}
     if model is not None:
         found["model_uuid"] = model.uuid
         found["model_sha256"] = getattr(model, "sha256", None)
@@ -233,7 +234,7 @@ def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Any]:
     return found
 
 
-def _versions(info: Mapping[str, Any]) -> dict[str, Any]:
+def _versions(info: JsonObject) -> dict[str, Attribute | None]:
     kept = {key: info.get(key) for key in ("aiida_mbetrain", "python", "hostname")}
     described = {f"potential_{key}": value for key, value in (info.get("potential") or {}).items()}
     return {key: value for key, value in (kept | described).items() if isinstance(value, str | int | float)}

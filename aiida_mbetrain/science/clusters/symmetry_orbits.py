@@ -1,4 +1,4 @@
-"""Symmetry orbits of clusters: which n-mers of the reference crystal are images of one another, and how many.
+"""Symmetry orbits and multiplicities of clusters of the reference crystal.
 
 The group is that of the infinite crystal, however its supercell was chosen: operations that the supercell breaks
 count.  A molecule is the pair (primitive molecule, primitive lattice translation); an operation of the space group
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,13 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 
 ID_LENGTH = 12
 
-GENERIC = 0.0367
-"""A molecule counts to the primitive cell in which its centre of mass lies, and cells begin at minus this fraction.
+CLUSTERS_AT_ONCE = 512
+"""Clusters to which all operations of the group are applied together: a few MB."""
 
-No special position of any space group is near, so that noise does not carry molecules from one cell to the next.
+GENERIC = 0.0367
+"""Offset (fraction of a lattice vector) of the primitive cells to which molecules are assigned by centre of mass.
+
+No special position of any space group lies near this boundary, so that noise moves no molecule across it.
 """
 
 
@@ -139,7 +143,7 @@ class MoleculeSymmetry:
 
 
 def _lexicographic_minima(codes: IntArray) -> NDArray[np.bool_]:
-    """Which of the G rows of K numbers come first in each of B blocks (B, G, K), equal ones alike, (B, G)."""
+    """Mask of the lexicographically smallest of the G rows of each block (B, G, K), ties included, (B, G)."""
     first = np.ones(codes.shape[:2], dtype=bool)
     for column in np.moveaxis(codes, -1, 0):
         smallest = np.where(first, column, np.iinfo(np.int64).max).min(axis=1, keepdims=True)
@@ -160,10 +164,7 @@ def census(
     Returns, by orbit, how many such clusters contain the central molecule, counted one by one.
     """
     symmetry = MoleculeSymmetry.of(crystal, symprec=symprec)
-    around = [neighbors_within(crystal, m, cutoff, measure=measure) for m in range(crystal.n_molecules)]
-    near = [
-        {(int(m), *map(int, t)) for m, t in zip(images.indices, images.translations, strict=True)} for images in around
-    ]
+    near = _neighbourhoods(crystal, cutoff, measure)
     counts: dict[Orbit, int] = {}
     for clique in _cliques(near, [(crystal.central_molecule_index, 0, 0, 0)], n_molecules):
         members = np.array(clique)
@@ -172,10 +173,63 @@ def census(
     return counts
 
 
+@dataclass(frozen=True, eq=False)
+class Representative:
+    """One cluster of an orbit.
+
+    molecules: (K,), with lattice translations (K, 3).
+    extent: largest distance of two members, Å; 0 for a single molecule.
+    """
+
+    orbit: Orbit
+    molecules: IntArray
+    translations: IntArray
+    extent: float
+
+
+def orbit_representatives(
+    crystal: MolecularCrystal,
+    symmetry: MoleculeSymmetry,
+    n_molecules: int,
+    cutoff: float,
+    *,
+    measure: Measure = "closest_contact",
+) -> list[Representative]:
+    """One cluster of every orbit of n-mers whose pairs all lie below ``cutoff`` (Å), by extent.
+
+    Every orbit has a cluster that contains the first molecule of one of the symmetry classes, so that the clusters
+    around these are complete.
+    """
+    near = _neighbourhoods(crystal, cutoff, measure)
+    found: dict[str, Representative] = {}
+    for molecule in np.unique(symmetry.classes, return_index=True)[1].tolist():
+        cliques = list(_cliques(near, [(molecule, 0, 0, 0)], n_molecules))
+        for start in range(0, len(cliques), CLUSTERS_AT_ONCE):
+            members = np.array(cliques[start : start + CLUSTERS_AT_ONCE])
+            orbits = symmetry.orbits(members[..., 0], members[..., 1:])
+            for clique, cluster, orbit in zip(cliques[start:], members, orbits, strict=False):
+                if orbit.id not in found:
+                    extent = max((near[a[0]][_shifted(b, a)] for a, b in combinations(clique, 2)), default=0.0)
+                    found[orbit.id] = Representative(orbit, cluster[:, 0], cluster[:, 1:], extent)
+    return sorted(found.values(), key=lambda cluster: (round(cluster.extent, 6), cluster.orbit.id))
+
+
 _Member = tuple[int, ...]
 
 
-def _cliques(near: list[set[_Member]], clique: list[_Member], size: int) -> Iterator[list[_Member]]:
+def _neighbourhoods(crystal: MolecularCrystal, cutoff: float, measure: Measure) -> list[dict[_Member, float]]:
+    """Neighbours of each molecule with their distances (Å)."""
+    around = [neighbors_within(crystal, m, cutoff, measure=measure) for m in range(crystal.n_molecules)]
+    return [
+        {
+            (int(m), *map(int, t)): float(d)
+            for m, t, d in zip(images.indices, images.translations, images.distances, strict=True)
+        }
+        for images in around
+    ]
+
+
+def _cliques(near: list[dict[_Member, float]], clique: list[_Member], size: int) -> Iterator[list[_Member]]:
     """All extensions of a clique by later members of the first one's neighbourhood, each set once."""
     if len(clique) == size:
         yield clique
@@ -231,7 +285,7 @@ class _PrimitiveAtoms:
         )
 
     def molecules_under(self, group: SpaceGroup) -> tuple[IntArray, IntArray, IntArray]:
-        """What the G operations make of the molecule of each primitive atom.
+        """Images of the molecule of each primitive atom under the G operations.
 
         Returns its image's anchor (G, p), that one's translation (G, p, 3), and the operations that keep every
         molecule whole, as indices.

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count, product
 from math import ceil, inf
-from typing import Any
 
 import numpy as np
 
 from aiida_mbetrain.errors import InvalidStructure, SupercellTooLarge
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import BoolArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal.displacement_count import DisplacementCounter, keep_sublattices
 from aiida_mbetrain.science.crystal.lattices import (
     LENGTH_TOLERANCE,
@@ -52,6 +51,8 @@ def choose_supercell(cell: FloatArray, radius: float, *, diagonal: bool = False,
     basis = reduced_basis(cell)
     index = _fewest_cells(basis, radius)
     forms = np.zeros((0, 3, 3), dtype=np.int64)
+    # All sublattices of rising index, enumerated by Hermite normal forms (Hart and Forcade, Phys. Rev. B 77, 224115
+    # (2008)); the first index with any that avoids all short vectors is the smallest volume.
     # Large enough multiples reach any radius, so this ends.
     while not len(forms):
         if index > max_cells:
@@ -63,7 +64,7 @@ def choose_supercell(cell: FloatArray, radius: float, *, diagonal: bool = False,
 
 def _fewest_cells(basis: FloatArray, radius: float) -> int:
     """Lower bound on the number of cells: no lattice of shortest vector R has less volume than R³/√2 (fcc)."""
-    return max(1, ceil(radius**3 / np.sqrt(2) / abs(np.linalg.det(basis)) - 1e-6))
+    return max(1, ceil(float(radius**3 / np.sqrt(2) / abs(np.linalg.det(basis)) - 1e-6)))
 
 
 def _too_large(radius: float, n_cells: int) -> SupercellTooLarge:
@@ -75,7 +76,8 @@ def _most_compact(forms: IntArray, basis: FloatArray) -> IntArray:
     lengths = minimum_lengths(forms, basis)
     best = forms[lengths > lengths.max() - LENGTH_TOLERANCE]
     sizes = [float(np.sum(reduced_basis(form @ basis) ** 2)) for form in best]
-    return best[int(np.argmin(np.round(sizes, 4)))]
+    form: IntArray = best[int(np.argmin(np.round(sizes, 4)))]
+    return form
 
 
 def _representative(supercell: FloatArray, cell: FloatArray) -> IntArray:
@@ -91,19 +93,23 @@ def _smallest_diagonal(cell: FloatArray, radius: float, max_cells: float) -> Int
 def _diagonals(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
     """All diagonals (n, 3) worth trying that reach the radius, by number of cells, then by shape."""
     basis = np.asarray(cell, dtype=float)
+    # n_i a_i must itself be long enough, and n_i times the distance of the lattice planes always suffices.
     lengths, heights = np.linalg.norm(basis, axis=1), 1 / np.linalg.norm(np.linalg.inv(basis), axis=0)
     low, high = (np.ceil((radius - LENGTH_TOLERANCE) / size).astype(int) for size in (lengths, heights))
     fewest = max(_fewest_cells(basis, radius), int(np.prod(low)))
     if fewest > max_cells:
         raise _too_large(radius, fewest)
-    candidates = np.array(list(product(*(range(max(1, a), max(1, b) + 1) for a, b in zip(low, high, strict=True)))))
+    candidates: IntArray = np.array(
+        list(product(*(range(max(1, a), max(1, b) + 1) for a, b in zip(low, high, strict=True))))
+    )
     candidates = candidates[np.argsort(candidates.prod(axis=1), kind="stable")]
     forbidden = short_vectors(basis, radius)
     reach = np.array([not (forbidden % diagonal == 0).all(axis=1).any() for diagonal in candidates])
     candidates = candidates[reach]
     if candidates[0].prod() > max_cells:
         raise _too_large(radius, int(candidates[0].prod()))
-    return candidates[candidates.prod(axis=1) <= max_cells]
+    affordable: IntArray = candidates[candidates.prod(axis=1) <= max_cells]
+    return affordable
 
 
 def choose_supercell_for_phonons(
@@ -143,7 +149,7 @@ class _Cheapest:
     matrix: IntArray | None = None
     cost: float = inf
 
-    def offer(self, matrix: IntArray, kept: np.ndarray) -> None:
+    def offer(self, matrix: IntArray, kept: BoolArray) -> None:
         cost = self.displacements.number(kept, matrix) * round(float(np.linalg.det(matrix)))
         if cost < self.cost:
             self.cost, self.matrix = cost, matrix
@@ -156,6 +162,7 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
     # The same operations, acting on coefficients of the reduced basis.
     rotations = np.rint(np.linalg.inv(to_basis).T @ displacements.group.rotations @ to_basis.T).astype(np.int64)
     every = np.ones(len(rotations), dtype=bool)
+    # The full point group needs the fewest displacements: it bounds the cost of every larger supercell from below.
     fewest = displacements.number(every, to_basis)
     n_atoms = displacements.group.images.shape[1]
     start = _fewest_cells(basis, radius)
@@ -172,6 +179,7 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
         # Each operation turns one displacement into one more, and 3 N of them are needed.
         hopeful = kept.sum(axis=1) * best.cost > 3 * n_atoms * index
         forms, kept = forms[hopeful], kept[hopeful]
+        # Sublattices that keep the same operations cost the same; of each such set the most compact one is taken.
         for mask in np.unique(kept, axis=0):
             if displacements.number(mask, to_basis) * index < best.cost:
                 form = _most_compact(forms[(kept == mask).all(axis=1)], basis)
@@ -181,9 +189,9 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
 def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> IntArray:
     """The supercell of a molecular dynamics run; raises SupercellTooLarge above ``max_atoms``."""
 
-    def choose(**options: Any) -> IntArray:
+    def choose(*, diagonal: bool, max_cells: float) -> IntArray:
         assert structure.cells is not None
-        return choose_supercell(structure.cells[0], settings.supercell_radius, **options)
+        return choose_supercell(structure.cells[0], settings.supercell_radius, diagonal=diagonal, max_cells=max_cells)
 
     return _checked(structure, settings, choose)
 
@@ -191,13 +199,15 @@ def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> Int
 def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> IntArray:
     """The supercell of the force constants, relative to the structure's cell; SupercellTooLarge likewise.
 
-    Give the primitive cell, as :func:`force_constants.plan_displacements` does, unless the matrix or the
+    Give the primitive cell, as ``plan_displacements`` does, unless the matrix or the
     diagonal is meant for another one: fewer cells reach the radius from it.
     """
 
-    def choose(**options: Any) -> IntArray:
+    def choose(*, diagonal: bool, max_cells: float) -> IntArray:
         tolerance = settings.symmetry_tolerance_strict
-        return choose_supercell_for_phonons(structure, settings.supercell_radius, symprec=tolerance, **options)
+        return choose_supercell_for_phonons(
+            structure, settings.supercell_radius, symprec=tolerance, diagonal=diagonal, max_cells=max_cells
+        )
 
     return _checked(structure, settings, choose)
 
@@ -248,9 +258,11 @@ def make_supercell(structure: Configurations, matrix: IntArray) -> Configuration
 def _translations(matrix: IntArray) -> IntArray:
     """The lattice points inside the supercell, (det, 3), in exact integer arithmetic."""
     det = round(float(np.linalg.det(matrix)))
+    # Coordinates in the supercell times det are integers, so that points on its faces are decided exactly.
     adjugate = np.rint(np.linalg.inv(matrix) * det).astype(np.int64)
     corners = np.array(list(product((0, 1), repeat=3))) @ matrix
     axes = [np.arange(low, high + 1) for low, high in zip(corners.min(axis=0), corners.max(axis=0), strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = points @ adjugate * np.sign(det)
-    return points[((inside >= 0) & (inside < abs(det))).all(axis=1)]
+    translations: IntArray = points[((inside >= 0) & (inside < abs(det))).all(axis=1)]
+    return translations

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import UnreadableFile
+from aiida_mbetrain.science.configurations import AnyArray
 
 
-def save_npz(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
+def save_npz(path: str | Path, arrays: Mapping[str, AnyArray]) -> None:
     """Write the arrays under a temporary name beside ``path`` and rename the file."""
     path = Path(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -29,7 +30,7 @@ def save_npz(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
         raise
 
 
-def load_npz(path: str | Path) -> dict[str, NDArray]:
+def load_npz(path: str | Path) -> dict[str, AnyArray]:
     """The arrays of a file; raises UnreadableFile when it is missing, damaged, or holds pickles."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -43,6 +44,6 @@ def text_to_array(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def array_to_text(array: NDArray) -> str:
+def array_to_text(array: AnyArray) -> str:
     """The inverse of :func:`text_to_array`."""
     return array.tobytes().decode()

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import UnreadableFile
-from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
 from aiida_mbetrain.science.io import array_to_text, load_npz, save_npz, text_to_array
 from aiida_mbetrain.settings import ClassicalMD
 
@@ -31,7 +30,7 @@ FREE_TO_CHANGE = (
 class Checkpoint:
     """Everything that decides how a run goes on, and what it has stored so far.
 
-    fingerprint: of structure, settings and thermodynamic state; see :func:`run_fingerprint`.
+    fingerprint: of structure, settings and thermodynamic state; see ``run_fingerprint``.
     step: absolute number of steps made.
     positions, momenta: (N, 3), Å and ASE units, float64, unwrapped.
     cell: (3, 3), Å; None for a finite system.
@@ -47,13 +46,13 @@ class Checkpoint:
     positions: FloatArray
     momenta: FloatArray
     cell: FloatArray | None
-    integrator: Mapping[str, NDArray]
+    integrator: Mapping[str, AnyArray]
     rng_state: str
-    results: Mapping[str, NDArray]
+    results: Mapping[str, AnyArray]
     frames: Configurations
     series: Mapping[str, FloatArray]
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays of numbers; text as UTF-8 bytes, so that nothing needs pickle."""
         arrays = {
             "format": text_to_array(FORMAT),
@@ -70,7 +69,7 @@ class Checkpoint:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; raises KeyError for a missing and ValueError for a foreign array."""
         if array_to_text(arrays["format"]) != FORMAT:
             raise ValueError(f"format {array_to_text(arrays['format'])!r} instead of {FORMAT!r}")
@@ -137,6 +136,6 @@ def restore_rng(rng: np.random.Generator, state: str) -> None:
     rng.bit_generator.state = json.loads(state)
 
 
-def _group(arrays: Mapping[str, NDArray], name: str) -> dict[str, NDArray]:
+def _group(arrays: Mapping[str, AnyArray], name: str) -> dict[str, AnyArray]:
     prefix = f"{name}."
     return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

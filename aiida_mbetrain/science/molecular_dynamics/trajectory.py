@@ -1,4 +1,4 @@
-"""What a molecular dynamics run keeps, and when."""
+"""Recording of frames and thermodynamic series during a molecular dynamics run."""
 
 from __future__ import annotations
 
@@ -142,4 +142,4 @@ def _pressure_GPa(stress: FloatArray | None, kinetic_energy_eV: float, volume_A3
     """2K/3V less the mean of the potential's normal stress; nan without a stress."""
     if stress is None:
         return float("nan")
-    return (2.0 * kinetic_energy_eV / (3.0 * volume_A3) - stress[:3].sum() / 3.0) / units.GPa
+    return float((2.0 * kinetic_energy_eV / (3.0 * volume_A3) - stress[:3].sum() / 3.0) / units.GPa)

@@ -8,11 +8,10 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from phonopy import Phonopy
 
 from aiida_mbetrain.errors import InvalidSettings, InvalidStructure
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal import SpaceGroup, phonon_supercell_matrix
 from aiida_mbetrain.science.phonons.phonopy_cells import (
     SYMPREC,
@@ -109,6 +108,7 @@ class ForceConstants:
         By how much they violate sum rule and permutation symmetry is recorded; then both are imposed, in place.
         """
         raw: Any = phonon.force_constants
+        # Both sums: the rule holds for rows and columns, which differ before the permutation symmetry is imposed.
         violation = float(max(np.abs(raw.sum(axis=axis)).max() for axis in (0, 1)))
         asymmetry = float(np.abs(raw - raw.transpose(1, 0, 3, 2)).max())
         phonon.symmetrize_force_constants()
@@ -131,13 +131,13 @@ class ForceConstants:
         """The facts that are not arrays."""
         return {name: getattr(self, name) for name in FACTS}
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays; those of the two cells under the prefixes ``primitive_`` and ``supercell_``."""
         cells = {f"{cell}_{name}": array for cell in CELLS for name, array in getattr(self, cell).to_arrays().items()}
         return cells | {name: getattr(self, name) for name in ARRAYS}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], attributes: Mapping[str, Any]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], attributes: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_arrays` and :meth:`attributes`; unknown names are left alone."""
         cells: dict[str, Any] = {
             cell: Configurations.from_arrays(
@@ -174,6 +174,7 @@ class DisplacementPlan:
 
     def force_constants(self, forces: FloatArray) -> ForceConstants:
         """From the forces of every frame, (1 + D, Ns, 3), eV/Å; those of the undisplaced one are subtracted."""
+        # Residual forces of an incompletely relaxed crystal cancel in the difference.
         self.phonopy.forces = forces[1:] - forces[0]
         self.phonopy.produce_force_constants(show_drift=False)
         return ForceConstants.symmetrized(self.phonopy, self.primitive, self.n_displacements)
@@ -251,6 +252,7 @@ def _lowest_optical_at_gamma(phonon: Phonopy) -> float:
     phonon.run_qpoints([[0, 0, 0]], with_dynamical_matrices=True)
     result: Any = phonon.qpoints
     matrix = result.dynamical_matrices[0].real
+    # Projected out instead of sorted out: in an unstable crystal the translations are not the lowest modes.
     translations = np.kron(np.sqrt(phonon.primitive.masses)[:, None], np.eye(3))
     complement = np.linalg.svd(translations)[0][:, 3:]
     lowest = float(np.linalg.eigvalsh(complement.T @ matrix @ complement)[0])

@@ -1,4 +1,4 @@
-"""Which q-points a supercell can hold: commensurate meshes, and q and -q taken together.
+"""Commensurate q-points and meshes of a supercell, and pairs q, -q.
 
 A displacement field exp(2πi q·L) repeats with the supercell only where the supercell matrix maps q onto
 integers: M^T q ∈ Z³ for phonopy's M, whose columns are the supercell vectors in units of the primitive ones.
@@ -9,8 +9,8 @@ integers ("numerators"), so that comparing points and reducing phases modulo 1 i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,9 +37,11 @@ def commensurate_q_points(supercell_matrix: ArrayLike) -> IntArray:
     """
     matrix = np.asarray(supercell_matrix, dtype=float)
     n_cells = number_of_cells(matrix)
+    # q = (M^T)^-1 n for integer n, so that N q is an integer vector (Cramer's rule).
     generators = np.rint(n_cells * np.linalg.inv(matrix.T)).astype(np.int64).T
     group = np.zeros((1, 3), dtype=np.int64)
     for generator in generators:
+        # Order of the generator in the group modulo N; beyond it its multiples repeat.
         order = n_cells // int(np.gcd.reduce([n_cells, *np.abs(generator).tolist()]))
         multiples = np.arange(order)[:, None] * generator
         group = np.unique((group[:, None] + multiples).reshape(-1, 3) % n_cells, axis=0)
@@ -78,7 +80,7 @@ def commensurate_meshes(supercell_matrix: ArrayLike) -> list[Mesh]:
     return sorted(meshes, key=lambda mesh: (-math.prod(mesh), mesh))
 
 
-def q_points(k_point_mesh: Any, cell: FloatArray, supercell_matrix: ArrayLike) -> IntArray:
+def q_points(k_point_mesh: str | float | Sequence[int], cell: FloatArray, supercell_matrix: ArrayLike) -> IntArray:
     """Numerators of the q-points that a setting ``k_point_mesh`` asks for, (n, 3) in [0, N), sorted; Γ first.
 
     k_point_mesh: ``"gamma"``, ``"commensurate"`` (all N points), a length (Å), or three integers.
@@ -89,7 +91,7 @@ def q_points(k_point_mesh: Any, cell: FloatArray, supercell_matrix: ArrayLike) -
         return commensurate_q_points(supercell_matrix)
     if k_point_mesh == "gamma":
         return np.zeros((1, 3), dtype=np.int64)
-    mesh = mesh_from_length(k_point_mesh, cell) if isinstance(k_point_mesh, float) else tuple(k_point_mesh)
+    mesh = mesh_from_length(k_point_mesh, cell) if isinstance(k_point_mesh, float) else tuple(map(int, k_point_mesh))
     largest = largest_commensurate_mesh(supercell_matrix)
     if any(limit % n for n, limit in zip(mesh, largest, strict=True)):
         raise IncommensurateMesh(_refusal(k_point_mesh, mesh, supercell_matrix))
@@ -98,7 +100,7 @@ def q_points(k_point_mesh: Any, cell: FloatArray, supercell_matrix: ArrayLike) -
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _refusal(k_point_mesh: Any, mesh: tuple[int, ...], supercell_matrix: ArrayLike) -> str:
+def _refusal(k_point_mesh: str | float | Sequence[int], mesh: tuple[int, ...], supercell_matrix: ArrayLike) -> str:
     meshes = commensurate_meshes(supercell_matrix)
     listed = ", ".join(" ".join(map(str, fitting)) for fitting in meshes[:MESHES_IN_MESSAGE])
     more = f" and {len(meshes) - MESHES_IN_MESSAGE} coarser ones" if len(meshes) > MESHES_IN_MESSAGE else ""
@@ -118,6 +120,7 @@ def pair_opposite(numerators: IntArray, n_cells: int) -> tuple[IntArray, IntArra
     """
     radix = np.array([n_cells**2, n_cells, 1], dtype=np.int64)
     opposite = -numerators % n_cells
+    # Numerators as digits to the base N: one comparison of integers orders the points and picks one of each pair.
     kept = numerators @ radix <= opposite @ radix
     order = np.argsort(numerators[kept] @ radix)
     return numerators[kept][order], opposite[kept][order]

@@ -28,7 +28,8 @@ import numpy as np
 from ase import units
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.constants import EV_PER_THZ
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.mode_selection import ModeTable, count_below_window, select_modes
 from aiida_mbetrain.science.phonons.normal_modes import NormalModes, PrimitiveLattice, normal_modes
@@ -36,7 +37,6 @@ from aiida_mbetrain.science.phonons.q_points import pair_opposite, q_points, to_
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.settings import PhononSampling
 
-PLANCK_eV_per_THz = units._hplanck / units._e * 1e12
 THz = 1e-3 / units.fs
 """In the angular-frequency unit that belongs to eV, Å and amu."""
 
@@ -89,13 +89,13 @@ class PhononFrames:
         dense[own, :, own] = self.mode_amplitudes.T
         return dense.reshape(-1, n_modes)
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays: the frames' as they are, the rest under the prefix ``phonon_``."""
         own = {f"phonon_{f.name}": np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "frames"}
         return self.frames.to_arrays() | own
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`."""
         own = {f.name: np.asarray(arrays[f"phonon_{f.name}"]) for f in fields(cls) if f.name != "frames"}
         values: dict[str, Any] = {key: value if value.ndim else value.item() for key, value in own.items()}
@@ -109,7 +109,8 @@ def thermal_sigma(frequencies_THz: FloatArray, temperature_K: float, *, statisti
     """
     thermal_energy = float(units.kB) * temperature_K
     if statistics == "quantum":
-        half_quantum = PLANCK_eV_per_THz * frequencies_THz / 2.0
+        # E = (hf/2) coth(hf/2kT), from the Bose-Einstein occupation (Wallace, Thermodynamics of Crystals, 1972).
+        half_quantum = EV_PER_THZ * frequencies_THz / 2.0
         energy = half_quantum / np.tanh(half_quantum / thermal_energy)
     else:
         energy = np.full_like(frequencies_THz, thermal_energy)
@@ -163,7 +164,8 @@ def _draw_amplitudes(table: ModeTable, settings: PhononSampling) -> FloatArray:
     if settings.amplitude_scan == "time_propagation":
         phases = np.array([stream.uniform(0.0, 2.0 * np.pi) for stream in streams])
         cycles = np.outer(_times_fs(settings), table.frequency) * 1e-3
-        return np.sqrt(2.0) * np.cos(2.0 * np.pi * cycles + phases)
+        waves: FloatArray = np.sqrt(2.0) * np.cos(2.0 * np.pi * cycles + phases)
+        return waves
     if settings.amplitude_scan == "thermal":
         return np.column_stack([stream.standard_normal(n_frames) for stream in streams])
     grid = np.linspace(-settings.amplitude_max, settings.amplitude_max, n_frames)
@@ -201,7 +203,7 @@ def _displace(
     return displacements.reshape(-1, len(lattice.site), 3)
 
 
-def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dict[str, NDArray]) -> Configurations:
+def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dict[str, AnyArray]) -> Configurations:
     assert supercell.cells is not None
     return Configurations(
         numbers=supercell.numbers,
@@ -213,8 +215,8 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
 
 def _origin(
     table: ModeTable, amplitudes: FloatArray, settings: PhononSampling, lattice: PrimitiveLattice
-) -> dict[str, NDArray]:
-    """What is known about each frame; see :class:`PhononFrames`."""
+) -> dict[str, AnyArray]:
+    """Origin of each frame; see :class:`PhononFrames`."""
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"
     times = {"time_fs": _times_fs(settings)} if settings.amplitude_scan == "time_propagation" else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms, units
@@ -28,12 +28,13 @@ from aiida_mbetrain.settings import FreeEnergy
 
 Mode = Literal["full", "constant_volume", "only_atoms"]
 
-LABELS: dict[Mode, str] = {
+CRYSTAL_NAMES: dict[Mode, str] = {
     "full": "crystal[opt:atoms,shape,V]",
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
 }
-ALGORITHMS: dict[str, Any] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
+"""What is relaxed -> name of the relaxed crystal in a dataset."""
+ALGORITHMS: dict[str, type[PreconLBFGS | PreconFIRE]] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
 MAX_SYMMETRY_ROUNDS = 3
 
 
@@ -47,7 +48,7 @@ class Relaxation:
     max_stress: largest component of the stress that was to vanish, eV/Å³ (deviatoric at constant volume, the
         deviation from the applied pressure otherwise; of the whole stress where only atoms relax).
     space_group_input, space_group: symbols, at the loose tolerance before and the strict one after.
-    label: names the structure in a dataset.
+    crystal_name: name of the structure in a dataset.
     """
 
     structure: Configurations
@@ -57,7 +58,7 @@ class Relaxation:
     max_stress: float
     space_group_input: str
     space_group: str
-    label: str
+    crystal_name: str
 
 
 def relax(
@@ -130,12 +131,12 @@ class _KeepSymmetry(FixConstraint):
         full = self.group.symmetrized_tensor(voigt_6_to_full_3x3_stress(stress), atoms.cell.array)
         stress[:] = full_3x3_to_voigt_6_stress(full)
 
-    def adjust_cell(self, atoms: Atoms, cell: Any) -> None:
+    def adjust_cell(self, atoms: Atoms, cell: FloatArray) -> None:
         cell[:] = self.group.symmetrized_cell(np.asarray(cell))
 
 
 class _CellFilter(FrechetCellFilter):
-    """ASE's filter, with calculators that know no force-consistent energy.
+    """FrechetCellFilter of ASE for calculators without a force-consistent energy.
 
     An optimizer asks for the forces five times a step, and each answer takes a logarithm and nine derivatives of
     an exponential of matrices: it is kept as long as the geometry stays.
@@ -143,14 +144,15 @@ class _CellFilter(FrechetCellFilter):
 
     _geometry: tuple[bytes, bytes] | None = None
 
-    def get_potential_energy(self, **kwargs: Any) -> Any:  # type: ignore[override]
-        return super().get_potential_energy(force_consistent=False)
+    def get_potential_energy(self, **kwargs: object) -> float:  # type: ignore[override]  # ASE names one argument
+        return float(super().get_potential_energy(force_consistent=False))
 
-    def get_forces(self, **kwargs: Any) -> FloatArray:
+    def get_forces(self, **kwargs: object) -> FloatArray:
         geometry = self.atoms.positions.tobytes(), self.atoms.cell.array.tobytes()
         if geometry != self._geometry:
             self._forces, self._geometry = super().get_forces(**kwargs), geometry
-        return self._forces.copy()
+        forces: FloatArray = self._forces.copy()
+        return forces
 
 
 @dataclass
@@ -167,7 +169,7 @@ class _Run:
 
     @property
     def algorithms(self) -> Sequence[str]:
-        """The same one twice starts anew from where it stopped."""
+        """Primary and fallback algorithm; the same one twice is restarted from where it stopped."""
         return [self.settings.relax_algo_primary, self.settings.relax_algo_fallback]
 
     def converge(self, structure: Configurations, constraint: _KeepSymmetry | None) -> Configurations:
@@ -188,13 +190,13 @@ class _Run:
         )
 
     def _optimize(self, atoms: Atoms, algorithm: str) -> bool:
-        target: Any = atoms
+        target: Atoms | _CellFilter = atoms
         if self.mode != "only_atoms":
             pressure = self.pressure if self.mode == "full" else 0.0
             target = _CellFilter(atoms, constant_volume=self.mode == "constant_volume", scalar_pressure=pressure)
         # PreconLBFGS learns the stiffness of bonds within a few steps and does better without; PreconFIRE cannot.
         precon = StretchingSprings() if algorithm == "PreconFIRE" else None
-        optimizer: Any = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
+        optimizer = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
         done, limit = self.n_steps, self.settings.max_n_steps
         optimizer.attach(lambda: self.report(done + optimizer.nsteps, limit * len(self.algorithms)))
         force = self.settings.max_force_on_atom
@@ -222,10 +224,11 @@ class _Run:
             max_stress=float(np.abs(self._to_vanish(labelled.stress[0])).max()),
             space_group_input=loose.symbol,
             space_group=symbol,
-            label=LABELS[self.mode],
+            crystal_name=CRYSTAL_NAMES[self.mode],
         )
 
     def _to_vanish(self, stress: FloatArray) -> FloatArray:
         if self.mode == "constant_volume":
-            return stress - np.eye(3) * np.trace(stress) / 3
+            deviatoric: FloatArray = stress - np.eye(3) * np.trace(stress) / 3
+            return deviatoric
         return stress + np.eye(3) * (self.pressure if self.mode == "full" else 0.0)

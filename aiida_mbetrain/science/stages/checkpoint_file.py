@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from numpy.typing import NDArray
-
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
+from aiida_mbetrain.science.configurations import AnyArray
 from aiida_mbetrain.science.io import array_to_text, load_npz, save_npz, text_to_array
 from aiida_mbetrain.science.stages.job import Job
 
-Arrays = Mapping[str, NDArray]
+Arrays = Mapping[str, AnyArray]
 
 HOW_IT_IS_EVALUATED = ("device", "kernels", "batch_atoms", "tune_malloc")
 """Inference settings that may change between the pieces of a job."""
@@ -28,7 +27,7 @@ class Interval:
         self._last: float | None = None
 
     def over(self) -> bool:
-        """Whether the interval has passed since this last was True."""
+        """Return True if the interval has passed since this last was True."""
         now = time.monotonic()
         if self._last is None:
             self._last = now
@@ -40,13 +39,13 @@ class Interval:
 
 
 class Savings:
-    """What a stage has finished, kept in the job's checkpoint file: every interval, and when the job stops.
+    """Finished work of a stage, saved in the checkpoint file of the job at every interval and at its end.
 
     Without a checkpoint file nothing is saved, and ``found`` is empty.
     """
 
     def __init__(self, job: Job, stage: str) -> None:
-        """Raises UnreadableFile for a checkpoint that is damaged or of another job."""
+        """Raise UnreadableFile for a checkpoint that is damaged or of another job."""
         self._job = job
         self._path = job.checkpoint
         self._fingerprint = fingerprint(job, stage)

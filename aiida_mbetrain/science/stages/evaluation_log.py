@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import AnyArray, Configurations
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.stages.checkpoint_file import Savings
@@ -57,7 +56,7 @@ class _Log:
         self._records = _records(savings.found)
         self._position = 0
 
-    def take(self, atoms: Atoms) -> dict[str, NDArray] | None:
+    def take(self, atoms: Atoms) -> dict[str, AnyArray] | None:
         """The next record if it is of this geometry; if it is not, it and all later ones are forgotten."""
         if self._position == len(self._records):
             return None
@@ -69,7 +68,7 @@ class _Log:
         self._position += 1
         return record
 
-    def add(self, atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray]:
+    def add(self, atoms: Atoms, results: Mapping[str, Any]) -> dict[str, AnyArray]:
         """Record an evaluation that was made; raises StoppedEarly when the job has been told to stop."""
         record = {"positions": atoms.get_positions(), "cell": atoms.cell.array.copy(), **results}
         self._records.append({name: np.array(value) for name, value in record.items()})
@@ -78,7 +77,7 @@ class _Log:
         self._savings.stop_if_asked()
         return self._records[-1]
 
-    def _arrays(self) -> dict[str, NDArray]:
+    def _arrays(self) -> dict[str, AnyArray]:
         return {name: np.array([record[name] for record in self._records]) for name in self._records[0]}
 
 
@@ -109,10 +108,10 @@ class _ReplayedCalculator(Calculator):
         return [name for name in self.implemented_properties if name != "stress" or atoms.pbc.all()]
 
 
-def _records(arrays: Mapping[str, NDArray]) -> list[dict[str, NDArray]]:
+def _records(arrays: Mapping[str, AnyArray]) -> list[dict[str, AnyArray]]:
     n_records = len(next(iter(arrays.values()), ()))
     return [{name: values[record] for name, values in arrays.items()} for record in range(n_records)]
 
 
-def _plain(value: NDArray) -> Any:
+def _plain(value: AnyArray) -> Any:
     return float(value) if value.ndim == 0 else value.copy()

@@ -6,9 +6,8 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import AnyArray, Configurations
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.stages.checkpoint_file import Savings
@@ -82,8 +81,8 @@ def plan_pieces(sets: Sequence[Configurations], features: Sequence[bool], atoms:
         yield piece
 
 
-def _arrays(n_done: int, labelled: Sequence[Sequence[Configurations]]) -> dict[str, NDArray]:
-    arrays: dict[str, NDArray] = {"pieces": np.array(n_done)}
+def _arrays(n_done: int, labelled: Sequence[Sequence[Configurations]]) -> dict[str, AnyArray]:
+    arrays: dict[str, AnyArray] = {"pieces": np.array(n_done)}
     for index, parts in enumerate(labelled):
         if parts:
             joined = Configurations.concatenate(list(parts))
@@ -92,7 +91,7 @@ def _arrays(n_done: int, labelled: Sequence[Sequence[Configurations]]) -> dict[s
     return arrays
 
 
-def _found(sets: Sequence[Configurations], arrays: Mapping[str, NDArray]) -> tuple[int, list[list[Configurations]]]:
+def _found(sets: Sequence[Configurations], arrays: Mapping[str, AnyArray]) -> tuple[int, list[list[Configurations]]]:
     """Number of finished pieces, and the frames of each set that they have labelled."""
     labelled: list[list[Configurations]] = [[] for _ in sets]
     for index, part in enumerate(sets):

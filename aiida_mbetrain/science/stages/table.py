@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
@@ -12,6 +15,7 @@ from aiida_mbetrain.science.molecular_dynamics import Checkpoint, MDRun, run_mol
 from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import ShouldStop
+from aiida_mbetrain.science.reference_labels import FragmentLabels, backend_of, label_fragments
 from aiida_mbetrain.science.relaxation import isolated_molecule as compute_molecule
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages.checkpoint_file import Interval, Savings, stopped
@@ -19,10 +23,16 @@ from aiida_mbetrain.science.stages.evaluation_log import ReplayedPotential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, ReferenceLabels
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
 """What force constants and labels evaluate between two savings, on each device: seconds of work."""
+
+
+FRAGMENT_INTERVAL_s = 5.0
+"""Least time between two savings of reference labels: a kill loses one long calculation, or some short ones."""
+
+DEFAULT_MEMORY_MB = 4000.0
 
 
 def relaxation(job: Job) -> dict[str, Any]:
@@ -31,7 +41,7 @@ def relaxation(job: Job) -> dict[str, Any]:
     settings = FreeEnergy(**job.settings)
     result = relax(job.inputs["structure"], potential, settings, pressure_GPa=settings.pressure_GPa, report=job.report)
     facts = {
-        "label": result.label,
+        "label": result.crystal_name,
         "algorithm": result.algorithm,
         "n_steps": int(result.n_steps),
         "max_force": float(result.max_force),
@@ -128,7 +138,7 @@ def labels(job: Job) -> dict[str, Any]:
 
 
 def _wants_features(values: Sequence[Any], inference: Inference) -> list[bool]:
-    """Which sets get feature vectors, by ``Inference.features``."""
+    """Selection of the sets that get feature vectors, by ``Inference.features``."""
     wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[inference.features]
     return [isinstance(value, wanted) for value in values]
 
@@ -137,10 +147,39 @@ def _atoms_per_piece(potential: Potential) -> int:
     return ATOMS_PER_PIECE[str(potential.describe().get("device", "cpu"))]
 
 
+def reference_labels(job: Job) -> dict[str, Any]:
+    """fragments -> labels by quantum chemistry, and the number of calculations that failed.
+
+    Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and MBETRAIN_MEMORY_MB.
+    """
+    settings = ReferenceLabels(**job.settings)
+    backend = backend_of(
+        settings.method,
+        threads=int(os.environ.get("OMP_NUM_THREADS", "1")),
+        memory_MB=float(os.environ.get("MBETRAIN_MEMORY_MB", DEFAULT_MEMORY_MB)),
+    )
+    interval = min(job.checkpoint_interval_s, FRAGMENT_INTERVAL_s)
+    savings = Savings(replace(job, checkpoint_interval_s=interval), "reference_labels")
+    fragments, method = job.inputs["fragments"], settings.method.hash
+    done = FragmentLabels.from_arrays(savings.found) if savings.found else FragmentLabels.empty(fragments, method)
+    savings.offer(done.to_arrays)  # starts the clock: the first fragment may take hours
+
+    def on_fragment(labels: FragmentLabels) -> None:
+        savings.offer(labels.to_arrays)
+        if np.count_nonzero(labels.labelled) + len(labels.failures) < len(fragments):
+            savings.stop_if_asked()
+
+    labels = label_fragments(fragments, backend, method, done=done, on_fragment=on_fragment, report=job.report)
+    facts = {"n_fragments": len(fragments), "n_failed": len(labels.failures), "programs": list(labels.programs)}
+    return {"labels": labels, "summary": facts}
+
+
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "relaxation": relaxation,
     "isolated_molecule": isolated_molecule,
     "molecular_dynamics": molecular_dynamics,
     "force_constants": force_constants,
     "labels": labels,
+    "reference_labels": reference_labels,
 }
+"""Name of a stage -> the function that does its work."""

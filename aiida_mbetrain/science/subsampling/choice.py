@@ -1,4 +1,4 @@
-"""A given number of frames out of many: diverse in feature space, balanced over strata, with reasons.
+"""Selection of a given number of frames, diverse in feature space and balanced over strata.
 
 Feature vectors are per atom; a configuration's is their mean, which compares configurations of different sizes.
 """
@@ -14,14 +14,14 @@ from scipy.spatial.distance import cdist
 
 from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, NotEnoughFrames
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 from aiida_mbetrain.science.subsampling.duplicate_frames import first_occurrences
 from aiida_mbetrain.science.subsampling.feature_selection import farthest_points, k_means
 from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, stratum_of_frames
 from aiida_mbetrain.settings import Subsampling
 
 CENTER, FARTHEST, K_MEANS, RANDOM = "center", "farthest_point", "k_means", "random"
-"""Reasons of a pick: nearest to the stratum's mean, farthest from earlier picks, nearest to a centre, by chance."""
+"""Reasons for a pick: nearest to the stratum's mean, farthest from earlier picks, nearest to a centre, by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Picks:
     available: Mapping[str, int]
     n_repeated: int
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One row per pick."""
         return {
             "set": self.names,
@@ -53,7 +53,7 @@ class Picks:
         }
 
     def summary(self) -> dict[str, object]:
-        """How many were there and were picked, in all and by stratum, and for which reasons."""
+        """Numbers of available and picked frames, in all, by stratum and by reason."""
         counts = {str(name): int(n) for name, n in zip(*np.unique(self.strata, return_counts=True), strict=True)}
         reasons = {str(name): int(n) for name, n in zip(*np.unique(self.reasons, return_counts=True), strict=True)}
         return {
@@ -160,7 +160,7 @@ def mean_features(sets: Mapping[str, FrameSet]) -> FloatArray:
     return np.concatenate(list(found.values()))
 
 
-def _quotas(sizes: NDArray, settings: Subsampling) -> tuple[IntArray, IntArray]:
+def _quotas(sizes: AnyArray, settings: Subsampling) -> tuple[IntArray, IntArray]:
     """Picks of each stratum, and how many of them are random."""
     weights = np.ones(len(sizes)) if settings.allocation == "equal" else sizes
     quotas = apportion(settings.n_frames, weights, sizes)

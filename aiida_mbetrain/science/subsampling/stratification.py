@@ -1,4 +1,4 @@
-"""What frames are divided by before some are picked, and how many each part gets."""
+"""Strata of frames, and the allocation of picks to strata."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, IntArray
 from aiida_mbetrain.settings import Subsampling
 
 FrameSet = Configurations | ClusterSet
@@ -17,7 +17,7 @@ def configurations_of(value: FrameSet) -> Configurations:
     return value.configurations if isinstance(value, ClusterSet) else value
 
 
-def apportion(total: int, weights: NDArray, capacities: NDArray) -> IntArray:
+def apportion(total: int, weights: AnyArray, capacities: AnyArray) -> IntArray:
     """``total`` items over places in proportion to weights, as far as each place's capacity reaches.
 
     What one place cannot hold goes to the others; rounding follows the largest remainder, then the largest
@@ -40,10 +40,10 @@ def apportion(total: int, weights: NDArray, capacities: NDArray) -> IntArray:
 
 
 def stratum_of_frames(name: str, value: FrameSet, settings: Subsampling) -> NDArray[np.str_]:
-    """What the stratum of each frame of a set is, (F,)."""
+    """Stratum of each frame of a set, (F,)."""
     frames = configurations_of(value)
     cluster = value.cluster if isinstance(value, ClusterSet) else None
-    parts: dict[str, NDArray] = {
+    parts: dict[str, AnyArray] = {
         "source": _everywhere(_source(name, frames), frames),
         "temperature": _temperatures(name, frames, settings),
         "size": _everywhere("crystal" if cluster is None else f"{cluster.n_molecules} molecules", frames),
@@ -60,7 +60,7 @@ def _everywhere(text: str, frames: Configurations) -> NDArray[np.str_]:
 
 
 def _source(name: str, frames: Configurations) -> str:
-    """What made the frames, as their origin says; else the name of the set."""
+    """Method that made the frames, by their origin; else the name of the set."""
     return {"md_step": "molecular dynamics", "mode": "phonons"}.get(
         next((key for key in ("md_step", "mode") if key in frames.origin), ""), name
     )

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from ase.thermochemistry import IdealGasThermo
-from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
-from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
+from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
-from aiida_mbetrain.science.thermodynamics.harmonic import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL, HarmonicThermodynamics
+from aiida_mbetrain.science.thermodynamics.harmonic import HarmonicThermodynamics
 
 STANDARD_PRESSURE_PA = 1e5
 
 
 def molecules_per_cell(crystal: Configurations, molecule: Configurations) -> int:
-    """Z: how many of the molecule make up the crystal's cell.
+    """Z, the number of molecules in the cell of the crystal.
 
     Raises InvalidStructure where its composition is not a multiple of the molecule's (another molecule, a
     co-crystal, a solvate), and for a periodic molecule.
@@ -122,7 +122,7 @@ class Sublimation:
     entropies: FloatArray
     gas: IdealGas
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One row per temperature, units in the names; all per mole of molecules."""
         n, gas = len(self.temperatures_K), self.gas
         return {
@@ -152,6 +152,7 @@ def sublimation(
     temperatures = crystal.temperatures_K
     gas = ideal_gas(molecule, temperatures)
     bound = static_energy / z / KJ_PER_MOL
+    # H of the crystal is its energy: pV is neglected.  H of the gas holds kT from pV, which ΔU does not.
     enthalpies = gas.enthalpies - (bound + crystal.energies / z)
     return Sublimation(
         temperatures_K=temperatures,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
+from aiida_mbetrain.settings import FreeEnergy, Inference, JsonObject, MDSampling, PhononSampling, Settings
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -25,8 +25,9 @@ SECTIONS: dict[str, type[Settings]] = {
 
 
 @functools.cache
-def _file() -> dict[str, Any]:
-    return yaml.safe_load(resources.files(__package__).joinpath("training_set.yaml").read_text("utf-8"))
+def _file() -> JsonObject:
+    content: JsonObject = yaml.safe_load(resources.files(__package__).joinpath("training_set.yaml").read_text("utf-8"))
+    return content
 
 
 def protocols() -> dict[str, str]:
@@ -36,10 +37,10 @@ def protocols() -> dict[str, str]:
 
 def default_protocol() -> str:
     """The protocol taken where none is named."""
-    return _file()["default_protocol"]
+    return str(_file()["default_protocol"])
 
 
-def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
     """``base`` with the values of ``overrides``; mappings are merged, everything else is replaced."""
     merged = dict(base)
     for key, value in overrides.items():
@@ -65,7 +66,7 @@ def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] 
 
 
 def check_options(code: orm.AbstractCode | None, options: Mapping[str, Any] | None) -> bool:
-    """Whether there is a code; raises InvalidSettings for options without one."""
+    """Return True if there is a code; raises InvalidSettings for options without one."""
     if code is None and options:
         raise InvalidSettings("options are those of jobs: give the code of mbetrain-worker too, or leave them out.")
     return code is not None
@@ -106,7 +107,7 @@ class ProtocolMixin:
         from aiida import orm
 
         settings = protocol_settings(protocol, overrides)
-        builder = cls.get_builder()  # type: ignore[attr-defined]
+        builder = cls.get_builder()  # type: ignore[attr-defined]  # a mixin of WorkChains
         builder[cls.source_port] = source
         builder.model = model
         builder.inference = orm.Dict(settings["inference"].to_dict())
