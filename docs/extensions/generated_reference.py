@@ -56,6 +56,13 @@ def settings_text() -> str:
     return "\n".join(f"## {name}\n\n{class_text(cls)}" for name, cls in settings_classes().items())
 
 
+def campaign_file_text() -> str:
+    """The classes of the campaign file."""
+    from aiida_mbetrain.campaigns.settings import CampaignSettings, CrystalEntry
+
+    return "\n".join(f"## {cls.__name__}\n\n{class_text(cls)}" for cls in (CampaignSettings, CrystalEntry))
+
+
 def class_text(cls: Any) -> str:
     """Docstring and table of fields of a settings class."""
     rows = (
@@ -323,6 +330,7 @@ class Generated(SphinxDirective):
 
 TEXTS: dict[str, Callable[[], str]] = {
     "settings": settings_text,
+    "campaign-file": campaign_file_text,
     "protocols": protocols_text,
     "exit-codes": exit_codes_text,
     "commands": commands_text,

@@ -57,6 +57,7 @@ def n_stage_nodes(place: Workplace) -> int:
     return int(place.python(code).split()[-1])
 
 
+@pytest.mark.slow
 def test_a_campaign_survives_kills_and_gives_the_same_file_everywhere(workplace):
     """In process until killed, on in the daemon, whose worker is killed, too; then anew in process elsewhere."""
     path = write_file(workplace, "killed")
@@ -134,6 +135,7 @@ def test_a_failing_stage_and_a_cancelled_campaign(workplace):
     wait_until(workplace, "failing", lambda found: set(found) == {"finished"})
 
 
+@pytest.mark.slow
 def test_phonons_at_the_volume_of_their_temperature(workplace):
     """Thermal expansion: force constants are taken from outputs that exist only after the fit, or not even then."""
     workplace.run("verdi", "daemon", "start", "1")
