@@ -23,6 +23,7 @@ from aiida_mbetrain.settings import FreeEnergy
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
 MOLECULE_NAME = "molecule[opt:atoms]"
+"""Name of a relaxed molecule in a dataset."""
 LINEAR = 1e-3
 """A molecule is linear where its smallest moment of inertia is below this fraction of the largest."""
 
