@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -36,9 +35,7 @@ class CostEstimate:
     fitted: bool
 
 
-def estimate_cost(
-    fragments: Fragments, backend: Backend, *, budget_s: float = 60.0, clock: Callable[[], float] = time.perf_counter
-) -> CostEstimate:
+def estimate_cost(fragments: Fragments, backend: Backend, *, budget_s: float = 60.0) -> CostEstimate:
     """Measure one fragment of each size, smallest first, until the budget is spent, and extrapolate.
 
     The time follows a power of the size, fitted to the largest two that differ; a size is measured as long as what was
@@ -54,9 +51,9 @@ def estimate_cost(
     for size, row in zip(distinct.tolist(), first.tolist(), strict=True):
         if measured and spent + measured[-1][1] * (size / measured[-1][0]) ** COST_EXPONENT > budget_s:
             break
-        begin = clock()
+        begin = perf_counter()
         backend.evaluate(fragments[row])
-        measured.append((size, clock() - begin))
+        measured.append((size, perf_counter() - begin))
         spent += measured[-1][1]
     exponent, fitted = _exponent(measured)
     size, seconds = measured[-1]
