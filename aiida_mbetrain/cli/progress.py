@@ -28,6 +28,7 @@ STAGES = {
     "force_constants": ("Force constants", "displacements"),
     "phonon_sampling": ("Phonon sampling", "frames"),
     "labels": ("Labels", "atoms"),
+    "reference_labels": ("Reference labels", "fragments"),
     "isolated_molecule": ("Isolated molecule", "steps"),
 }
 

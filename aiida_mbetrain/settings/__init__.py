@@ -22,6 +22,7 @@ from aiida_mbetrain.settings.reference_labels import (
     PyscfMethod,
     ReferenceLabels,
     TbliteMethod,
+    method_of_name,
 )
 from aiida_mbetrain.settings.subsampling import Subsampling
 
@@ -52,5 +53,6 @@ __all__ = [
     "Settings",
     "Subsampling",
     "TbliteMethod",
+    "method_of_name",
     "to_stored_precision",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.settings.base import Positive, Settings
 
 Text = Annotated[str, Field(min_length=1)]
@@ -164,6 +165,28 @@ class ExternalMethod(Method):
 ReferenceMethod = Annotated[
     TbliteMethod | PyscfMethod | AseMethod | OrcaMethod | ExternalMethod, Field(discriminator="program")
 ]
+TBLITE_METHODS: tuple[str, ...] = get_args(TbliteMethod.model_fields["method"].annotation)
+
+
+def method_of_name(name: str) -> Method:
+    """The method of a short name: ``GFN2-xTB`` of tblite, ``PBE-D4/def2-SVP`` or ``MP2/cc-pVDZ`` of PySCF.
+
+    Raises InvalidSettings for a name of another form.
+    """
+    for known in TBLITE_METHODS:
+        if name.lower() == known.lower():
+            return TbliteMethod(method=known)
+    method, _, basis = name.partition("/")
+    if not method or not basis:
+        raise InvalidSettings(
+            f"method = {name!r}: give {', '.join(TBLITE_METHODS)}, or method/basis such as PBE-D4/def2-SVP."
+        )
+    functional, _, suffix = method.rpartition("-")
+    if functional and suffix.lower() in ("d3bj", "d3zero", "d4"):
+        return PyscfMethod(method=functional, basis=basis, dispersion=suffix.lower())
+    return PyscfMethod(method=method, basis=basis)
+
+
 IN_PROCESS = ("tblite", "pyscf", "ase")
 """Programs that the stage calls itself; the others are run elsewhere."""
 

@@ -13,6 +13,7 @@ from aiida_mbetrain.settings import (
     PyscfMethod,
     ReferenceLabels,
     TbliteMethod,
+    method_of_name,
 )
 
 METHODS = [
@@ -66,3 +67,23 @@ def test_contradictions_are_refused_by_name(values, message):
 @pytest.mark.parametrize("cls", REFERENCE, ids=lambda cls: cls.__name__)
 def test_every_field_has_a_description(cls):
     assert all(info.description for info in cls.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("gfn2-xtb", TbliteMethod(method="GFN2-xTB")),
+        ("PBE-D4/def2-SVP", PyscfMethod(method="PBE", basis="def2-SVP", dispersion="d4")),
+        ("CAM-B3LYP-d3bj/def2-SVP", PyscfMethod(method="CAM-B3LYP", basis="def2-SVP", dispersion="d3bj")),
+        ("CAM-B3LYP/def2-SVP", PyscfMethod(method="CAM-B3LYP", basis="def2-SVP")),
+        ("CCSD(T)/cc-pVDZ", PyscfMethod(method="CCSD(T)", basis="cc-pVDZ")),
+    ],
+)
+def test_short_names_are_methods(name, method):
+    assert method_of_name(name) == method
+
+
+@pytest.mark.parametrize("name", ["PBE", "/def2-SVP", "GFN9-xTB"])
+def test_other_names_are_refused(name):
+    with pytest.raises(InvalidSettings, match="give GFN1-xTB, GFN2-xTB, IPEA1-xTB, or method/basis"):
+        method_of_name(name)

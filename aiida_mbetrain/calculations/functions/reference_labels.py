@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
+from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.crystals import Nodes
+from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.reference_labels import FragmentsData, ReferenceLabelsData
-from aiida_mbetrain.errors import LabelsMissing
+from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import IntArray
 from aiida_mbetrain.science.reference_labels import (
@@ -28,7 +31,24 @@ from aiida_mbetrain.settings import ReferenceLabels
 ROW = "row"
 """Origin of a composed frame: its number in the set that it was cut from."""
 
-Nodes = Mapping[str, orm.Data]
+
+def cluster_sets(
+    stages: Mapping[str, Nodes], *, sizes: Sequence[int] | None = None
+) -> tuple[dict[str, ClusterSetData], dict[str, MolecularCrystalData]]:
+    """Cluster sets of finished stages and the crystal of each, under names such as ``md_sampling_n_3``.
+
+    sizes: numbers of molecules; None: all.  Raises InvalidSettings where nothing is left.
+    """
+    sets: dict[str, ClusterSetData] = {}
+    crystals: dict[str, MolecularCrystalData] = {}
+    for stage, outputs in sorted(stages.items()):
+        for label, node in sorted(outputs.get("clusters", {}).items()):
+            if sizes is None or node.base.attributes.get("n_molecules") in sizes:
+                sets[f"{stage}_{label}"] = node
+                crystals[f"{stage}_{label}"] = outputs["molecular_crystal"]
+    if not sets:
+        raise InvalidSettings(f"The run has no clusters{'' if sizes is None else f' of sizes = {list(sizes)}'}.")
+    return sets, crystals
 
 
 def expansion_of(settings: ReferenceLabels, sets: Nodes, crystals: Nodes) -> Expansion:

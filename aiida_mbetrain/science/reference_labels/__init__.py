@@ -7,6 +7,7 @@ energy corrects the baseline's periodic energy by the expansion of the differenc
 
 from aiida_mbetrain.science.reference_labels.backends import Backend, Evaluation, backend_of
 from aiida_mbetrain.science.reference_labels.bundles import split_by_cost
+from aiida_mbetrain.science.reference_labels.cost import CostEstimate, estimate_cost
 from aiida_mbetrain.science.reference_labels.evaluation import label_fragments
 from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragments, MoleculeStates
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels, merge_labels
@@ -28,6 +29,7 @@ from aiida_mbetrain.science.reference_labels.many_body_expansion import (
 __all__ = [
     "Backend",
     "ClusterExpansion",
+    "CostEstimate",
     "Evaluation",
     "ExpandedEnergies",
     "Expansion",
@@ -39,6 +41,7 @@ __all__ = [
     "MoleculeStates",
     "Term",
     "backend_of",
+    "estimate_cost",
     "expand",
     "expand_lattice",
     "expansion_terms",

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.reference_labels.fragments import Fragments
 
 COST_EXPONENT = 3.0
 """Of the time of a calculation in its number of electrons: between 2 (tight binding) and 4 (hybrids), MP2 nearly 5."""
+
+
+def fragment_sizes(fragments: Fragments) -> FloatArray:
+    """Electrons of each fragment as if all atoms were real and neutral, (R,): basis functions grow in proportion."""
+    return np.add.reduceat(fragments.numbers, fragments.offsets[:-1]).astype(np.float64)
 
 
 def split_by_cost(fragments: Fragments, n_bundles: int) -> list[Fragments]:
@@ -19,7 +25,7 @@ def split_by_cost(fragments: Fragments, n_bundles: int) -> list[Fragments]:
     """
     if not len(fragments):
         return []
-    costs = np.add.reduceat(fragments.numbers, fragments.offsets[:-1]).astype(np.float64) ** COST_EXPONENT
+    costs = fragment_sizes(fragments) ** COST_EXPONENT
     loads, owner = np.zeros(min(n_bundles, len(fragments))), np.empty(len(fragments), dtype=np.int64)
     for row in np.argsort(-costs, kind="stable"):
         owner[row] = loads.argmin()

@@ -1,0 +1,186 @@
+"""Reference labels of clusters by quantum chemistry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiida_mbetrain.cli.common import read_options, with_profile
+from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
+from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from rich.console import Console
+
+    from aiida_mbetrain.settings import ReferenceLabels
+
+
+def of_clusters(function: Callable[..., None]) -> Callable[..., None]:
+    """Argument and options of the commands that choose clusters and a method."""
+    for decorate in (
+        click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all."),
+        click.option(
+            "--counterpoise",
+            type=click.Choice(["none", "cp", "vmfc"]),
+            help="Basis of the fragments: their own, the cluster's, or that of each n-mer.",
+        ),
+        click.option("--order", type=click.IntRange(min=1), help="Molecules per fragment; default: whole clusters."),
+        click.option("--method", help="GFN2-xTB, or method/basis such as PBE-D4/def2-SVP or CCSD(T)/cc-pVDZ."),
+        click.option("--settings", "path", help="YAML file with the settings of ReferenceLabels."),
+        click.argument("process"),
+    ):
+        function = decorate(function)
+    return with_profile(function)
+
+
+@click.group("reference")
+def reference() -> None:
+    """Label clusters by quantum chemistry, whole or by a many-body expansion."""
+
+
+@reference.command("plan")
+@of_clusters
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Time some calculations here.")
+@click.option("--budget", default=60.0, show_default=True, help="Seconds that the measurement may take.")
+def plan(
+    process: str,
+    path: str | None,
+    method: str | None,
+    order: int | None,
+    counterpoise: str | None,
+    sizes: tuple[int, ...] | None,
+    measure: bool,
+    budget: float,
+) -> None:
+    """Count the calculations that the clusters of PROCESS (pk or uuid) need, and estimate their time.
+
+    Equal fragments count once, and those whose labels the profile has not at all.  Nothing is stored.
+    """
+    import numpy as np
+    from rich.console import Console
+
+    from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets, expansion_of
+    from aiida_mbetrain.data.conversion import as_science
+    from aiida_mbetrain.science.reference_labels import backend_of, estimate_cost, merge_labels
+    from aiida_mbetrain.settings import IN_PROCESS
+    from aiida_mbetrain.workflows.reference_labels import known_labels
+
+    settings = read_settings(path, method, order, counterpoise)
+    sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
+    expansion = expansion_of(settings, sets, crystals)
+    fragments = expansion.fragments
+    known = known_labels(settings, set(fragments.ids.tolist()))
+    labels = merge_labels(fragments, settings.method.hash, [as_science(node) for node in known.values()])
+    missing = fragments.select(np.flatnonzero(~labels.labelled))
+    estimate = None
+    if measure and len(missing) and settings.method.program in IN_PROCESS:
+        estimate = estimate_cost(missing, backend_of(settings.method), budget_s=budget)
+    facts = {
+        "clusters": expansion.n_clusters,
+        "fragments of all clusters": expansion.n_terms,
+        "equal ones left out": expansion.n_terms - len(fragments),
+        "known in this profile": len(fragments) - len(missing),
+        "to be calculated": len(missing),
+    }
+    console = Console()
+    console.print(f"{settings.method.name} ({settings.method.program})")
+    for name, count in facts.items():
+        console.print(f"{name:28}{count:>12,}")
+    console.print(f"{'size of the labels':28}{32 * len(missing.numbers) / 1e6:>12,.1f} MB")
+    if estimate is not None:
+        scaling = "fitted" if estimate.fitted else "assumed"
+        console.print(f"{'core-hours':28}{estimate.total_s / 3600:>12,.3f}")
+        console.print(f"{'largest calculation':28}{estimate.largest_s:>12,.1f} s")
+        console.print(
+            f"From {estimate.n_measured} sizes measured here on one thread; time ~ electrons^{estimate.exponent:.1f} "
+            f"({scaling})."
+        )
+
+
+@reference.command("run")
+@of_clusters
+@click.option("--code", help="mbetrain-worker as LABEL@COMPUTER: submit jobs; without, calculate here.")
+@click.option("--jobs", "n_jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs side by side.")
+@click.option("--options", help="YAML file with metadata.options of the jobs.")
+def run(
+    process: str,
+    path: str | None,
+    method: str | None,
+    order: int | None,
+    counterpoise: str | None,
+    sizes: tuple[int, ...] | None,
+    code: str | None,
+    n_jobs: int,
+    options: str | None,
+) -> None:
+    """Label the clusters of PROCESS (pk or uuid of a finished training set or stage).
+
+    Calculations that fail are recorded with the message of the program; clusters that need them have no label.
+    """
+    from aiida import orm
+    from aiida.engine import run_get_node, submit
+    from aiida.engine.daemon.client import get_daemon_client
+    from rich.console import Console
+
+    from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets
+    from aiida_mbetrain.cli.progress import progress_bars
+    from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
+
+    settings = read_settings(path, method, order, counterpoise)
+    sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
+    if options is not None and code is None:
+        raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
+    builder: Any = ReferenceLabelsWorkChain.get_builder()
+    builder.sets, builder.crystals = sets, crystals
+    builder.settings, builder.n_jobs = orm.Dict(settings.to_dict()), orm.Int(n_jobs)
+    console = Console()
+    if code is not None:
+        builder.code = orm.load_code(code)
+        builder.reference_labels.metadata.options = read_options(options)
+        if not get_daemon_client().is_daemon_running:
+            raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
+        node: Any = submit(builder)
+        console.print(f"submitted {node.process_label}<{node.pk}>; follow it: aiida-mbetrain status {node.pk} --watch")
+        return
+    with progress_bars(console):
+        _, node = run_get_node(builder)
+    if not node.is_finished_ok:
+        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    show_run(console, node, settings)
+
+
+def read_settings(path: str | None, method: str | None, order: int | None, counterpoise: str | None) -> ReferenceLabels:
+    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
+    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
+
+    values = read_options(path)
+    given = {"order": order, "counterpoise": counterpoise}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if method is not None:
+        values["method"] = method_of_name(method).to_dict()
+    return ReferenceLabels(**values)
+
+
+def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabels) -> None:
+    """Labelled frames of each set, and failures."""
+    from rich.table import Table
+
+    from aiida_mbetrain.workflows.reference_labels import outputs_of
+
+    missing = node.outputs.missing.get_dict()
+    clusters = {label.removeprefix("clusters__"): output for label, output in outputs_of(node).items()}
+    table = Table("set", "frames", "labelled", "without forces", "pk")
+    for name, given in sorted(node.inputs.sets.items()):
+        found = clusters.get(name)
+        labelled = 0 if found is None else found.base.attributes.get("n_frames")
+        no_forces = labelled if found is not None and "forces" not in found.get_arraynames() else 0
+        n_frames = given.base.attributes.get("n_frames")
+        table.add_row(name, str(n_frames), str(labelled), str(no_forces), "-" if found is None else str(found.pk))
+    console.print(table)
+    for name, message in missing["failures"].items():
+        console.print(f"failed {name}: {message}", highlight=False)
+    programs = ", ".join(node.outputs.labels.base.attributes.get("programs"))
+    console.print(f"{node.process_label}<{node.pk}>: {settings.method.name} by {programs}", highlight=False)
