@@ -7,6 +7,7 @@ unusable, 400-449 recoverable, 450-499 physics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -110,6 +111,22 @@ class FeaturesMissing(MbetrainError):
     status, code = "features_missing", 214
 
 
+class InvalidCampaign(MbetrainError):
+    """A campaign file, or some of its crystals, cannot be computed; ``refusals`` lists all that is wrong."""
+
+    status, code = "invalid_campaign", 215
+
+    def __init__(self, refusals: Sequence[str]) -> None:
+        super().__init__("\n".join(refusals))
+        self.refusals = tuple(refusals)
+
+
+class LabelsMissing(MbetrainError):
+    """Fragments or clusters have no reference labels of the method asked for."""
+
+    status, code = "labels_missing", 216
+
+
 class NotAModel(MbetrainError):
     """The file is not a MACE model."""
 
@@ -204,3 +221,9 @@ class NoEquilibriumVolume(MbetrainError):
     """The free energy has no minimum within the sampled volumes."""
 
     status, code = "no_equilibrium_volume", 455
+
+
+class ReferenceCalculationFailed(MbetrainError):
+    """A program of quantum chemistry gave no energy: it did not converge, or stopped with a message of its own."""
+
+    status, code = "reference_calculation_failed", 456

@@ -107,7 +107,8 @@ def _formula(kinds: list[dict[str, Any]], sites: list[dict[str, Any]]) -> str:
     from aiida.orm.nodes.data.structure import get_formula
 
     symbols = {kind["name"]: kind["symbols"][0] for kind in kinds}
-    return get_formula([symbols[site["kind_name"]] for site in sites])
+    formula: str = get_formula([symbols[site["kind_name"]] for site in sites])
+    return formula
 
 
 def _add_files(runs: Mapping[int, Row]) -> None:
@@ -200,7 +201,9 @@ def _unlabelled(trajectory: orm.TrajectoryData) -> orm.TrajectoryData:
         return trajectory
     inputs = trajectory.creator.base.links.get_incoming(node_class=orm.TrajectoryData).all()
     before = {link.link_label.removeprefix(f"{SETS}__"): link.node for link in inputs}
-    return before.get("frames", trajectory)
+    frames = before.get("frames", trajectory)
+    assert isinstance(frames, orm.TrajectoryData)
+    return frames
 
 
 def _destination(node: orm.Data, frames: Any, n_frames: int) -> Row:
@@ -236,8 +239,8 @@ def facts_of(run: orm.WorkChainNode) -> Facts:
 def _stages(run: orm.WorkChainNode) -> list[orm.WorkChainNode]:
     if run.process_label != TRAINING_SET:
         return [run]
-    children = run.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
-    return [link.node for link in children if link.node.process_label in STAGE_OF]
+    children = [link.node for link in run.base.links.get_outgoing(node_class=orm.WorkChainNode).all()]
+    return [node for node in children if isinstance(node, orm.WorkChainNode) and node.process_label in STAGE_OF]
 
 
 def _place_of_constants(settings: Mapping[str, Any]) -> str:

@@ -19,7 +19,9 @@ import aiida_mbetrain
 
 PACKAGE = Path(aiida_mbetrain.__file__).parent
 ROOT = Path(__file__).parents[1]
-FREE_OF_AIIDA = [path for room in ("settings", "science", "worker") for path in sorted((PACKAGE / room).rglob("*.py"))]
+FREE_OF_AIIDA = [
+    path for room in ("settings", "science", "worker", "report") for path in sorted((PACKAGE / room).rglob("*.py"))
+]
 FREE_OF_AIIDA += [
     PACKAGE / "errors.py",
     *(path for path in sorted((PACKAGE / "datasets").rglob("*.py")) if path.parent.name != "from_graph"),
@@ -62,9 +64,11 @@ BELOW = {
     "pictures": {"errors", "science", "settings"},
     "data": {"errors", "science", "settings"},
     "datasets": {"data", "errors", "science", "settings"},
+    "report": {"datasets", "errors", "science"},
     "calculations": {"data", "datasets", "errors", "science", "settings", "worker"},
     "parsers": {"calculations", "data", "errors", "science", "settings", "worker"},
     "workflows": {"calculations", "data", "errors", "science", "settings"},
+    "campaigns": {"calculations", "data", "datasets", "errors", "science", "settings", "workflows"},
     "provenance": {"data", "datasets", "errors", "settings"},
 }
 """Room of the package -> the rooms below it, into which it may look."""

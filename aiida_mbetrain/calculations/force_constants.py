@@ -19,7 +19,7 @@ class ForceConstantsCalculation(StageCalculation):
     settings_class = FreeEnergy
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports of the stage."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, help="The relaxed crystal.")

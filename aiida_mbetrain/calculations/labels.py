@@ -17,13 +17,13 @@ class LabelsCalculation(StageCalculation):
     stage = "labels"
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports of the stage."""
         super().define(spec)
         labelled = (orm.TrajectoryData, ClusterSetData)
         spec.input_namespace("sets", valid_type=labelled, dynamic=True, help="What is to be labelled.")
         spec.outputs.dynamic = True
-        spec.outputs.valid_type = labelled
+        spec.outputs.valid_type = labelled  # type: ignore[assignment]  # plumpy declares one class, takes several
 
     def science_inputs(self) -> Mapping[str, orm.Data]:
         """Frames and clusters under any names."""

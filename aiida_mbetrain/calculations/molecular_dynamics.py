@@ -19,7 +19,7 @@ class MolecularDynamicsCalculation(StageCalculation):
     settings_class = MDSampling
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports of the stage."""
         super().define(spec)
         spec.input("supercell", valid_type=orm.StructureData)

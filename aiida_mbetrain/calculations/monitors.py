@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from aiida.engine.processes.calcjobs.monitors import CalcJobMonitorResult
 from aiida.transports import Transport
 
+from aiida_mbetrain.settings import JsonObject
 from aiida_mbetrain.worker.job_file import PROGRESS_FILE
 
 UNSTABLE = "unstable dynamics"
 
 
-def read_progress(node: orm.CalcJobNode, transport: Transport) -> dict[str, Any] | None:
+def read_progress(node: orm.CalcJobNode, transport: Transport) -> JsonObject | None:
     """The progress.json of a running job through an open transport; None where there is none yet."""
     remote = Path(node.get_remote_workdir() or "/nonexistent") / PROGRESS_FILE
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / PROGRESS_FILE
         try:
             transport.getfile(str(remote), str(local))
-            return json.loads(local.read_text("utf-8"))
+            progress: JsonObject = json.loads(local.read_text("utf-8"))
+            return progress
         except (OSError, ValueError):
             return None
 

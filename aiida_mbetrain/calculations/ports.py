@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ProcessSpec
@@ -13,10 +12,10 @@ from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.settings import Inference, NamedCalculator, Settings
 
 
-def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], str | None]:
+def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, object], str | None]:
     """A port validator that refuses what the settings class refuses, with its message."""
 
-    def validate(node: orm.Dict | None, _: Any) -> str | None:
+    def validate(node: orm.Dict | None, _: object) -> str | None:
         if node is None:
             return None
         try:
@@ -28,7 +27,7 @@ def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, Any], s
     return validate
 
 
-def validate_model(node: orm.Data, context: Any) -> str | None:
+def validate_model(node: orm.Data, context: object) -> str | None:
     """A Dict in place of a model must name a calculator."""
     return validator_of(NamedCalculator)(node, context) if isinstance(node, orm.Dict) else None
 

@@ -19,7 +19,7 @@ class RelaxationCalculation(StageCalculation):
     settings_class = FreeEnergy
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports of the stage."""
         super().define(spec)
         options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]

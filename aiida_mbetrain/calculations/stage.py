@@ -16,7 +16,7 @@ from aiida_mbetrain.calculations.exit_codes import define_exit_codes
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
-from aiida_mbetrain.settings import Inference, Settings
+from aiida_mbetrain.settings import Inference, JsonObject, Settings
 from aiida_mbetrain.worker import codec, job_file
 
 INPUTS, MODEL = "inputs", "model"
@@ -34,7 +34,7 @@ class StageCalculation(CalcJob):
     settings_class: ClassVar[type[Settings] | None] = None
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports and exit codes common to all stages."""
         super().define(spec)
         define_potential_ports(spec)
@@ -89,7 +89,7 @@ class StageCalculation(CalcJob):
         cores = self.options.resources.get("num_cores_per_mpiproc") or 1
         return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cores}}}"'
 
-    def _job(self, entries: dict[str, Any]) -> dict[str, Any]:
+    def _job(self, entries: dict[str, JsonObject]) -> JsonObject:
         """The content of job.json, checked by the class that the worker reads it with."""
         job = {
             "schema_version": job_file.SCHEMA,
@@ -104,7 +104,7 @@ class StageCalculation(CalcJob):
         }
         return job_file.JobFile(**job).to_dict()
 
-    def _model(self) -> dict[str, Any]:
+    def _model(self) -> JsonObject:
         model = self.inputs.model
         if isinstance(model, MaceModelData):
             return {"kind": "mace", "file": f"{MODEL}/{model.filename}", "sha256": model.sha256}

@@ -24,13 +24,14 @@ def check(code: str, options: str | None) -> None:
     """Run a two-frame job on CODE (mbetrain@COMPUTER) and print device, versions and speed."""
     from aiida import orm
     from aiida.engine import run_get_node
-    from aiida.plugins import CalculationFactory
+
+    from aiida_mbetrain.calculations.labels import LabelsCalculation
 
     console, chosen = Console(), orm.load_code(code)
     metadata = {"options": read_options(options)}
     inputs = labels_inputs()
     console.print("One job of two frames of the demo crystal ...")
-    _, node = run_get_node(CalculationFactory("mbetrain.labels"), code=chosen, metadata=metadata, **inputs)
+    _, node = run_get_node(LabelsCalculation, code=chosen, metadata=metadata, **inputs)
     if not node.is_finished_ok:
         stderr = (node.get_scheduler_stderr() or "").strip() if "retrieved" in node.outputs else ""
         raise MbetrainError(f"The job <{node.pk}> failed [{node.exit_status}]: {node.exit_message} {stderr[-500:]}")

@@ -22,6 +22,8 @@ E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .
 @click.option("--seed", default=42, show_default=True, help="Seed of the split.")
 @click.option("--block", type=int, help="MD frames that stay together; a tenth of the trajectory by default.")
 @click.option("--gap", default=1, show_default=True, help="MD frames left out at the seams between two sets.")
+@click.option("--hold-out", multiple=True, metavar="WHAT=VALUE",
+              help="Of a campaign: only test on crystal=NAME, temperature=K or size=N; may be repeated.")  # fmt: skip
 @click.option("--sources", callback=source_options.words, help="Some of md,phonons,quasi_harmonic [md,phonons].")
 @click.option("--sizes", callback=source_options.integers, help="Numbers of molecules, 0 for the crystal [all].")
 @click.option("--picks", help="Only the frames that a `subsample` of this run picked: its pk.")
@@ -40,7 +42,8 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
     """
     from aiida_mbetrain.datasets.training import Split, entries_of, undetermined, write_training_files, write_unlabelled
 
-    split = Split(options["split"], seed=options["seed"], block=options["block"], gap=options["gap"])
+    held_out = read_hold_out(options["hold_out"])
+    split = Split(options["split"], seed=options["seed"], block=options["block"], gap=options["gap"], hold_out=held_out)
     check_options(options)
     dataset = source_options.read_source(source)
     if no_labels:
@@ -59,6 +62,23 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
         click.echo(f"{written.n_left_out} frames were left out: at the seams (--gap), or equal to another frame.")
     if not no_labels:
         click.echo(f"cd {written.folder} && mace_run_train --config train.yaml")
+
+
+def read_hold_out(words: Sequence[str]) -> Any:
+    """The HoldOut of words like ``crystal=urea``.  Raises InvalidSettings."""
+    from aiida_mbetrain.datasets.splits import HoldOut
+
+    found: dict[str, list[Any]] = {"crystal": [], "temperature": [], "size": []}
+    kinds: dict[str, type] = {"crystal": str, "temperature": float, "size": int}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            found[name].append(kinds[name](value))
+        except (KeyError, ValueError):
+            raise InvalidSettings(
+                f"--hold-out {word}: give crystal=NAME, temperature=KELVIN or size=MOLECULES (0: the crystal)."
+            ) from None
+    return HoldOut(tuple(found["crystal"]), tuple(found["temperature"]), tuple(found["size"]))
 
 
 def check_options(options: dict[str, Any]) -> None:

@@ -30,7 +30,6 @@ def import_(file: str, process: str, level_of_theory: str, energy_key: str, forc
     frames may be missing.  Its isolated atoms give the E0s of this level of theory.
     """
     from aiida import orm
-    from aiida.engine import run_get_node
 
     from aiida_mbetrain.calculations.functions.external_labels import import_labels
     from aiida_mbetrain.datasets.from_graph import dataset_of
@@ -42,7 +41,7 @@ def import_(file: str, process: str, level_of_theory: str, energy_key: str, forc
     with_labels(entries_of(dataset_of(stages), sources=tuple(SOURCES)), external)
     settings = {"level_of_theory": level_of_theory, "energy_key": energy_key, "forces_key": forces_key}
     path = Path(file).resolve()
-    _, node = run_get_node(import_labels, labels=orm.SinglefileData(path), settings=orm.Dict(settings), **stages)
+    _, node = import_labels.run_get_node(labels=orm.SinglefileData(path), settings=orm.Dict(settings), **stages)
     if not node.is_finished_ok:
         raise MbetrainError(f"import_labels<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     click.echo(f"import_labels<{node.pk}>  {len(external.frames)} frames at {level_of_theory}")

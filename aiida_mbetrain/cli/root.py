@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import click
 
@@ -13,6 +12,7 @@ from aiida_mbetrain.errors import MbetrainError
 COMMANDS = {
     "demo": "Run the whole job on the shipped crystal and model, in a profile of its own.",
     "run": "Make a training set of your own crystal and model.",
+    "campaign": "Make training sets of many crystals and conditions, and one dataset of all.",
     "model": "Register MACE models.",
     "export": "Write the HDF5 dataset of a finished run.",
     "export-xyz": "Write extended XYZ for a trainer, with a ready train.yaml.",
@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "Show what a node of this plugin holds.",
     "trace": "Follow a frame of the dataset back to where it came from.",
     "query": "Ask where data came from, and what was made of them.",
+    "report": "Write one HTML page: verdicts, figures, a map of clusters, provenance.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
 }
 
@@ -50,14 +51,15 @@ class Commands(click.Group):
             return None
         attribute = name.replace("-", "_")
         module = importlib.import_module(f"aiida_mbetrain.cli.{attribute}")
-        return getattr(module, attribute)
+        command: click.Command = getattr(module, attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run a command; a foreseeable error ends it with one line."""
         try:
             return super().invoke(ctx)

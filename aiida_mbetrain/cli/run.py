@@ -210,9 +210,11 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     from aiida.engine import run_get_node
 
     from aiida_mbetrain.cli.plot import draw_pictures
+    from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.cli.summary import print_summary
     from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
     from aiida_mbetrain.datasets.hdf5 import write_dataset
+    from aiida_mbetrain.report import write_report
 
     with progress_bars(console):
         _, node = run_get_node(builder)
@@ -224,4 +226,6 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
     print_summary(console, node, dataset, output)
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
+    page = write_report(output, output.with_name(f"{output.stem}_report.html"), run=run_facts(node))
+    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return node

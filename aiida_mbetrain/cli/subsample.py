@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import load, with_profile
 
 TRAITS = ("source", "temperature", "size", "orbit")
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 
 @click.command("subsample")
@@ -43,25 +46,23 @@ TRAITS = ("source", "temperature", "size", "orbit")
 @click.option("--crystal/--no-crystal", default=True, show_default=True, help="Choose from periodic frames.")
 @click.option("--clusters/--no-clusters", default=True, show_default=True, help="Choose from clusters.")
 @with_profile
-def subsample(processes: tuple[str, ...], seed: int, crystal: bool, clusters: bool, **settings: Any) -> None:
+def subsample(processes: tuple[str, ...], seed: int, crystal: bool, clusters: bool, **settings: object) -> None:
     """Keep a number of diverse frames of PROCESSES (pk or uuid): training sets or their sampling stages.
 
     The picked frames are stored as nodes of the same types, each with its rank and the reason of its pick.
     """
-    from aiida.engine import run_get_node
-
     from aiida_mbetrain.calculations.functions import subsampling
 
-    inputs = subsampling.subsample_inputs(
+    inputs: dict[str, Any] = subsampling.subsample_inputs(
         [load(process) for process in processes], crystal=crystal, clusters=clusters, rng_seed=seed, **settings
     )
-    _, node = run_get_node(subsampling.subsample, **inputs)
+    _, node = subsampling.subsample.run_get_node(**inputs)
     if not node.is_finished_ok:
         raise click.ClickException(f"subsample<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     _show(node)
 
 
-def _show(node: Any) -> None:
+def _show(node: orm.CalcFunctionNode) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -47,7 +47,7 @@ def _number_and_energies(frames: Configurations) -> tuple[str, str]:
 
 def _times(process: Any) -> Table:
     table = Table("stage", "seconds", "share", title="\nWhere the time went", box=None)
-    spent = _stage_times(process)
+    spent = stage_times(process)
     whole = (process.mtime - process.ctime).total_seconds()
     spent["AiiDA, clusters, files"] = whole - sum(spent.values())
     for name, seconds in spent.items():
@@ -55,7 +55,7 @@ def _times(process: Any) -> Table:
     return table
 
 
-def _stage_times(process: Any) -> dict[str, float]:
+def stage_times(process: Any) -> dict[str, float]:
     """Seconds by stage WorkChain and heavy stage; those of all the crystals of a thermal expansion are one sum."""
     from aiida import orm
 

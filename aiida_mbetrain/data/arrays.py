@@ -10,7 +10,7 @@ from aiida import orm
 class ScienceArrayData(orm.ArrayData):
     """Base of the nodes that hold one science object: its arrays in the repository, its facts as attributes."""
 
-    science_class: ClassVar[type]
+    science_class: ClassVar[Any]
 
     @classmethod
     def from_science(cls, value: Any) -> Self:
@@ -26,6 +26,6 @@ class ScienceArrayData(orm.ArrayData):
         return self.science_class.from_arrays({name: self.get_array(name) for name in self.get_arraynames()})
 
     @classmethod
-    def facts(cls, value: Any) -> dict[str, Any]:
+    def facts(cls, value: Any) -> dict[str, object]:
         """Attributes worth querying for."""
         return {}

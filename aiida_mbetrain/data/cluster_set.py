@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
 
 from aiida_mbetrain.data.arrays import ScienceArrayData
 from aiida_mbetrain.science.clusters import ClusterSet
@@ -12,10 +11,10 @@ from aiida_mbetrain.science.clusters import ClusterSet
 class ClusterSetData(ScienceArrayData):
     """The configurations of one cluster (one size or one distance) in every frame, packed."""
 
-    science_class: ClassVar[type] = ClusterSet
+    science_class = ClusterSet
 
     @classmethod
-    def facts(cls, value: ClusterSet) -> dict[str, Any]:
+    def facts(cls, value: ClusterSet) -> dict[str, object]:
         """Key in the dataset, sizes, and what is known about the configurations."""
         configurations = value.configurations
         return {
@@ -33,7 +32,7 @@ class ClusterSetData(ScienceArrayData):
     @property
     def key(self) -> str:
         """Name of the group in the dataset: ``n=3``, ``r=6.50``, ``n=3,c=2``."""
-        return self.base.attributes.get("key")
+        return str(self.base.attributes.get("key"))
 
 
 def link_label(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiida import orm
@@ -23,7 +24,7 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
 from aiida_mbetrain.science.tables import Table
 
-TO_NODE = {
+TO_NODE: dict[type, Callable[..., orm.Data]] = {
     Configurations: trajectory_from_configurations,
     MolecularCrystal: MolecularCrystalData.from_science,
     ClusterSet: ClusterSetData.from_science,
@@ -33,7 +34,7 @@ TO_NODE = {
     dict: orm.Dict,
 }
 
-TO_SCIENCE = {
+TO_SCIENCE: dict[type[orm.Data], Callable[..., object]] = {
     orm.StructureData: structure_to_configurations,
     orm.TrajectoryData: trajectory_to_configurations,
     orm.BandsData: bands_to_structure,
@@ -41,7 +42,7 @@ TO_SCIENCE = {
 }
 
 
-def as_node(value: Any) -> orm.Data:
+def as_node(value: object) -> orm.Data:
     """An unstored node of a science object."""
     return TO_NODE[type(value)](value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Self
 
 from phonopy import Phonopy
 
@@ -13,10 +13,10 @@ from aiida_mbetrain.science.phonons import ForceConstants
 class ForceConstantsData(ScienceArrayData):
     """Harmonic force constants of a supercell, with the cells they belong to."""
 
-    science_class: ClassVar[type] = ForceConstants
+    science_class = ForceConstants
 
     @classmethod
-    def facts(cls, value: ForceConstants) -> dict[str, Any]:
+    def facts(cls, value: ForceConstants) -> dict[str, object]:
         """Scalars of the calculation: space group, sum-rule violation, lowest frequencies."""
         return dict(value.attributes())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from aiida import orm
 
@@ -26,7 +26,7 @@ class MaceModelData(orm.SinglefileData):
     refuses a file whose sha256 is not the registered one.
     """
 
-    def __init__(self, file: Any = None, filename: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, file: Path | str | BinaryIO | None = None, filename: str | None = None, **kwargs: Any) -> None:
         super().__init__(file=file, filename=filename, **kwargs)
         if file is not None:
             with self.as_path() as path:
@@ -42,7 +42,7 @@ class MaceModelData(orm.SinglefileData):
         if not path.is_file():
             raise UnreadableFile(f"There is no model file {path}: check the path.")
         query = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256_of(path)})
-        found = query.first(flat=True)
+        found: Self | None = query.first(flat=True)
         if found is not None:
             return found
         inspect_mace(path)  # so that a refusal names the user's path, not the repository's
@@ -51,12 +51,12 @@ class MaceModelData(orm.SinglefileData):
     @property
     def sha256(self) -> str:
         """Hexadecimal sha256 of the file."""
-        return self.base.attributes.get("sha256")
+        return str(self.base.attributes.get("sha256"))
 
     @property
     def elements(self) -> list[str]:
         """Symbols of the elements the model knows."""
-        return self.base.attributes.get("elements")
+        return list(self.base.attributes.get("elements"))
 
     def load(self, inference: Inference) -> Potential:
         """The live potential; raises ModelHashMismatch when the stored file was changed."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from aiida_mbetrain.data.arrays import ScienceArrayData
 from aiida_mbetrain.science.molecules import MolecularCrystal
 
@@ -11,10 +9,10 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 class MolecularCrystalData(ScienceArrayData):
     """Molecules of a periodic structure: which atoms, how they are made whole, which one is central."""
 
-    science_class: ClassVar[type] = MolecularCrystal
+    science_class = MolecularCrystal
 
     @classmethod
-    def facts(cls, value: MolecularCrystal) -> dict[str, Any]:
+    def facts(cls, value: MolecularCrystal) -> dict[str, object]:
         """Number of molecules, whether they are alike, and the central one."""
         return {
             "n_molecules": int(value.n_molecules),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from aiida_mbetrain.data.arrays import ScienceArrayData
 from aiida_mbetrain.science.tables import Table
 
@@ -11,4 +9,4 @@ from aiida_mbetrain.science.tables import Table
 class TableData(ScienceArrayData):
     """Named columns, such as the thermodynamic series of a molecular dynamics run."""
 
-    science_class: ClassVar[type] = Table
+    science_class = Table

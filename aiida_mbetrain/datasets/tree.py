@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.configurations import AnyArray
 
 Attribute = str | int | float | bool | list[str]
 Provenance = Mapping[str, Attribute | None]
@@ -56,7 +56,7 @@ class Group:
             group = None if group is None else group.groups.get(part)
         return group
 
-    def array(self, name: str) -> NDArray:
+    def array(self, name: str) -> AnyArray:
         """A dataset as int64, float64, bool or an array of strings."""
         return canonical(self.datasets[name])
 
@@ -147,7 +147,7 @@ def plain(value: Any) -> Attribute:
     return value
 
 
-def canonical(values: Any) -> NDArray:
+def canonical(values: Any) -> AnyArray:
     """Any array as C-ordered int64, float64 or bool, or as an object array of str."""
     array = np.asarray(values[()] if hasattr(values, "shape") else values)
     if array.dtype.kind == "O" or array.dtype.kind in "SU":
@@ -168,7 +168,7 @@ def array_digests(root: Group) -> dict[tuple[str, str], str]:
     }
 
 
-def _array_sha256(array: NDArray) -> str:
+def _array_sha256(array: AnyArray) -> str:
     digest = hashlib.sha256(json.dumps([array.dtype.kind, array.shape]).encode())
     if array.dtype.kind == "O":
         digest.update(json.dumps(array.tolist()).encode())

@@ -22,6 +22,7 @@ def crystal() -> Atoms:
     from ase.io import read
 
     cell = read(_FOLDER / f"{NAME}.cif", primitive_cell=True, subtrans_included=False)
+    assert isinstance(cell, Atoms)
     order = (-cell.numbers).argsort(kind="stable")
     return Atoms(cell.numbers[order], cell.positions[order], cell=cell.cell, pbc=True)
 

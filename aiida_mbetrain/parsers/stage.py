@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode
@@ -13,6 +12,7 @@ from aiida.parsers import Parser
 from aiida_mbetrain.calculations.exit_codes import exit_code_of, exit_code_of_status
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.errors import MbetrainError, NoResults, UnreadableFile, UnreadableResults
+from aiida_mbetrain.settings import JsonObject
 from aiida_mbetrain.worker import codec, job_file
 
 
@@ -21,7 +21,7 @@ class StageParser(Parser):
 
     CACHE_VERSION = 1
 
-    def parse(self, **kwargs: Any) -> ExitCode | None:
+    def parse(self, **kwargs: str) -> ExitCode | None:
         """None keeps the scheduler's exit code where that is all that is known."""
         folder = Path(kwargs["retrieved_temporary_folder"])
         self._keep_checkpoint(folder / job_file.CHECKPOINT)
@@ -40,20 +40,21 @@ class StageParser(Parser):
             return exit_code_of(error)
         return ExitCode(0)
 
-    def output_nodes(self, folder: Path, entries: dict[str, Any]) -> dict[str, orm.Data]:
+    def output_nodes(self, folder: Path, entries: dict[str, JsonObject]) -> dict[str, orm.Data]:
         """The nodes of the stage's outputs."""
         return {name: as_node(codec.load(folder, entry)) for name, entry in entries.items()}
 
-    def _read_results(self) -> dict[str, Any] | None:
+    def _read_results(self) -> JsonObject | None:
         """The worker's last words; None where there are none."""
         try:
-            text = self.retrieved.base.repository.get_object_content(job_file.RESULTS_FILE)
+            text = self.retrieved.base.repository.get_object_content(job_file.RESULTS_FILE, "r")
         except FileNotFoundError:
             return None
         try:
-            return json.loads(text)
+            results: JsonObject = json.loads(text)
         except ValueError as error:
             raise UnreadableResults(f"{job_file.RESULTS_FILE} is damaged: {error}.") from error
+        return results
 
     def _without_results(self) -> ExitCode | None:
         if self.node.exit_status:

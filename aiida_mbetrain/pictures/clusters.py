@@ -108,7 +108,8 @@ def find_molecules(numbers: IntArray, bonds: IntArray) -> IntArray:
     """The molecule of each atom, (N,), numbered in the order of their first atoms."""
     n = len(numbers)
     graph = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
-    return connected_components(graph, directed=False)[1]
+    molecules: IntArray = connected_components(graph, directed=False)[1]
+    return molecules
 
 
 def find_bonds(numbers: IntArray, positions: FloatArray) -> IntArray:
@@ -193,7 +194,8 @@ class _Drawing:
     def _fog(self) -> FloatArray:
         """0 for the atom in front, FOG for the one farthest behind; a thin cluster has little."""
         depth = self.points[:, 2].max() - self.points[:, 2]
-        return FOG * depth / max(float(depth.max()), 4.0)
+        fog: FloatArray = FOG * depth / max(float(depth.max()), 4.0)
+        return fog
 
 
 def _ball(number: int) -> float:

@@ -24,7 +24,7 @@ from aiida_mbetrain.pictures.style import (
     SMALL,
     dress,
 )
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.tables import Table
 
 WINDOW = 0.05
@@ -32,7 +32,7 @@ WINDOW = 0.05
 
 
 def md_picture(
-    series: Table | Mapping[str, NDArray],
+    series: Table | Mapping[str, AnyArray],
     *,
     temperature_K: float,
     pressure_GPa: float | None = None,
@@ -69,7 +69,7 @@ def md_picture(
 LABELS = {"temperature_K": "T / K", "pressure_GPa": "p / GPa", "volume_A3": "V / Å³"}
 
 
-def _panels(columns: Mapping[str, NDArray]) -> list[str]:
+def _panels(columns: Mapping[str, AnyArray]) -> list[str]:
     shown = [name for name in LABELS if name in columns and np.isfinite(columns[name]).any()]
     if "volume_A3" in shown and np.ptp(columns["volume_A3"]) == 0:
         shown.remove("volume_A3")
@@ -82,7 +82,8 @@ def running_mean(values: FloatArray, window: int) -> FloatArray:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+    means: FloatArray = (sums[high] - sums[low]) / (high - low)
+    return means
 
 
 def _curve(axes: Axes, time: FloatArray, values: FloatArray, colors: tuple[str, str], label: str | None = None) -> None:
@@ -117,7 +118,7 @@ def _note(axes: Axes, text: str) -> None:
 
 
 def _energy_panel(
-    axes: Axes, time: FloatArray, columns: Mapping[str, NDArray], kept: NDArray[np.bool_], n_atoms: int | None
+    axes: Axes, time: FloatArray, columns: Mapping[str, AnyArray], kept: NDArray[np.bool_], n_atoms: int | None
 ) -> None:
     """Both energies relative to their mean over the frames that are kept."""
     scale = 1.0 if n_atoms is None else 1000.0 / n_atoms
@@ -138,7 +139,7 @@ def _energy_panel(
     )  # fmt: skip
 
 
-def _finish(figure: Figure, all_axes: NDArray, time: FloatArray, start: float, title: str | None) -> None:
+def _finish(figure: Figure, all_axes: AnyArray, time: FloatArray, start: float, title: str | None) -> None:
     all_axes[-1].set_xlabel("t / ps", fontsize=NORMAL, color=INK)
     all_axes[-1].set_xlim(time[0], time[-1])
     if start > time[0]:

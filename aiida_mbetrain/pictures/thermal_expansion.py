@@ -38,7 +38,7 @@ def free_energy_picture(curves: Table) -> Figure:
     coldest, hottest = float(temperatures.min()), float(temperatures.max())
     colours = ScalarMappable(norm=Normalize(coldest, max(hottest, coldest + 1.0)), cmap=colormaps["coolwarm"])
     for row, temperature in enumerate(temperatures):
-        colour = colours.to_rgba(float(temperature))
+        colour = colours.to_rgba(np.asarray(temperature))
         axes.plot(curves["curve_volumes"], curves["curve_free_energies"][row] - base[row], color=colour, linewidth=1.3)
         axes.plot(curves["sampled_volumes"], points[row] - base[row], "o", color=colour, markersize=3.6)
     if len(temperatures) <= NAMED_CURVES:

@@ -17,6 +17,9 @@ from aiida_mbetrain.errors import InvalidStructure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+AnyArray = NDArray[Any]
+"""An array whose type of number is decided elsewhere, such as a column of a table."""
 
 PER_FRAME = ("positions", "cells", "energies", "forces", "stress", "features", "velocities")
 
@@ -45,7 +48,7 @@ class Configurations:
     stress: FloatArray | None = None
     features: FloatArray | None = None
     velocities: FloatArray | None = None
-    origin: Mapping[str, NDArray] = field(default_factory=dict)
+    origin: Mapping[str, AnyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -106,9 +109,10 @@ class Configurations:
         """Cell volumes, (F,), Å³; raises InvalidStructure for finite configurations."""
         if self.cells is None:
             raise InvalidStructure("Finite configurations have no volume.")
-        return np.abs(np.linalg.det(self.cells))
+        volumes: FloatArray = np.abs(np.linalg.det(self.cells))
+        return volumes
 
-    def select(self, frames: Sequence[int] | NDArray | slice) -> Self:
+    def select(self, frames: Sequence[int] | AnyArray | slice) -> Self:
         """The given frames (indices, a boolean mask or a slice), with everything known about them."""
         index = frames if isinstance(frames, slice) else np.asarray(frames)
         values = {name: getattr(self, name) for name in PER_FRAME}
@@ -179,14 +183,14 @@ class Configurations:
             atoms.calc = SinglePointCalculator(atoms, **results)
         return atoms
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes; ``origin`` under the prefix ``origin_``."""
-        arrays: dict[str, NDArray] = {"numbers": self.numbers}
+        arrays: dict[str, AnyArray] = {"numbers": self.numbers}
         arrays |= {name: value for name in PER_FRAME if (value := getattr(self, name)) is not None}
         return arrays | {f"origin_{key}": value for key, value in self.origin.items()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         known = {name: arrays[name] for name in ("numbers", *PER_FRAME) if name in arrays}
         prefix = "origin_"

@@ -6,25 +6,51 @@ All models are frozen, refuse unknown fields with the nearest known name, take n
 and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
 """
 
-from aiida_mbetrain.settings.base import Settings
+from aiida_mbetrain.settings.base import Finite, Floats, JsonObject, Positive, Seed, Settings, to_stored_precision
 from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
 from aiida_mbetrain.settings.free_energy import FreeEnergy
 from aiida_mbetrain.settings.inference import Inference, NamedCalculator
 from aiida_mbetrain.settings.molecular_dynamics import ClassicalMD, MDSampling
 from aiida_mbetrain.settings.phonon_sampling import PhononFilter, PhononSampling
+from aiida_mbetrain.settings.reference_labels import (
+    IN_PROCESS,
+    AseMethod,
+    Counterpoise,
+    ExternalMethod,
+    Method,
+    OrcaMethod,
+    PyscfMethod,
+    ReferenceLabels,
+    TbliteMethod,
+)
 from aiida_mbetrain.settings.subsampling import Subsampling
 
 __all__ = [
     "DISTANCE_RULES",
+    "IN_PROCESS",
     "NUMBER_RULES",
+    "AseMethod",
     "ClassicalMD",
+    "Counterpoise",
+    "ExternalMethod",
+    "Finite",
     "FiniteSubsystemFilter",
+    "Floats",
     "FreeEnergy",
     "Inference",
+    "JsonObject",
     "MDSampling",
+    "Method",
     "NamedCalculator",
+    "OrcaMethod",
     "PhononFilter",
     "PhononSampling",
+    "Positive",
+    "PyscfMethod",
+    "ReferenceLabels",
+    "Seed",
     "Settings",
     "Subsampling",
+    "TbliteMethod",
+    "to_stored_precision",
 ]

@@ -17,8 +17,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from aiida_mbetrain.errors import InvalidSettings
+
+JsonObject = dict[str, Any]
+"""A mapping as a JSON file or an AiiDA ``Dict`` node holds it; its values are checked where they are read."""
 
 INPUTS_NOT_SETTINGS = {
     "crystal": "it is the `structure` input (a StructureData node)",
@@ -33,7 +37,7 @@ SIGNIFICANT_DIGITS = 14
 """Of floats in the attributes of a stored AiiDA node; further digits are cut off when it is stored."""
 
 
-def _to_stored_precision(value: Any) -> Any:
+def to_stored_precision(value: object) -> object:
     """Floats as a stored node keeps them, in tuples and dicts too.
 
     Settings that held more digits would differ from those that the processes read back from their nodes:
@@ -42,23 +46,23 @@ def _to_stored_precision(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
     if isinstance(value, tuple):
-        return tuple(_to_stored_precision(item) for item in value)
+        return tuple(to_stored_precision(item) for item in value)
     if isinstance(value, dict):
-        return {key: _to_stored_precision(item) for key, item in value.items()}
+        return {key: to_stored_precision(item) for key, item in value.items()}
     return value
 
 
-def as_list(value: Any) -> Any:
+def as_list(value: object) -> object:
     """Arrays and numbers of numpy as plain Python ones; anything else as it is."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _wrap_number(value: Any) -> Any:
+def _wrap_number(value: object) -> object:
     value = as_list(value)
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _mesh(value: Any) -> Any:
+def _mesh(value: object) -> object:
     value = as_list(value)
     if value == "gamma":
         return value
@@ -69,7 +73,7 @@ def _mesh(value: Any) -> Any:
     raise ValueError("give 'gamma', a length in Å, or three integers of at least 1")
 
 
-def _q_points(value: Any) -> Any:
+def _q_points(value: object) -> object:
     return value if isinstance(value, str) and value == "commensurate" else _mesh(value)
 
 
@@ -99,12 +103,12 @@ class Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _round(cls, value: Any) -> Any:
-        return _to_stored_precision(value)
+    def _round(cls, value: object) -> object:
+        return to_stored_precision(value)
 
     @model_validator(mode="wrap")
     @classmethod
-    def _explain(cls, values: Any, handler: Callable[[Any], Self]) -> Self:
+    def _explain(cls, values: object, handler: Callable[[object], Self]) -> Self:
         """Turn pydantic's report into one message that names field, value and remedy."""
         if isinstance(values, dict):
             cls._refuse_unknown(values)
@@ -122,7 +126,7 @@ class Settings(BaseModel):
         """Raise ValueError where fields contradict one another."""
 
     @classmethod
-    def _refuse_unknown(cls, values: dict[str, Any]) -> None:
+    def _refuse_unknown(cls, values: dict[str, object]) -> None:
         for name in values:
             if name in cls.model_fields:
                 continue
@@ -133,11 +137,11 @@ class Settings(BaseModel):
             raise InvalidSettings(f"{cls.__name__} has no field {name!r}: {hint}")
 
     @classmethod
-    def _describe(cls, item: Any) -> str:
+    def _describe(cls, item: ErrorDetails) -> str:
         where = ".".join([cls.__name__, *(str(part) for part in item["loc"] if not isinstance(part, int))])
         text = item["msg"].removeprefix("Value error, ")
         return f"{where}: {text}" if not item["loc"] else f"{where} = {as_list(item['input'])!r}: {text}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain lists, numbers and strings: what an AiiDA ``Dict`` node or a JSON file holds."""
         return self.model_dump(mode="json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any
 
 SHARE_OF_WALLTIME = 0.95
 
@@ -26,7 +25,7 @@ class Clock:
         """Take SIGTERM, which schedulers send before they kill, as the wish to stop."""
         signal.signal(signal.SIGTERM, self._stop)
 
-    def _stop(self, *_: Any) -> None:
+    def _stop(self, *_: object) -> None:
         self._told = True
 
     def should_stop(self) -> bool:

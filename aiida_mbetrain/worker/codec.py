@@ -13,6 +13,7 @@ from aiida_mbetrain.science.io import load_npz, save_npz
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.settings import JsonObject
 
 CLASSES: dict[str, Any] = {
     "Configurations": Configurations,
@@ -24,9 +25,9 @@ CLASSES: dict[str, Any] = {
 }
 
 
-def save(folder: Path, name: str, value: Any) -> dict[str, Any]:
+def save(folder: Path, name: str, value: Any) -> JsonObject:
     """Write one object to ``folder``; gives the entry that :func:`load` needs: type, file and attributes."""
-    entry: dict[str, Any] = {"type": type(value).__name__}
+    entry: JsonObject = {"type": type(value).__name__}
     if isinstance(value, dict):
         return entry | {"attributes": value}
     entry["file"] = f"{name}.npz"
@@ -36,7 +37,7 @@ def save(folder: Path, name: str, value: Any) -> dict[str, Any]:
     return entry
 
 
-def load(folder: Path, entry: dict[str, Any]) -> Any:
+def load(folder: Path, entry: JsonObject) -> Any:
     """Read an object; raises UnreadableFile for a missing or damaged file and an unknown type."""
     kind = CLASSES.get(entry.get("type", ""))
     if kind is None:
@@ -51,7 +52,7 @@ def load(folder: Path, entry: dict[str, Any]) -> Any:
         raise UnreadableFile(f"{entry['file']} does not hold a {entry['type']}: {error!r}.") from error
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: JsonObject) -> None:
     """Write a JSON file under a temporary name and rename it."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(values, indent=1) + "\n", "utf-8")

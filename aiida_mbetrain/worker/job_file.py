@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator
 
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.stages import STAGES
-from aiida_mbetrain.settings import Inference, Settings
+from aiida_mbetrain.settings import Inference, JsonObject, Settings
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"
@@ -47,7 +47,7 @@ class AseCalculator(Settings):
 
     kind: Literal["ase"] = "ase"
     name: str
-    parameters: dict[str, Any] = Field({})
+    parameters: JsonObject = Field({})
 
 
 class InputFile(Settings):
@@ -55,7 +55,7 @@ class InputFile(Settings):
 
     type: str
     file: str
-    attributes: dict[str, Any] | None = None
+    attributes: JsonObject | None = None
 
     _file = field_validator("file")(_inside)
 
@@ -69,7 +69,7 @@ class JobFile(Settings):
 
     schema_version: Literal[1]
     stage: str
-    settings: dict[str, Any]
+    settings: JsonObject
     inference: Inference
     model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")]
     inputs: dict[str, InputFile]

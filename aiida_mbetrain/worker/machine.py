@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from typing import Any
 
 from aiida_mbetrain import __version__
+from aiida_mbetrain.settings import JsonObject
 
 PACKAGES = ("torch", "mace-torch", "e3nn", "phonopy", "ase", "numpy")
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine() -> JsonObject:
     """Versions, host and threads."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {

@@ -12,13 +12,12 @@ import sys  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
 from aiida_mbetrain import __version__  # noqa: E402
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly  # noqa: E402
 from aiida_mbetrain.science.potentials import Potential, load_mace, named_calculator  # noqa: E402
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
-from aiida_mbetrain.settings import NamedCalculator  # noqa: E402
+from aiida_mbetrain.settings import JsonObject, NamedCalculator  # noqa: E402
 from aiida_mbetrain.worker import codec, job_file  # noqa: E402
 from aiida_mbetrain.worker.job_file import JobFile, MaceFile  # noqa: E402
 from aiida_mbetrain.worker.machine import describe_machine  # noqa: E402
@@ -40,10 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code
 
 
-def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
+def run_and_describe(folder: Path) -> tuple[JsonObject, int]:
     """Content of results.json, whatever happens, and the exit code of the program."""
     started = time.perf_counter(), time.process_time()
-    facts: dict[str, Any] = {}
+    facts: JsonObject = {}
     try:
         facts["outputs"] = run_job(folder, facts)
         ending, exit_code = {"status": job_file.FINISHED, "code": 0, "message": ""}, 0
@@ -63,7 +62,7 @@ def run_and_describe(folder: Path) -> tuple[dict[str, Any], int]:
     return ending | facts | timings | describe_machine(), exit_code
 
 
-def run_job(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
     """Run the stage and write its outputs; gives their entries.  ``facts`` receives what results.json records."""
     job = JobFile.read(folder)
     CLOCK.limit(job.max_seconds)

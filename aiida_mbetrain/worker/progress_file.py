@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from aiida_mbetrain.worker.codec import write_json
 
@@ -20,7 +19,7 @@ class ProgressFile:
 
     def __init__(self, path: Path, stage: str, *, every_s: float = 1.0) -> None:
         self._path, self._every = path, every_s
-        self._values: dict[str, Any] = {"stage": stage, "done": 0, "total": 0, "rate": None}
+        self._values: dict[str, object] = {"stage": stage, "done": 0, "total": 0, "rate": None}
         self._first: tuple[float, int] | None = None
         self._written = float("-inf")
 

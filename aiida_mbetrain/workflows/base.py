@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain
+from aiida.engine import ExitCode, ToContext, WorkChain
+from aiida.engine.processes.functions import ProcessFunctionType
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain import errors
@@ -27,20 +28,23 @@ class StageWorkChain(WorkChain):
     """Base of the plugin's WorkChains."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Inputs and exit codes common to all."""
-        assert isinstance(spec, WorkChainSpec)
         super().define(spec)
         define_potential_ports(spec)
         define_exit_codes(spec)
         spec.exit_code(CHILD_FAILED, "ERROR_CHILD_FAILED", message="The step {step} failed: {reason}")
 
-    def call(self, function: Any, label: str, **inputs: Any) -> orm.ProcessNode:
+    def call(
+        self, function: ProcessFunctionType[..., object, orm.CalcFunctionNode], label: str, **inputs: Any
+    ) -> orm.ProcessNode:
         """Run a calcfunction as the step ``label`` and give its finished node, failed or not."""
         _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
         return node
 
-    def compute(self, stage: str, label: str | None = None, **inputs: orm.Data) -> ToContext | None:
+    def compute(
+        self, stage: str, label: str | None = None, **inputs: orm.Data
+    ) -> ToContext[str, orm.ProcessNode] | None:
         """Run a heavy stage, as jobs where a code is given and else in this process.
 
         Its finished node, failed or not, will be ``ctx[label]``; the label is the stage's name by default.
@@ -59,7 +63,7 @@ class StageWorkChain(WorkChain):
             job |= self.exposed_inputs(calculation, stage)
         return self.launch(child, label, calculation=job, **options)
 
-    def launch(self, child: type[WorkChain], label: str, **inputs: Any) -> ToContext | None:
+    def launch(self, child: type[WorkChain], label: str, **inputs: Any) -> ToContext[str, orm.ProcessNode] | None:
         """Start a child WorkChain whose finished node will be ``ctx[label]``.
 
         In the daemon it is submitted and waited for.  Under ``run`` it runs at once: without a broker, waiting
@@ -82,8 +86,10 @@ class StageWorkChain(WorkChain):
         self.report(f"{step}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
         if node.exit_status in {error.code for error in foreseeable_errors()}:
             return ExitCode(node.exit_status, f"{step}<{node.pk}>: {node.exit_message}")
-        reason = node.exit_message or f"{node.process_state.value}, exit status {node.exit_status}"
-        return self.exit_codes.ERROR_CHILD_FAILED.format(step=f"{step}<{node.pk}>", reason=reason)
+        state = node.process_state.value if node.process_state else "without a state"
+        reason = node.exit_message or f"{state}, exit status {node.exit_status}"
+        failure: ExitCode = self.exit_codes.ERROR_CHILD_FAILED.format(step=f"{step}<{node.pk}>", reason=reason)
+        return failure
 
     def refuse(self, error: errors.MbetrainError) -> ExitCode:
         """The exit code of a named error met in a step of this WorkChain."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar, Self
+
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext
+from aiida.engine import ExitCode, ToContext
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.force_constants import phonon_bands, thermodynamics
 from aiida_mbetrain.data.force_constants import ForceConstantsData
@@ -22,10 +26,10 @@ class HarmonicCrystalWorkChain(StageWorkChain):
     The crystal of a harmonic calculation, and every volume of a quasi-harmonic one.
     """
 
-    heavy_stages = ("relaxation", "force_constants")
+    heavy_stages: ClassVar[tuple[str, ...]] = ("relaxation", "force_constants")
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, help="The crystal, not relaxed.")
@@ -46,7 +50,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         spec.output("thermodynamics", valid_type=TableData, help="Harmonic, at the relaxed volume.")
 
     @classmethod
-    def harmonic_steps(cls) -> tuple:
+    def harmonic_steps(cls) -> tuple[Callable[[Self], object], ...]:
         """The steps of an outline from the structure to the thermodynamics."""
         return (
             cls.run_relaxation,
@@ -66,7 +70,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
             return self.refuse(error)
         return None
 
-    def run_relaxation(self) -> ToContext | None:
+    def run_relaxation(self) -> ToContext[str, orm.ProcessNode] | None:
         """Relax the input structure."""
         return self.compute("relaxation", structure=self.inputs.structure, settings=self.inputs.settings)
 
@@ -74,7 +78,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         """Stop where the relaxation failed."""
         return self.failed(self.ctx.relaxation)
 
-    def run_force_constants(self) -> ToContext | None:
+    def run_force_constants(self) -> ToContext[str, orm.ProcessNode] | None:
         """Finite displacements of the relaxed crystal."""
         return self.compute(
             "force_constants", structure=self.ctx.relaxation.outputs.structure, settings=self.inputs.settings

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiida import orm
+from aiida.engine.processes.functions import ProcessFunctionType
 from aiida.engine.processes.ports import PortNamespace
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
@@ -28,7 +29,7 @@ from aiida_mbetrain.workflows.jobs import (
 class HeavyStage(NamedTuple):
     """Two ways to run a stage; their ports have the same names, but for the namespace ``sets`` of labels."""
 
-    function: Any
+    function: ProcessFunctionType[..., object, orm.CalcFunctionNode]
     job: type[StageJob]
 
     @property
@@ -69,7 +70,7 @@ def jobs_need_code(spec: WorkChainSpec, stages: Mapping[str, Sequence[str]]) -> 
     stages: by the namespace of the inputs they lie in, "" for the inputs themselves.
     """
 
-    def validate(inputs: Mapping[str, Any], _: Any) -> str | None:
+    def validate(inputs: Mapping[str, Any], _: object) -> str | None:
         if "code" in inputs:
             return None
         for section, names in stages.items():

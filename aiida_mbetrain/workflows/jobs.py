@@ -6,7 +6,9 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, ProcessSpec, process_handler, while_
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
+from aiida.engine.processes.ports import InputPort
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.exit_codes import define_exit_codes, exit_code_of
 from aiida_mbetrain.calculations.force_constants import ForceConstantsCalculation
@@ -44,12 +46,15 @@ class StageJob(BaseRestartWorkChain):
     _process_class: type[StageCalculation]
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
         spec.expose_inputs(cls._process_class, namespace="calculation")
-        spec.inputs["max_iterations"].default = lambda: orm.Int(MAX_JOBS)
-        spec.inputs["on_unhandled_failure"].default = lambda: orm.Str("abort")
+        max_jobs, on_failure = spec.inputs["max_iterations"], spec.inputs["on_unhandled_failure"]
+        assert isinstance(max_jobs, InputPort)
+        assert isinstance(on_failure, InputPort)
+        max_jobs.default = lambda: orm.Int(MAX_JOBS)
+        on_failure.default = lambda: orm.Str("abort")
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(
@@ -122,6 +127,7 @@ class StageJob(BaseRestartWorkChain):
         return old is None or old.base.repository.hash() != new.base.repository.hash()
 
     def _give_up(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        assert node.exit_status is not None
         return ProcessHandlerReport(True, ExitCode(node.exit_status, node.exit_message))
 
     def results(self) -> None:

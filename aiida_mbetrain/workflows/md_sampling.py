@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext
+from aiida.engine import ExitCode, ToContext
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
 from aiida_mbetrain.calculations.functions.molecular_dynamics import md_supercell
@@ -24,7 +25,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
     heavy_stages = ("molecular_dynamics", "labels")
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, help="The crystal.")
@@ -77,7 +78,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         self.ctx.molecular_crystal = node.outputs.result if node.is_finished_ok else None
         return self.failed(node)
 
-    def run_md(self) -> ToContext | None:
+    def run_md(self) -> ToContext[str, orm.ProcessNode] | None:
         """Molecular dynamics of the supercell."""
         settings = self.ctx.settings.to_dict()
         wanted = {name: settings[name] for name in ("temperature_K", "pressure_GPa", "md_crystal")}
@@ -100,7 +101,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         )
         return self.failed(self.ctx.extraction)
 
-    def label_clusters(self) -> ToContext | None:
+    def label_clusters(self) -> ToContext[str, orm.ProcessNode] | None:
         """Energies, forces and features of the clusters; the frames have theirs from the dynamics."""
         if self.ctx.settings.finite_subsystem_filter is None:
             return None
@@ -123,5 +124,5 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
 
 def cluster_outputs(labels_node: orm.ProcessNode) -> dict[str, ClusterSetData]:
     """The labelled cluster sets of a labels step, by link label."""
-    links = labels_node.base.links.get_outgoing(node_class=ClusterSetData).all()
-    return {link.link_label: link.node for link in links}
+    nodes = {link.link_label: link.node for link in labels_node.base.links.get_outgoing().all()}
+    return {label: node for label, node in nodes.items() if isinstance(node, ClusterSetData)}

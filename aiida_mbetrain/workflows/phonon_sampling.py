@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext
+from aiida.engine import ExitCode, ToContext
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
 from aiida_mbetrain.calculations.functions.force_constants import phonon_sampling
@@ -26,7 +27,7 @@ class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
     heavy_stages = ("labels",)
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
         spec.input("force_constants", valid_type=ForceConstantsData, help="From any earlier run.")
@@ -95,7 +96,7 @@ class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
         self.ctx.sets |= {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
         return self.failed(node)
 
-    def run_labels(self) -> ToContext | None:
+    def run_labels(self) -> ToContext[str, orm.ProcessNode] | None:
         """Energies, forces, stress and features of frames and clusters."""
         return self.compute("labels", **self.ctx.sets)
 

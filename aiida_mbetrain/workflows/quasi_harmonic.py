@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
+from aiida.engine import ExitCode, ToContext, if_
+from aiida.engine.processes.ports import InputPort
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.isolated_molecule import sublimation
 from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures, thermal_expansion
@@ -31,7 +33,7 @@ MOLECULE_NODES = ("relaxed", "vibrations", "summary")
 SAMPLE_NODES = ("relaxed", "relaxation", "thermodynamics")
 
 
-def validate_settings(node: orm.Dict | None, context: Any) -> str | None:
+def validate_settings(node: orm.Dict | None, context: object) -> str | None:
     """FreeEnergy, with settings that can lead to an equation of state where one is asked for."""
     message = validator_of(FreeEnergy)(node, context)
     if message is not None or node is None:
@@ -53,14 +55,16 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
     """
 
     protocol_section = "quasi_harmonic"
-    heavy_stages = ("relaxation", "force_constants", "isolated_molecule")
+    heavy_stages: ClassVar[tuple[str, ...]] = ("relaxation", "force_constants", "isolated_molecule")
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
-        spec.inputs["settings"].default = lambda: orm.Dict(FreeEnergy().to_dict())  # expansion included
-        spec.inputs["settings"].validator = validate_settings
+        settings = spec.inputs["settings"]
+        assert isinstance(settings, InputPort)
+        settings.default = lambda: orm.Dict(FreeEnergy().to_dict())  # expansion included
+        settings.validator = validate_settings
         spec.input(
             "molecule",
             valid_type=orm.StructureData,
@@ -99,7 +103,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             return self.refuse(error)
         return super().setup()
 
-    def run_relaxation(self) -> ToContext | None:
+    def run_relaxation(self) -> ToContext[str, orm.ProcessNode] | None:
         """Relax the input structure, and the molecule at the same time."""
         if "molecule" in self.inputs:
             started = self.compute("isolated_molecule", structure=self.inputs.molecule, settings=self.inputs.settings)
@@ -135,7 +139,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
     def should_expand(self) -> bool:
         """Whether an equation of state is asked for."""
-        return self.ctx.settings.thermal_expansion
+        return bool(self.ctx.settings.thermal_expansion)
 
     def run_volumes(self) -> ExitCode | None:
         """The crystal at every sampled volume, or under every sampled pressure; in the reference's supercell."""
@@ -239,13 +243,13 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         self.out(VOLUMES, self.ctx.volumes)
         self.out(EQUILIBRIUM, self.ctx.equilibrium)
 
-    def _settings_of_one(self, **changes: Any) -> orm.Dict:
+    def _settings_of_one(self, **changes: object) -> orm.Dict:
         """The settings of a crystal among several."""
         return orm.Dict(self.ctx.settings.to_dict() | self.ctx.one_crystal | changes)
 
     def _launch_crystal(self, name: str, structure: orm.StructureData, settings: orm.Dict) -> None:
         ports = set(HarmonicCrystalWorkChain.spec().inputs) & set(self.inputs) - {"metadata"}
-        inputs: Mapping[str, Any] = {port: self.inputs[port] for port in ports}
+        inputs: dict[str, Any] = {port: self.inputs[port] for port in ports}
         started = self.launch(
             HarmonicCrystalWorkChain, name, **(inputs | {"structure": structure, "settings": settings})
         )
@@ -254,4 +258,5 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
 def _outputs(node: orm.WorkChainNode) -> Iterator[tuple[str, orm.Data]]:
     for link in node.base.links.get_outgoing(node_class=orm.Data).all():
+        assert isinstance(link.node, orm.Data)
         yield link.link_label, link.node

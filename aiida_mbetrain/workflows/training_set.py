@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec
+from aiida.engine import ExitCode
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
 from aiida_mbetrain.data.crystals import crystals
@@ -29,7 +30,7 @@ class TrainingSetWorkChain(StageWorkChain):
     """Molecular dynamics, force constants, phonon sampling, and one HDF5 dataset of all."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports, outline, outputs."""
         super().define(spec)
         spec.expose_inputs(MDSamplingWorkChain, include=COMMON)

@@ -40,10 +40,15 @@ def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def settings_classes() -> dict[str, type]:
-    """Every settings class by name, in the order of the module; not those of other modules, such as the worker's."""
+    """Settings classes by name that a user may import; the worker's own are not among them."""
     from aiida_mbetrain import settings
 
-    return {cls.__name__: cls for cls in settings.Settings.__subclasses__() if cls.__module__ == settings.__name__}
+    public = {name: getattr(settings, name) for name in settings.__all__}
+    return {
+        name: value
+        for name, value in public.items()
+        if isinstance(value, type) and issubclass(value, settings.Settings) and value is not settings.Settings
+    }
 
 
 def settings_text() -> str:

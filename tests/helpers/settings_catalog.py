@@ -17,6 +17,17 @@ CLASSES: tuple[type[Settings], ...] = (
     settings.NamedCalculator,
 )
 
+REFERENCE: tuple[type[Settings], ...] = (
+    settings.AseMethod,
+    settings.ExternalMethod,
+    settings.Method,
+    settings.OrcaMethod,
+    settings.PyscfMethod,
+    settings.ReferenceLabels,
+    settings.TbliteMethod,
+)
+"""Methods of quantum chemistry and what they are applied to; tested with the programs."""
+
 FIELDS = [f"{cls.__name__}.{field}" for cls in CLASSES for field in cls.model_fields]
 
 IN_WORKFLOWS = frozenset(

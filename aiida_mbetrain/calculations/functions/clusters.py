@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiida import orm
 from aiida.engine import calcfunction
 
@@ -19,7 +17,7 @@ from aiida_mbetrain.settings import FiniteSubsystemFilter
 
 @calcfunction
 @exit_codes
-def detect_molecules(structure: orm.Data, settings: orm.Dict) -> Any:
+def detect_molecules(structure: orm.Data, settings: orm.Dict) -> orm.Data:
     """The molecules of a crystal by its bond graph; settings: a FiniteSubsystemFilter.
 
     structure: a StructureData, or ForceConstantsData for the supercell they belong to.
@@ -39,7 +37,9 @@ def detect_molecules(structure: orm.Data, settings: orm.Dict) -> Any:
 
 @calcfunction
 @exit_codes
-def extract_clusters(frames: orm.TrajectoryData, molecular_crystal: MolecularCrystalData, settings: orm.Dict) -> Any:
+def extract_clusters(
+    frames: orm.TrajectoryData, molecular_crystal: MolecularCrystalData, settings: orm.Dict
+) -> dict[str, orm.Data]:
     """The clusters of every frame by the rule of a FiniteSubsystemFilter: one ClusterSetData per size."""
     sets = extract(molecular_crystal.to_science(), as_science(frames), FiniteSubsystemFilter(**settings.get_dict()))
     return {link_label(item.cluster.key): ClusterSetData.from_science(item) for item in sets}

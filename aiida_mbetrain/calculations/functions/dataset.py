@@ -5,26 +5,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
+from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 
 FILENAME = "training_set.hdf5"
 
 
-def dataset_inputs(stages: Sequence[orm.WorkChainNode]) -> dict[str, Any]:
+def dataset_inputs(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
     """Inputs of :func:`build_dataset` from finished stage WorkChains."""
-    return dict(stage_nodes(stages))
+    return stage_nodes(stages)
 
 
 @calcfunction
 @exit_codes
-def build_dataset(**stages: Any) -> Any:
+def build_dataset(**stages: Nodes) -> orm.SinglefileData:
     """Write the HDF5 file of collected stages; the same file that ``export`` rebuilds from the graph."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILENAME

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from aiida import orm
@@ -13,6 +12,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.datasets.from_graph import dataset_of
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.training import (
@@ -34,7 +34,7 @@ ROW = "row"
 
 @calcfunction
 @exit_codes
-def import_labels(labels: orm.SinglefileData, settings: orm.Dict, **stages: Any) -> Any:
+def import_labels(labels: orm.SinglefileData, settings: orm.Dict, **stages: Nodes) -> dict[str, orm.Data]:
     """Merge a labelled extended XYZ file with the frames it was exported from.
 
     settings: level_of_theory, energy_key, forces_key.  stages: as for ``build_dataset``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 from aiida import orm
 from aiida.engine import calcfunction
@@ -22,22 +21,25 @@ MODE_COLUMNS = tuple(field.name for field in fields(PhononFrames) if field.name 
 
 @calcfunction
 @exit_codes
-def force_constants(structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict) -> Any:
+def force_constants(
+    structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict
+) -> dict[str, orm.Data]:
     """Harmonic force constants of a relaxed crystal.  Outputs: force_constants, run_info."""
     return run_stage("force_constants", model, inference, settings.get_dict(), structure=structure)
 
 
 @calcfunction
 @exit_codes
-def phonon_bands(force_constants: ForceConstantsData) -> Any:
+def phonon_bands(force_constants: ForceConstantsData) -> orm.BandsData:
     """Phonon bands along the seekpath path, as a core BandsData in THz."""
     constants = force_constants.to_science()
+    assert constants.primitive.cells is not None
     return bands_from_structure(band_structure(constants), constants.primitive.cells[0])
 
 
 @calcfunction
 @exit_codes
-def thermodynamics(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
+def thermodynamics(force_constants: ForceConstantsData, settings: orm.Dict) -> orm.Data:
     """Harmonic free energy, entropy and heat capacity at FreeEnergy.temperatures_K."""
     wanted = FreeEnergy(**settings.get_dict())
     result = harmonic_thermodynamics(
@@ -51,7 +53,7 @@ def thermodynamics(force_constants: ForceConstantsData, settings: orm.Dict) -> A
 
 @calcfunction
 @exit_codes
-def phonon_sampling(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
+def phonon_sampling(force_constants: ForceConstantsData, settings: orm.Dict) -> dict[str, orm.Data]:
     """Frames displaced along normal modes.
 
     Outputs: frames (TrajectoryData), modes (the sampled modes and every frame's amplitudes in them).

@@ -6,10 +6,11 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from types import FrameType
+from typing import ParamSpec, TypeVar
 
 from aiida import orm
 from aiida.engine import ExitCode
@@ -26,6 +27,8 @@ from aiida_mbetrain.worker.machine import describe_machine
 MODEL_TYPES = (MaceModelData, orm.Dict)
 """A MACE model, or a Dict with the name and parameters of an ASE calculator."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
 StageReport = Callable[[str, int, int], None]
 _listener: list[StageReport] = []
 
@@ -45,11 +48,11 @@ def report_for(stage: str) -> Report:
     return functools.partial(_listener[-1], stage) if _listener else silent
 
 
-def exit_codes(function: Callable[..., Any]) -> Callable[..., Any]:
+def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
     """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | ExitCode:
         try:
             return function(*args, **kwargs)
         except MbetrainError as error:
@@ -58,10 +61,11 @@ def exit_codes(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def load_potential(model: MaceModelData | orm.Dict, inference: Inference) -> Potential:
+def load_potential(model: orm.Data, inference: Inference) -> Potential:
     """The live potential behind a ``model`` input."""
     if isinstance(model, MaceModelData):
         return model.load(inference)
+    assert isinstance(model, orm.Dict)
     return named_calculator(NamedCalculator(**model.get_dict()))
 
 
@@ -80,7 +84,7 @@ def stop_on_signal() -> Iterator[ShouldStop]:
         return
     received: list[int] = []
 
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(number)
@@ -94,7 +98,7 @@ def stop_on_signal() -> Iterator[ShouldStop]:
 
 
 def run_stage(
-    stage: str, model: orm.Data, inference: orm.Dict, settings: dict[str, Any] | None = None, **inputs: orm.Data
+    stage: str, model: orm.Data, inference: orm.Dict, settings: Mapping[str, object] | None = None, **inputs: orm.Data
 ) -> dict[str, orm.Data]:
     """Run a heavy stage in this process and wrap what it gives, with a ``run_info`` node beside it."""
     from aiida_mbetrain.science.stages import STAGES, Job

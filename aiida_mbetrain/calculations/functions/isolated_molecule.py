@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.science.configurations import AnyArray
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, molecules_per_cell
@@ -19,7 +19,9 @@ from aiida_mbetrain.science.thermodynamics import sublimation as sublimate
 
 @calcfunction
 @exit_codes
-def isolated_molecule(structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict) -> Any:
+def isolated_molecule(
+    structure: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict
+) -> dict[str, orm.Data]:
     """Relax a molecule and compute its vibrations.
 
     Outputs: relaxed (a frame with energy and forces), vibrations (frequencies), summary (geometry, symmetry number,
@@ -30,7 +32,7 @@ def isolated_molecule(structure: orm.StructureData, model: orm.Data, settings: o
 
 @calcfunction
 @exit_codes
-def sublimation(relaxed: orm.TrajectoryData, vibrations: TableData, summary: orm.Dict, **crystals: Any) -> Any:
+def sublimation(relaxed: orm.TrajectoryData, vibrations: TableData, summary: orm.Dict, **crystals: Nodes) -> orm.Data:
     """Sublimation energy, enthalpy and free energy of crystals, one row per crystal and temperature.
 
     relaxed, vibrations, summary: of the molecule.  crystals: the nodes ``relaxed`` and ``thermodynamics`` of each,
@@ -48,7 +50,7 @@ def sublimation(relaxed: orm.TrajectoryData, vibrations: TableData, summary: orm
     return as_node(Table({name: column[order] for name, column in columns.items()}))
 
 
-def _of_crystal(crystal: dict[str, orm.Data], molecule: IsolatedMolecule) -> dict[str, Any]:
+def _of_crystal(crystal: Nodes, molecule: IsolatedMolecule) -> dict[str, AnyArray]:
     relaxed = as_science(crystal["relaxed"])
     vibrations = HarmonicThermodynamics.from_columns(as_science(crystal["thermodynamics"]).columns)
     share = vibrations.n_atoms / relaxed.n_atoms

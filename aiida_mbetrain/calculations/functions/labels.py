@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiida import orm
 from aiida.engine import calcfunction
 
@@ -12,6 +10,6 @@ from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_sta
 
 @calcfunction
 @exit_codes
-def labels(model: orm.Data, inference: orm.Dict, **sets: orm.Data) -> Any:
+def labels(model: orm.Data, inference: orm.Dict, **sets: orm.Data) -> dict[str, orm.Data]:
     """Label TrajectoryData and ClusterSetData nodes; outputs carry the inputs' names."""
-    return run_stage("labels", model, inference, **sets)
+    return run_stage("labels", model, inference, None, **sets)

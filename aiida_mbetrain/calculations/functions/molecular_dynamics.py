@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiida import orm
 from aiida.engine import calcfunction
 
@@ -15,7 +13,7 @@ from aiida_mbetrain.settings import ClassicalMD
 
 @calcfunction
 @exit_codes
-def md_supercell(structure: orm.StructureData, settings: orm.Dict) -> Any:
+def md_supercell(structure: orm.StructureData, settings: orm.Dict) -> orm.StructureData:
     """The supercell that ClassicalMD asks for."""
     crystal = structure_to_configurations(structure)
     matrix = md_supercell_matrix(crystal, ClassicalMD(**settings.get_dict()))
@@ -26,7 +24,9 @@ def md_supercell(structure: orm.StructureData, settings: orm.Dict) -> Any:
 
 @calcfunction
 @exit_codes
-def molecular_dynamics(supercell: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict) -> Any:
+def molecular_dynamics(
+    supercell: orm.StructureData, model: orm.Data, settings: orm.Dict, inference: orm.Dict
+) -> dict[str, orm.Data]:
     """Run molecular dynamics of a supercell.
 
     settings: an MDSampling whose temperature, pressure and md_crystal are used.

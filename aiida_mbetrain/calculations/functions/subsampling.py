@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from aiida import orm
@@ -26,7 +25,7 @@ NO_FRAMES = "holds no frames to choose from: give training sets or sampling stag
 
 @calcfunction
 @exit_codes
-def subsample(settings: orm.Dict, **sets: orm.Data) -> Any:
+def subsample(settings: orm.Dict, **sets: orm.Data) -> dict[str, orm.Data]:
     """Pick frames of TrajectoryData and ClusterSetData nodes; settings: a Subsampling.
 
     Outputs carry the inputs' names and hold the picked frames, with their rank and reason in the origin; a set
@@ -52,7 +51,7 @@ def subsample_inputs(
     *,
     crystal: bool = True,
     clusters: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> dict[str, orm.Data]:
     """Inputs of :func:`subsample` from finished training sets or their sampling stages.
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.conversion import as_node, as_science
-from aiida_mbetrain.data.crystals import link_label
+from aiida_mbetrain.data.crystals import Nodes, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.errors import NotEnoughVolumes
@@ -40,7 +38,7 @@ CURVES = (
 
 @calcfunction
 @exit_codes
-def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> Any:
+def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> dict[str, orm.Data]:
     """Where the relaxation of every sampled crystal starts: the reference's primitive cell, scaled to the volumes."""
     primitive = force_constants.to_science().primitive
     wanted = FreeEnergy(**settings.get_dict())
@@ -54,8 +52,8 @@ def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) 
 @calcfunction
 @exit_codes
 def thermal_expansion(
-    force_constants: ForceConstantsData, relaxation: orm.Dict, settings: orm.Dict, failures: orm.Dict, **crystals: Any
-) -> Any:
+    force_constants: ForceConstantsData, relaxation: orm.Dict, settings: orm.Dict, failures: orm.Dict, **crystals: Nodes
+) -> dict[str, orm.Data | dict[str, orm.StructureData]]:
     """Equilibrium volume, free energy and bulk modulus at FreeEnergy.temperatures_K.
 
     force_constants, relaxation: of the reference crystal.  crystals: by link label the nodes ``relaxed``,
@@ -87,15 +85,15 @@ def thermal_expansion(
     }
 
 
-def _sampled_volume(crystal: dict[str, orm.Data]) -> SampledVolume:
+def _sampled_volume(crystal: Nodes) -> SampledVolume:
     thermodynamics = HarmonicThermodynamics.from_columns(as_science(crystal["thermodynamics"]).columns)
     relaxed, space_group = as_science(crystal["relaxed"]), crystal["relaxation"]["space_group"]
     return SampledVolume.of(relaxed, space_group, thermodynamics)
 
 
 def _account(
-    labels: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, Any]
-) -> dict[str, Any]:
+    labels: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, object]
+) -> dict[str, object]:
     """What became of every sampled crystal, by link label."""
     return failures | {
         link_label(label): {"label": label, "used": not name, "removed_by": name or None, "volume_A3": sample.volume}

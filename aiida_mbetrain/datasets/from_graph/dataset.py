@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from aiida import orm
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.data.conversion import as_science
-from aiida_mbetrain.data.crystals import crystals
+from aiida_mbetrain.data.crystals import Nodes, crystals
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.from_graph.quasi_harmonic import quasi_harmonic_section
 from aiida_mbetrain.datasets.layout import cluster_order
@@ -24,14 +24,12 @@ from aiida_mbetrain.datasets.model import (
     QuasiHarmonicSection,
     Section,
 )
-from aiida_mbetrain.datasets.tree import Provenance
+from aiida_mbetrain.datasets.tree import Attribute, Provenance
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import unwrap_molecules
 from aiida_mbetrain.science.thermodynamics import force_constants_key
-from aiida_mbetrain.settings import FreeEnergy, MDSampling, PhononSampling
-
-Nodes = Mapping[str, Any]
+from aiida_mbetrain.settings import FreeEnergy, JsonObject, MDSampling, PhononSampling
 
 STAGE_OF = {
     "MDSamplingWorkChain": "md_sampling",
@@ -60,7 +58,7 @@ def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
     return collected
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> orm.Data | Nodes:
     return value if isinstance(value, orm.Data) else {name: _plain(value[name]) for name in value}
 
 
@@ -73,9 +71,9 @@ def stages_of(process: orm.ProcessNode) -> list[orm.WorkChainNode]:
         shown = f"{type(process).__name__}<{process.pk}>"
         raise InvalidSettings(f"{shown} is no process: give a {TRAINING_SET} or one of {', '.join(STAGE_OF)}.")
     if process.process_label != TRAINING_SET:
-        return [process]
+        return [cast("orm.WorkChainNode", process)]
     links = process.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
-    by_label = {link.link_label: link.node for link in links}
+    by_label = {link.link_label: cast("orm.WorkChainNode", link.node) for link in links}
     missing = [label for label in STAGE_OF.values() if label not in by_label]
     if missing:
         raise InvalidSettings(f"{TRAINING_SET}<{process.pk}> has not run {', '.join(missing)}: export what is there.")
@@ -97,7 +95,8 @@ def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
 
 
 def _any_job(nodes: Nodes) -> orm.Data:
-    return nodes.get("trajectory") or nodes["force_constants"]
+    node: orm.Data = nodes.get("trajectory") or nodes["force_constants"]
+    return node
 
 
 def _crystal_of(nodes: Nodes) -> dict[str, str]:
@@ -201,9 +200,9 @@ def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
     )
 
 
-def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
+def provenance_of(node: orm.Data, prefix: str = "node") -> Provenance:
     """Where a node came from: its uuid, the process that made it, and that process's model and structure."""
-    found: dict[str, Any] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
+    found: dict[str, Attribute | None] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
     if isinstance(node, orm.Dict):
         found[prefix] = json.dumps(node.get_dict(), sort_keys=True)
     creator = node.creator
@@ -218,12 +217,12 @@ def provenance_of(node: orm.Data, prefix: str = "node") -> dict[str, Any]:
 def _inputs_of(process: orm.ProcessNode | None) -> dict[str, orm.Data]:
     """Inputs by link label, in one query."""
     links = [] if process is None else process.base.links.get_incoming(node_class=orm.Data).all()
-    return {link.link_label: link.node for link in links}
+    return {link.link_label: cast("orm.Data", link.node) for link in links}
 
 
-def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Any]:
+def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Attribute | None]:
     model = inputs.get("model")
-    found: dict[str, Any] = {}
+    found: dict[str, Attribute | None] = {}
     if model is not None:
         found["model_uuid"] = model.uuid
         found["model_sha256"] = getattr(model, "sha256", None)
@@ -233,7 +232,7 @@ def _model_of(inputs: Mapping[str, orm.Data]) -> dict[str, Any]:
     return found
 
 
-def _versions(info: Mapping[str, Any]) -> dict[str, Any]:
+def _versions(info: JsonObject) -> dict[str, Attribute | None]:
     kept = {key: info.get(key) for key in ("aiida_mbetrain", "python", "hostname")}
     described = {f"potential_{key}": value for key, value in (info.get("potential") or {}).items()}
     return {key: value for key, value in (kept | described).items() if isinstance(value, str | int | float)}

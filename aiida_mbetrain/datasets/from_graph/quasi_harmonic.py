@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from aiida import orm
 
 from aiida_mbetrain.data.conversion import as_science
-from aiida_mbetrain.data.crystals import crystals, equilibrium_crystals, link_label, sampled_crystals
+from aiida_mbetrain.data.crystals import Nodes, crystals, equilibrium_crystals, link_label, sampled_crystals
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.layout import (
     equilibrium_table,
@@ -23,7 +22,6 @@ from aiida_mbetrain.science.relaxation import LABEL as MOLECULE
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FreeEnergy
 
-Nodes = Mapping[str, Any]
 ProvenanceOf = Callable[..., Provenance]
 
 TABLES = {

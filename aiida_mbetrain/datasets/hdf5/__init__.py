@@ -12,12 +12,14 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     read_dataset,
     require_unchanged,
     validate,
+    verified,
 )
-from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, write_dataset
+from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 
 __all__ = [
     "Storage",
     "append_dataset",
+    "append_trees",
     "clusters",
     "list_groups",
     "opened",
@@ -25,5 +27,6 @@ __all__ = [
     "read_dataset",
     "require_unchanged",
     "validate",
+    "verified",
     "write_dataset",
 ]

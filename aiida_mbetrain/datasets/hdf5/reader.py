@@ -214,6 +214,21 @@ def opened(path: str | Path) -> Iterator[Group]:
         raise UnreadableFile(f"{path} is truncated, damaged or incomplete: {detail}") from error
 
 
+@contextmanager
+def verified(path: str | Path) -> Iterator[Group]:
+    """The tree of an open file whose content is what was written.
+
+    Damage is found before anything is handed out, so that errors of the caller keep their own names.
+    Raises UnreadableFile.
+    """
+    with opened(path) as root:
+        require_unchanged(path, root, array_digests(root))
+    with h5py.File(path, "r") as file:
+        root = _read_group(file)
+        forget_inherited(root)
+        yield root
+
+
 def _check_schema(path: str | Path, root: Group) -> None:
     version = root.attributes.get(names.SCHEMA_VERSION)
     if version is None or names.CONTENT_SHA256 not in root.attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,69 @@ def append_dataset(
             return _replace(target, merged, {**digests, **old_digests}, storage)
 
 
+def append_trees(
+    path: str | Path,
+    trees: Iterable[Group],
+    *,
+    replaced: Mapping[str, Group] | None = None,
+    provenance: bool = True,
+    storage: Storage | None = None,
+) -> str:
+    """Add datasets one after another, each a tree as ``from_dataset`` gives it; returns ``content_sha256``.
+
+    As :func:`append_dataset`, but with one of them in memory at a time: they are collected in a temporary file
+    beside the target, from which the arrays are copied one by one.
+    replaced: groups by path that are written in place of those of the file.
+    """
+    storage = storage or Storage()
+    target = _writable(Path(path))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(target))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent))
+        collected = Path(folder) / "collected.hdf5"
+        try:
+            _collect(collected, trees, storage, provenance=provenance)
+        except OSError as error:
+            raise UnwritableOutput(f"{target} cannot be written: {error.strerror or error}") from None
+        new = stack.enter_context(opened(collected))
+        digests = array_digests(new)
+        if target.exists():
+            old = stack.enter_context(opened(target))
+            old_digests = array_digests(old)
+            require_unchanged(target, old, old_digests)
+            for name in replaced or {}:
+                old.groups.pop(name, None)
+            new = merge(old, new, old_digests, digests)
+            digests = {**digests, **old_digests}
+        new.groups |= replaced or {}
+        digests |= array_digests(Group(groups=dict(replaced or {})))
+        return _replace(target, new, digests, storage)
+
+
+def _collect(path: Path, trees: Iterable[Group], storage: Storage, *, provenance: bool) -> None:
+    """A file of all trees, without the guarantees of a finished one."""
+    root = from_dataset(Dataset())
+    with GuardedFile(path, "x+") as disk:
+        with _create(disk) as file:
+            for tree in trees:
+                root = merge(_without_groups(root), _without_groups(tree), {}, {})
+                stored = _as_stored(tree, storage, provenance=provenance)
+                _write(file, stored, array_digests(stored), storage, disk.check)
+            root.attributes[names.CONTENT_SHA256] = ""
+            root.provenance = root.provenance if provenance else {}
+            _write(file, root, {}, storage, disk.check)
+        disk.check()
+
+
+def _without_groups(group: Group) -> Group:
+    return Group(attributes=group.attributes, provenance=group.provenance)
+
+
 def _tree(dataset: Dataset, storage: Storage, *, provenance: bool) -> Group:
-    root = from_dataset(dataset)
+    return _as_stored(from_dataset(dataset), storage, provenance=provenance)
+
+
+def _as_stored(root: Group, storage: Storage, *, provenance: bool) -> Group:
     for _, group in root.walk():
         if not provenance:
             group.provenance = {}
@@ -163,7 +225,7 @@ def _write(
     written: dict[str, h5py.Dataset] = {}
     stated = stated_provenance(root)
     for path, group in root.walk():
-        target = _create_group(file, path) if path else file
+        target = file if not path else file[path] if path in file else _create_group(file, path)
         _write_attributes(target, group.attributes, stated[path])
         for name in sorted(group.datasets):
             digest = digests[path, name]

@@ -1,4 +1,4 @@
-"""Queries and comparisons of dataset files."""
+"""Queries, comparisons and verdicts on datasets and their files."""
 
 from aiida_mbetrain.datasets.inspection.comparison import (
     Facts,
@@ -8,6 +8,7 @@ from aiida_mbetrain.datasets.inspection.comparison import (
     flat,
     section_path,
 )
+from aiida_mbetrain.datasets.inspection.dynamics import QUANTITIES, SeriesStatistics, series_statistics
 from aiida_mbetrain.datasets.inspection.queries import (
     Row,
     file_datasets,
@@ -15,12 +16,18 @@ from aiida_mbetrain.datasets.inspection.queries import (
     file_origin,
     frame_facts,
     ranges,
+    sections_of,
 )
+from aiida_mbetrain.datasets.inspection.verdict import Verdict
+from aiida_mbetrain.datasets.inspection.verdicts import verdicts, verdicts_of_tree
 
 __all__ = [
+    "QUANTITIES",
     "Facts",
     "Row",
     "SectionFacts",
+    "SeriesStatistics",
+    "Verdict",
     "differences",
     "file_datasets",
     "file_destinations",
@@ -30,4 +37,8 @@ __all__ = [
     "frame_facts",
     "ranges",
     "section_path",
+    "sections_of",
+    "series_statistics",
+    "verdicts",
+    "verdicts_of_tree",
 ]

@@ -3,7 +3,7 @@
 Names and shapes follow the reference layout; nothing here opens a file.
 """
 
-from aiida_mbetrain.datasets.layout.objects import to_cluster_set
+from aiida_mbetrain.datasets.layout.objects import to_band_structure, to_cluster_set, to_force_constants
 from aiida_mbetrain.datasets.layout.sections import SCHEMA_VERSION, cluster_order, from_dataset, to_dataset
 from aiida_mbetrain.datasets.layout.thermodynamics import (
     equilibrium_table,
@@ -21,7 +21,9 @@ __all__ = [
     "from_dataset",
     "interpolated_table",
     "sampled_table",
+    "to_band_structure",
     "to_cluster_set",
     "to_dataset",
+    "to_force_constants",
     "with_sublimation",
 ]

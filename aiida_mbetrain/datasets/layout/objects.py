@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from ase import units
-from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
-from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
 from aiida_mbetrain.science.tables import Table
@@ -23,12 +22,12 @@ from aiida_mbetrain.science.tables import Table
 OPTIONAL = {"forces": names.FORCES, "stress": names.STRESS, "velocities": names.VELOCITIES}
 
 
-def per_atom(totals: NDArray, n_atoms: int) -> FloatArray:
+def per_atom(totals: AnyArray, n_atoms: int) -> FloatArray:
     """Extensive quantities divided by the number of atoms."""
     return np.asarray(totals, dtype=np.float64) / n_atoms
 
 
-def total(values: NDArray, n_atoms: int) -> FloatArray:
+def total(values: AnyArray, n_atoms: int) -> FloatArray:
     """The inverse of :func:`per_atom`, such that ``per_atom(total(x)) == x`` bit for bit.
 
     ``x * n / n`` may differ from x in the last digit; of the neighbours of ``x * n`` the nearest one that
@@ -93,7 +92,7 @@ def _common(frames: Configurations) -> Group:
     return group
 
 
-def _to_origin(group: Group) -> dict[str, NDArray]:
+def _to_origin(group: Group) -> dict[str, AnyArray]:
     if names.ORIGIN not in group.groups:
         return {}
     fields = {name: key for key, name in names.ORIGIN_COLUMNS.items()}
@@ -105,7 +104,8 @@ def drift_energies(frames: Configurations) -> FloatArray:
     """Kinetic energy of the motion of the centre of mass, (F,), eV: zero in exact arithmetic."""
     assert frames.velocities is not None
     momenta = np.einsum("n,fnk->fk", frames.masses, frames.velocities / units.fs)
-    return np.einsum("fk,fk->f", momenta, momenta) / (2 * frames.masses.sum())
+    energies: FloatArray = np.einsum("fk,fk->f", momenta, momenta) / (2 * frames.masses.sum())
+    return energies
 
 
 def from_trajectory(frames: Configurations, series: Table) -> Group:
@@ -127,7 +127,7 @@ def from_trajectory(frames: Configurations, series: Table) -> Group:
     return group
 
 
-def rows_at(series: Table, times_fs: NDArray) -> NDArray:
+def rows_at(series: Table, times_fs: AnyArray) -> AnyArray:
     """Row of the series for each time; raises ValueError for a time that the series does not hold."""
     known = np.asarray(series["time_fs"], dtype=np.float64)
     rows = np.minimum(np.searchsorted(known, np.asarray(times_fs) - 1e-6), max(len(known) - 1, 0))

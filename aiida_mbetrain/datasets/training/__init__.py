@@ -25,13 +25,15 @@ from aiida_mbetrain.datasets.training.reference_energies import (
     require_elements,
     undetermined,
 )
-from aiida_mbetrain.datasets.training.splits import Split
+from aiida_mbetrain.datasets.training.splits import SUBSETS, HoldOut, Split, split_entries
 from aiida_mbetrain.datasets.training.subset import picked_entries
 
 __all__ = [
     "SOURCES",
+    "SUBSETS",
     "Entry",
     "ExternalLabels",
+    "HoldOut",
     "Label",
     "Split",
     "check_sources",
@@ -46,6 +48,7 @@ __all__ = [
     "read_labels",
     "require_elements",
     "select_sections",
+    "split_entries",
     "target_minus_baseline",
     "undetermined",
     "with_labels",

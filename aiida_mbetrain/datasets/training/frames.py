@@ -195,7 +195,8 @@ def _repeats(frames: Configurations, units: NDArray[np.int_]) -> NDArray[np.bool
     rounded = np.rint(frames.positions.reshape(len(frames), -1) / REPEATED).astype(np.int64)
     first: dict[bytes, int] = {}
     owners = [first.setdefault(row.tobytes(), int(unit)) for row, unit in zip(rounded, units, strict=True)]
-    return np.asarray(owners, dtype=np.int64) != units
+    repeated: NDArray[np.bool_] = np.asarray(owners, dtype=np.int64) != units
+    return repeated
 
 
 def select_sections(

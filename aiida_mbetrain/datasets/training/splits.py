@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +15,52 @@ from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import IntArray
 
 SUBSETS = ("train", "valid", "test")
+TEST = SUBSETS.index("test")
 LEFT_OUT = -1
 N_BLOCKS = 10
+
+
+CONDITION = re.compile(r"(?:^|/)([0-9.]+)K(?:_|/)")
+"""The temperature among the groups of a campaign's file: ``urea/mace/298.15K_0.0001GPa/...``."""
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Parts of a campaign's dataset that are only tested on.
+
+    crystals: names, the first group of a path.  temperatures_K: as the conditions in a path say.
+    sizes: numbers of molecules, 0 for the crystal.
+    """
+
+    crystals: tuple[str, ...] = ()
+    temperatures_K: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
+
+    def holds_section(self, entry: Entry) -> bool:
+        """True for an entry of a crystal or temperature that is held out."""
+        found = CONDITION.search(entry.path)
+        return entry.path.split("/")[0] in self.crystals or (
+            found is not None and float(found[1]) in self.temperatures_K
+        )
+
+    def holds_size(self, entry: Entry) -> bool:
+        """True for an entry of a size that is held out."""
+        return (entry.n_molecules or 0) in self.sizes
+
+    def require_known(self, entries: Sequence[Entry]) -> None:
+        """Raise InvalidSettings for a crystal, temperature or size that no entry has."""
+        conditions = [CONDITION.search(entry.path) for entry in entries]
+        known: dict[str, set[Any]] = {
+            "crystal": {entry.path.split("/")[0] for entry in entries},
+            "temperature": {float(found[1]) for found in conditions if found is not None},
+            "size": {entry.n_molecules or 0 for entry in entries},
+        }
+        wanted = {"crystal": self.crystals, "temperature": self.temperatures_K, "size": self.sizes}
+        for name, values in wanted.items():
+            for value in values:
+                if value not in known[name]:
+                    there = ", ".join(map(str, sorted(known[name]))) or "none"
+                    raise InvalidSettings(f"hold_out: the dataset has no {name} {value}; there are {there}.")
 
 
 @dataclass(frozen=True)
@@ -24,12 +70,15 @@ class Split:
     fractions: of training, validation and test; they add up to 1.
     block: successive units that stay together; None: a tenth of the trajectory.
     gap: units in time left out of the larger set on both sides of every seam between two sets.
+    hold_out: what is only tested on.  Of a crystal or a temperature all frames are; of a size those of the units that
+        are tested on anyway, for the smaller clusters of the other units are in training.
     """
 
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 42
     block: int | None = None
     gap: int = 1
+    hold_out: HoldOut = HoldOut()
 
     def __post_init__(self) -> None:
         total = sum(self.fractions)
@@ -94,6 +143,12 @@ def split_entries(entries: Sequence[Entry], split: Split) -> list[IntArray]:
         np.where(entry.units < 0, LEFT_OUT, of_lineage[entry.lineage.key][np.maximum(entry.units, 0)])
         for entry in entries
     ]
+    split.hold_out.require_known(entries)
+    for number, entry in enumerate(entries):
+        if split.hold_out.holds_section(entry):
+            shares[number] = np.where(entry.units < 0, LEFT_OUT, TEST)
+        elif split.hold_out.holds_size(entry):
+            shares[number] = np.where(shares[number] == TEST, TEST, LEFT_OUT)
     counts = np.bincount(np.concatenate(shares) + 1, minlength=4)[1:]
     empty = [name for name, n, wanted in zip(SUBSETS, counts, split.fractions, strict=True) if wanted > 0 and n == 0]
     if empty:

@@ -5,5 +5,16 @@ and applied to every frame.  Clusters that a symmetry operation maps onto each o
 """
 
 from aiida_mbetrain.science.clusters.extraction import Cluster, ClusterSet, extract_clusters, select_clusters
+from aiida_mbetrain.science.clusters.neighbours import Measure
+from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry, Representative, orbit_representatives
 
-__all__ = ["Cluster", "ClusterSet", "extract_clusters", "select_clusters"]
+__all__ = [
+    "Cluster",
+    "ClusterSet",
+    "Measure",
+    "MoleculeSymmetry",
+    "Representative",
+    "extract_clusters",
+    "orbit_representatives",
+    "select_clusters",
+]

@@ -186,7 +186,8 @@ def _ranges(distances: FloatArray, count: int) -> IntArray:
     """The one of ``count`` equal ranges between the smallest and the largest that each distance lies in, (K,)."""
     width = max(float(np.ptp(distances)), EQUAL_DISTANCE) / count
     # a hair above each edge, so that rounding errors move no shell across it
-    return np.minimum(np.floor((distances - distances.min()) / width + 1e-4), count - 1).astype(np.int64)
+    ranges: IntArray = np.minimum(np.floor((distances - distances.min()) / width + 1e-4), count - 1).astype(np.int64)
+    return ranges
 
 
 def with_center(molecule: int, images: Images) -> Images:

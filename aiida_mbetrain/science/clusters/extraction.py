@@ -17,7 +17,7 @@ from aiida_mbetrain.errors import BrokenMolecules
 from aiida_mbetrain.science.clusters.balanced_selection import further_clusters, with_center
 from aiida_mbetrain.science.clusters.neighbours import MEASURES, nearest_neighbors, neighbors_within
 from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry
-from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, IntArray
 from aiida_mbetrain.science.crystal import EQUAL_DISTANCE, Images, nearest_images
 from aiida_mbetrain.science.molecules import MolecularCrystal, bonds_intact, unwrap_molecules
 from aiida_mbetrain.settings import FiniteSubsystemFilter
@@ -49,7 +49,7 @@ class Cluster:
         """K."""
         return len(self.molecule_indices)
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
         arrays = {
             "key": np.array(self.key),
@@ -61,7 +61,7 @@ class Cluster:
         return arrays | {name: np.array(value) for name, value in symmetry.items() if value is not None}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         return cls(
             key=str(arrays["key"]),
@@ -84,12 +84,12 @@ class ClusterSet:
     cluster: Cluster
     configurations: Configurations
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
         return self.cluster.to_arrays() | self.configurations.to_arrays()
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`."""
         return cls(cluster=Cluster.from_arrays(arrays), configurations=Configurations.from_arrays(arrays))
 

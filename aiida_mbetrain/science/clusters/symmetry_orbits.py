@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from aiida_mbetrain.science.crystal import SpaceGroup, find_symmetry
 from aiida_mbetrain.science.molecules import MolecularCrystal
 
 ID_LENGTH = 12
+
+CLUSTERS_AT_ONCE = 512
+"""Clusters to which all operations of the group are applied together: a few MB."""
 
 GENERIC = 0.0367
 """A molecule counts to the primitive cell in which its centre of mass lies, and cells begin at minus this fraction.
@@ -160,10 +164,7 @@ def census(
     Returns, by orbit, how many such clusters contain the central molecule, counted one by one.
     """
     symmetry = MoleculeSymmetry.of(crystal, symprec=symprec)
-    around = [neighbors_within(crystal, m, cutoff, measure=measure) for m in range(crystal.n_molecules)]
-    near = [
-        {(int(m), *map(int, t)) for m, t in zip(images.indices, images.translations, strict=True)} for images in around
-    ]
+    near = _neighbourhoods(crystal, cutoff, measure)
     counts: dict[Orbit, int] = {}
     for clique in _cliques(near, [(crystal.central_molecule_index, 0, 0, 0)], n_molecules):
         members = np.array(clique)
@@ -172,10 +173,63 @@ def census(
     return counts
 
 
+@dataclass(frozen=True, eq=False)
+class Representative:
+    """One cluster of an orbit.
+
+    molecules: (K,), with lattice translations (K, 3).
+    extent: largest distance of two members, Å; 0 for a single molecule.
+    """
+
+    orbit: Orbit
+    molecules: IntArray
+    translations: IntArray
+    extent: float
+
+
+def orbit_representatives(
+    crystal: MolecularCrystal,
+    symmetry: MoleculeSymmetry,
+    n_molecules: int,
+    cutoff: float,
+    *,
+    measure: Measure = "closest_contact",
+) -> list[Representative]:
+    """One cluster of every orbit of n-mers whose pairs all lie below ``cutoff`` (Å), by extent.
+
+    Every orbit has a cluster that contains the first molecule of one of the symmetry classes, so that the clusters
+    around these are complete.
+    """
+    near = _neighbourhoods(crystal, cutoff, measure)
+    found: dict[str, Representative] = {}
+    for molecule in np.unique(symmetry.classes, return_index=True)[1].tolist():
+        cliques = list(_cliques(near, [(molecule, 0, 0, 0)], n_molecules))
+        for start in range(0, len(cliques), CLUSTERS_AT_ONCE):
+            members = np.array(cliques[start : start + CLUSTERS_AT_ONCE])
+            orbits = symmetry.orbits(members[..., 0], members[..., 1:])
+            for clique, cluster, orbit in zip(cliques[start:], members, orbits, strict=False):
+                if orbit.id not in found:
+                    extent = max((near[a[0]][_shifted(b, a)] for a, b in combinations(clique, 2)), default=0.0)
+                    found[orbit.id] = Representative(orbit, cluster[:, 0], cluster[:, 1:], extent)
+    return sorted(found.values(), key=lambda cluster: (round(cluster.extent, 6), cluster.orbit.id))
+
+
 _Member = tuple[int, ...]
 
 
-def _cliques(near: list[set[_Member]], clique: list[_Member], size: int) -> Iterator[list[_Member]]:
+def _neighbourhoods(crystal: MolecularCrystal, cutoff: float, measure: Measure) -> list[dict[_Member, float]]:
+    """Neighbours of each molecule with their distances (Å)."""
+    around = [neighbors_within(crystal, m, cutoff, measure=measure) for m in range(crystal.n_molecules)]
+    return [
+        {
+            (int(m), *map(int, t)): float(d)
+            for m, t, d in zip(images.indices, images.translations, images.distances, strict=True)
+        }
+        for images in around
+    ]
+
+
+def _cliques(near: list[dict[_Member, float]], clique: list[_Member], size: int) -> Iterator[list[_Member]]:
     """All extensions of a clique by later members of the first one's neighbourhood, each set once."""
     if len(clique) == size:
         yield clique

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from phonopy.harmonic.displacement import get_displacement, is_minus_displacement
 
-from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.configurations import BoolArray, Configurations, IntArray
 from aiida_mbetrain.science.crystal.symmetry import SpaceGroup
 
 
@@ -19,11 +19,12 @@ class DisplacementCounter:
     group: SpaceGroup
     _counts: dict[bytes, int] = field(default_factory=dict)
 
-    def kept_by(self, matrix: IntArray) -> np.ndarray:
+    def kept_by(self, matrix: IntArray) -> BoolArray:
         """Which operations map the lattice of the supercell (3, 3) onto itself, boolean (n,)."""
-        return keep_sublattices(matrix[None], self.group.rotations)[0]
+        kept: BoolArray = keep_sublattices(matrix[None], self.group.rotations)[0]
+        return kept
 
-    def number(self, kept: np.ndarray, matrix: IntArray) -> int:
+    def number(self, kept: BoolArray, matrix: IntArray) -> int:
         """Displacements that phonopy needs in a supercell that keeps these operations.
 
         phonopy tries directions along the supercell's own axes, so its count depends on their choice.
@@ -46,7 +47,7 @@ def _n_directions(site_rotations: bytes) -> int:
     return len(directions) + sum(is_minus_displacement(direction, rotations) for direction in directions)
 
 
-def keep_sublattices(forms: IntArray, rotations: IntArray) -> np.ndarray:
+def keep_sublattices(forms: IntArray, rotations: IntArray) -> BoolArray:
     """Whether each rotation W maps each sublattice H onto itself: H W^T H^-1 integer, boolean (s, n).
 
     forms: (s, 3, 3) integers, rows are vectors.  rotations: (n, 3, 3) integers, fractional, of columns.

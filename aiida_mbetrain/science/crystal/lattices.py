@@ -9,7 +9,7 @@ import numpy as np
 from ase.geometry import minkowski_reduce
 
 from aiida_mbetrain.errors import InvalidStructure
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import BoolArray, FloatArray, IntArray
 
 LENGTH_TOLERANCE = 1e-6
 """Å; lengths closer than this count as equal, so that a cell of exactly R reaches R whatever its last bits."""
@@ -42,7 +42,7 @@ def _minkowski_basis(cell: FloatArray) -> FloatArray:
     cell = np.asarray(cell, dtype=float)
     if not abs(np.linalg.det(cell)) > 1e-6 * np.prod(np.linalg.norm(cell, axis=1)):
         raise InvalidStructure(f"The cell vectors {cell.tolist()} are not independent: give a cell with a volume.")
-    reduced, _ = minkowski_reduce(cell)
+    reduced: FloatArray = minkowski_reduce(cell)[0]
     return reduced
 
 
@@ -73,7 +73,8 @@ def short_vectors(basis: FloatArray, radius: float) -> IntArray:
     coefficients = coefficients[len(coefficients) // 2 + 1 :]
     lengths = np.linalg.norm(coefficients @ basis, axis=1)
     inside = lengths < radius - LENGTH_TOLERANCE
-    return coefficients[inside][np.argsort(lengths[inside], kind="stable")]
+    by_length: IntArray = coefficients[inside][np.argsort(lengths[inside], kind="stable")]
+    return by_length
 
 
 def divisors(number: int) -> list[int]:
@@ -122,7 +123,7 @@ def _avoiding(forbidden: IntArray, a: int, e: int, g: int) -> IntArray:
     return forms
 
 
-def contain(forms: IntArray, vectors: IntArray) -> np.ndarray:
+def contain(forms: IntArray, vectors: IntArray) -> BoolArray:
     """Whether each sublattice (n, 3, 3) contains each vector (K, 3): boolean (n, K)."""
     x1, x2, x3 = vectors.T
     a, b, c = (forms[:, 0, i, None] for i in range(3))
@@ -130,7 +131,8 @@ def contain(forms: IntArray, vectors: IntArray) -> np.ndarray:
     k1 = x1 // a
     k2 = (x2 - k1 * b) // e
     inside = (k1 * a == x1) & (k1 * b + k2 * e == x2)
-    return inside & ((x3 - k1 * c - k2 * f) % g == 0)
+    contained: BoolArray = inside & ((x3 - k1 * c - k2 * f) % g == 0)
+    return contained
 
 
 def minimum_lengths(forms: IntArray, basis: FloatArray) -> FloatArray:
@@ -138,7 +140,8 @@ def minimum_lengths(forms: IntArray, basis: FloatArray) -> FloatArray:
     volume = abs(np.linalg.det(basis)) * float(np.prod(np.diagonal(forms[0])))
     # No lattice is packed more densely than the face-centred cubic one (Gauss): length <= 2^(1/6) V^(1/3).
     vectors = short_vectors(basis, 2 ** (1 / 6) * volume ** (1 / 3) + 1e-3)
-    return np.linalg.norm(vectors[contain(forms, vectors).argmax(axis=1)] @ basis, axis=1)
+    lengths: FloatArray = np.linalg.norm(vectors[contain(forms, vectors).argmax(axis=1)] @ basis, axis=1)
+    return lengths
 
 
 def aligned(matrix: IntArray, cell: FloatArray) -> IntArray:

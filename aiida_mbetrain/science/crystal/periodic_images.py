@@ -9,7 +9,7 @@ from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 
 EQUAL_DISTANCE = 1e-6
 """Distances (Å) that differ by less count as equal: far above rounding errors, far below physics."""
@@ -28,7 +28,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def select(self, chosen: NDArray | slice) -> Images:
+    def select(self, chosen: AnyArray | slice) -> Images:
         """The images of an index array, a mask or a slice, in that order."""
         return Images(self.indices[chosen], self.translations[chosen], self.distances[chosen])
 

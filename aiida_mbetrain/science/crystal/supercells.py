@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count, product
 from math import ceil, inf
-from typing import Any
 
 import numpy as np
 
 from aiida_mbetrain.errors import InvalidStructure, SupercellTooLarge
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import BoolArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal.displacement_count import DisplacementCounter, keep_sublattices
 from aiida_mbetrain.science.crystal.lattices import (
     LENGTH_TOLERANCE,
@@ -63,7 +62,7 @@ def choose_supercell(cell: FloatArray, radius: float, *, diagonal: bool = False,
 
 def _fewest_cells(basis: FloatArray, radius: float) -> int:
     """Lower bound on the number of cells: no lattice of shortest vector R has less volume than R³/√2 (fcc)."""
-    return max(1, ceil(radius**3 / np.sqrt(2) / abs(np.linalg.det(basis)) - 1e-6))
+    return max(1, ceil(float(radius**3 / np.sqrt(2) / abs(np.linalg.det(basis)) - 1e-6)))
 
 
 def _too_large(radius: float, n_cells: int) -> SupercellTooLarge:
@@ -75,7 +74,8 @@ def _most_compact(forms: IntArray, basis: FloatArray) -> IntArray:
     lengths = minimum_lengths(forms, basis)
     best = forms[lengths > lengths.max() - LENGTH_TOLERANCE]
     sizes = [float(np.sum(reduced_basis(form @ basis) ** 2)) for form in best]
-    return best[int(np.argmin(np.round(sizes, 4)))]
+    form: IntArray = best[int(np.argmin(np.round(sizes, 4)))]
+    return form
 
 
 def _representative(supercell: FloatArray, cell: FloatArray) -> IntArray:
@@ -96,14 +96,17 @@ def _diagonals(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
     fewest = max(_fewest_cells(basis, radius), int(np.prod(low)))
     if fewest > max_cells:
         raise _too_large(radius, fewest)
-    candidates = np.array(list(product(*(range(max(1, a), max(1, b) + 1) for a, b in zip(low, high, strict=True)))))
+    candidates: IntArray = np.array(
+        list(product(*(range(max(1, a), max(1, b) + 1) for a, b in zip(low, high, strict=True))))
+    )
     candidates = candidates[np.argsort(candidates.prod(axis=1), kind="stable")]
     forbidden = short_vectors(basis, radius)
     reach = np.array([not (forbidden % diagonal == 0).all(axis=1).any() for diagonal in candidates])
     candidates = candidates[reach]
     if candidates[0].prod() > max_cells:
         raise _too_large(radius, int(candidates[0].prod()))
-    return candidates[candidates.prod(axis=1) <= max_cells]
+    affordable: IntArray = candidates[candidates.prod(axis=1) <= max_cells]
+    return affordable
 
 
 def choose_supercell_for_phonons(
@@ -143,7 +146,7 @@ class _Cheapest:
     matrix: IntArray | None = None
     cost: float = inf
 
-    def offer(self, matrix: IntArray, kept: np.ndarray) -> None:
+    def offer(self, matrix: IntArray, kept: BoolArray) -> None:
         cost = self.displacements.number(kept, matrix) * round(float(np.linalg.det(matrix)))
         if cost < self.cost:
             self.cost, self.matrix = cost, matrix
@@ -181,9 +184,9 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
 def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> IntArray:
     """The supercell of a molecular dynamics run; raises SupercellTooLarge above ``max_atoms``."""
 
-    def choose(**options: Any) -> IntArray:
+    def choose(*, diagonal: bool, max_cells: float) -> IntArray:
         assert structure.cells is not None
-        return choose_supercell(structure.cells[0], settings.supercell_radius, **options)
+        return choose_supercell(structure.cells[0], settings.supercell_radius, diagonal=diagonal, max_cells=max_cells)
 
     return _checked(structure, settings, choose)
 
@@ -195,9 +198,11 @@ def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> 
     diagonal is meant for another one: fewer cells reach the radius from it.
     """
 
-    def choose(**options: Any) -> IntArray:
+    def choose(*, diagonal: bool, max_cells: float) -> IntArray:
         tolerance = settings.symmetry_tolerance_strict
-        return choose_supercell_for_phonons(structure, settings.supercell_radius, symprec=tolerance, **options)
+        return choose_supercell_for_phonons(
+            structure, settings.supercell_radius, symprec=tolerance, diagonal=diagonal, max_cells=max_cells
+        )
 
     return _checked(structure, settings, choose)
 
@@ -253,4 +258,5 @@ def _translations(matrix: IntArray) -> IntArray:
     axes = [np.arange(low, high + 1) for low, high in zip(corners.min(axis=0), corners.max(axis=0), strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = points @ adjugate * np.sign(det)
-    return points[((inside >= 0) & (inside < abs(det))).all(axis=1)]
+    translations: IntArray = points[((inside >= 0) & (inside < abs(det))).all(axis=1)]
+    return translations

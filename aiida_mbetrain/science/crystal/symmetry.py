@@ -61,18 +61,21 @@ class SpaceGroup:
         """The cell whose metric is the group's average, reached by a stretch without rotation."""
         metric = np.einsum("oba,bc,ocd->ad", self.rotations, cell @ cell.T, self.rotations) / len(self.rotations)
         inverse = np.linalg.inv(cell)
-        return cell @ np.real(sqrtm(inverse @ metric @ inverse.T))
+        symmetrized: FloatArray = cell @ np.real(sqrtm(inverse @ metric @ inverse.T))
+        return symmetrized
 
     def symmetrized_vectors(self, vectors: FloatArray, cell: FloatArray) -> FloatArray:
         """The invariant part of one Cartesian vector per atom (forces, displacements), (N, 3)."""
         fractional = vectors @ np.linalg.inv(cell)
         turned = np.einsum("oab,oib->oia", self.rotations, fractional[self._origins])
-        return turned.mean(axis=0) @ cell
+        mean: FloatArray = turned.mean(axis=0) @ cell
+        return mean
 
     def symmetrized_tensor(self, tensor: FloatArray, cell: FloatArray) -> FloatArray:
         """The invariant part of a Cartesian tensor of rank two (stress), (3, 3)."""
         cartesian = cell.T @ self.rotations @ np.linalg.inv(cell.T)
-        return np.einsum("oab,bc,odc->ad", cartesian, tensor, cartesian) / len(cartesian)
+        mean: FloatArray = np.einsum("oab,bc,odc->ad", cartesian, tensor, cartesian) / len(cartesian)
+        return mean
 
     @property
     def _origins(self) -> IntArray:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import UnreadableFile
+from aiida_mbetrain.science.configurations import AnyArray
 
 
-def save_npz(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
+def save_npz(path: str | Path, arrays: Mapping[str, AnyArray]) -> None:
     """Write the arrays under a temporary name beside ``path`` and rename the file."""
     path = Path(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -30,7 +31,7 @@ def save_npz(path: str | Path, arrays: Mapping[str, NDArray]) -> None:
         raise
 
 
-def load_npz(path: str | Path) -> dict[str, NDArray]:
+def load_npz(path: str | Path) -> dict[str, AnyArray]:
     """The arrays of a file; raises UnreadableFile when it is missing, damaged, or holds pickles."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -39,7 +40,7 @@ def load_npz(path: str | Path) -> dict[str, NDArray]:
         raise UnreadableFile(f"{path} is not a readable file of arrays ({error}): write it anew.") from error
 
 
-def npz_bytes(arrays: Mapping[str, NDArray]) -> bytes:
+def npz_bytes(arrays: Mapping[str, AnyArray]) -> bytes:
     """Content of an npz file, for a part of another file."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -51,6 +52,6 @@ def text_to_array(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def array_to_text(array: NDArray) -> str:
+def array_to_text(array: AnyArray) -> str:
     """The inverse of :func:`text_to_array`."""
     return array.tobytes().decode()

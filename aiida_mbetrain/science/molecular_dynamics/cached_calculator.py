@@ -42,19 +42,22 @@ class SinglePass:
     def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
         """Energy in eV."""
         results = self._current(atoms)
-        return results.get("free_energy", results["energy"]) if force_consistent else results["energy"]
+        energy: float = results.get("free_energy", results["energy"]) if force_consistent else results["energy"]
+        return energy
 
     def get_forces(self, atoms: Atoms) -> FloatArray:
         """Forces (N, 3) in eV/Å whose sum is zero."""
-        forces = self._current(atoms)["forces"]
-        return forces - self._shares * forces.sum(axis=0)
+        forces: FloatArray = self._current(atoms)["forces"]
+        balanced: FloatArray = forces - self._shares * forces.sum(axis=0)
+        return balanced
 
     def get_stress(self, atoms: Atoms) -> FloatArray:
         """Stress (6,) in eV/Å³, a copy: ASE adds the kinetic part in place."""
         if "stress" not in self._current(atoms):
             self.wants_stress = True
             self._evaluate(atoms)
-        return self.results["stress"].copy()
+        stress: FloatArray = self.results["stress"].copy()
+        return stress
 
     def restore(self, atoms: Atoms, results: Mapping[str, Any]) -> None:
         """Take over the results that a checkpoint holds for this geometry."""

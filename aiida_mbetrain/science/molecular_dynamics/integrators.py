@@ -48,9 +48,8 @@ from ase.md.nose_hoover_chain import (
     NoseHooverChainNVT,
     NoseHooverChainThermostat,
 )
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.settings import ClassicalMD
 
 Integrator = Bussi | NoseHooverChainNVT | IsotropicMTKNPT | MTKNPT
@@ -75,7 +74,8 @@ def maxwell_boltzmann_momenta(masses: FloatArray, temperature_K: float, rng: np.
     to its mean, which would narrow the distribution of the first frames.
     """
     momenta = rng.standard_normal((len(masses), 3)) * np.sqrt(masses * units.kB * temperature_K)[:, None]
-    return momenta - masses[:, None] * (momenta.sum(axis=0) / masses.sum())
+    centered: FloatArray = momenta - masses[:, None] * (momenta.sum(axis=0) / masses.sum())
+    return centered
 
 
 def build_integrator(
@@ -161,12 +161,12 @@ def conserved_energy(integrator: Integrator) -> float:
     return float(integrator.get_conserved_energy())
 
 
-def integrator_state(integrator: Integrator) -> dict[str, NDArray]:
+def integrator_state(integrator: Integrator) -> dict[str, AnyArray]:
     """Copies of the thermostat and barostat variables, by attribute path; see :data:`STATE`."""
     return {path: np.array(getattr(*_resolve(integrator, path))) for path in STATE[type(integrator)]}
 
 
-def restore_integrator(integrator: Integrator, state: Mapping[str, NDArray]) -> None:
+def restore_integrator(integrator: Integrator, state: Mapping[str, AnyArray]) -> None:
     """The inverse of :func:`integrator_state`, for an integrator built on atoms with the same phase-space point.
 
     Raises KeyError when a variable is missing: the state belongs to another algorithm.

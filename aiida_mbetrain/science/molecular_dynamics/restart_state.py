@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.io import array_to_text, text_to_array
 
 FREE_TO_CHANGE = (
@@ -38,12 +37,12 @@ class RestartState:
     positions: FloatArray
     momenta: FloatArray
     cell: FloatArray | None
-    integrator: Mapping[str, NDArray[Any]]
+    integrator: Mapping[str, AnyArray]
     rng_state: str
-    results: Mapping[str, NDArray[Any]]
-    recorded: Mapping[str, Sequence[Any] | NDArray[Any]]
+    results: Mapping[str, AnyArray]
+    recorded: Mapping[str, Sequence[Any] | AnyArray]
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """All but ``recorded``, whose size grows; text as UTF-8 bytes, so that nothing needs pickle."""
         arrays = {
             "step": np.array(self.step),
@@ -56,12 +55,10 @@ class RestartState:
         return arrays | {f"results.{name}": np.asarray(value) for name, value in self.results.items()}
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], recorded: Mapping[str, Sequence[Any] | NDArray[Any]]
-    ) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], recorded: Mapping[str, Sequence[Any] | AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`."""
 
-        def group(prefix: str) -> dict[str, NDArray[Any]]:
+        def group(prefix: str) -> dict[str, AnyArray]:
             return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
 
         return cls(

@@ -9,9 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import PER_FRAME, Configurations, FloatArray
+from aiida_mbetrain.science.configurations import PER_FRAME, AnyArray, Configurations, FloatArray
 from aiida_mbetrain.settings import ClassicalMD
 
 SERIES = (
@@ -129,7 +128,7 @@ class Recorder:
         series = {f"series.{name}": list(values) for name, values in self._series.items()}
         return series | {f"frames.{name}": list(values) for name, values in self._frames.items()}
 
-    def restore(self, rows: Mapping[str, Sequence[Any] | NDArray]) -> None:
+    def restore(self, rows: Mapping[str, Sequence[Any] | AnyArray]) -> None:
         """Take over what an earlier part of the run has recorded, the inverse of :meth:`rows`."""
         for key, values in rows.items():
             kind, _, name = key.partition(".")
@@ -144,4 +143,4 @@ def _pressure_GPa(stress: FloatArray | None, kinetic_energy_eV: float, volume_A3
     """2K/3V less the mean of the potential's normal stress; nan without a stress."""
     if stress is None:
         return float("nan")
-    return (2.0 * kinetic_energy_eV / (3.0 * volume_A3) - stress[:3].sum() / 3.0) / units.GPa
+    return float((2.0 * kinetic_energy_eV / (3.0 * volume_A3) - stress[:3].sum() / 3.0) / units.GPa)

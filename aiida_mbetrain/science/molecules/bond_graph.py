@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 
 NETWORK_NAMES = {1: "a chain", 2: "a layer", 3: "a framework"}
 
@@ -60,13 +60,13 @@ def spanning_forest(molecule_of_atom: IntArray, bonds: IntArray) -> IntArray:
     roots = np.unique(molecule_of_atom, return_index=True)[1]
     spokes = np.column_stack([np.full(len(roots), n_atoms), roots])
     graph = _adjacency(n_atoms + 1, np.concatenate([bonds, spokes]))
-    _, parents = breadth_first_order(graph, n_atoms, directed=False, return_predecessors=True)
-    parents = parents[:n_atoms].astype(np.int64)
+    _, predecessors = breadth_first_order(graph, n_atoms, directed=False, return_predecessors=True)
+    parents: IntArray = predecessors[:n_atoms].astype(np.int64)
     parents[roots] = roots
     return parents
 
 
-def sum_to_roots(parents: IntArray, steps: NDArray[np.float64] | IntArray) -> NDArray:
+def sum_to_roots(parents: IntArray, steps: NDArray[np.float64] | IntArray) -> AnyArray:
     """Sums of ``steps`` (..., N, 3) along the path from each atom to its root, whose own step must be zero.
 
     Pointer jumping: each pass doubles the length of path summed, so the number of passes is the logarithm of

@@ -9,9 +9,8 @@ from typing import Self
 
 import numpy as np
 from ase.symbols import Symbols
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.molecules.bond_graph import spanning_forest
 
 
@@ -62,7 +61,8 @@ class MolecularCrystal:
     def atoms_of(self, molecule: int) -> IntArray:
         """Indices of the molecule's atoms, (n,)."""
         row = self.index_map[molecule]
-        return row[row >= 0]
+        atoms: IntArray = row[row >= 0]
+        return atoms
 
     @cached_property
     def molecules(self) -> list[IntArray]:
@@ -102,12 +102,12 @@ class MolecularCrystal:
         """Formula in Hill order, such as ``CH4N2O``."""
         return str(Symbols(self.numbers[self.atoms_of(molecule)]).get_chemical_formula())
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
         return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         values = {field.name: arrays[field.name] for field in fields(cls)}
         central, identical = values.pop("central_molecule_index"), values.pop("identical_composition")

@@ -8,11 +8,10 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from phonopy import Phonopy
 
 from aiida_mbetrain.errors import InvalidSettings, InvalidStructure
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal import SpaceGroup, phonon_supercell_matrix
 from aiida_mbetrain.science.phonons.phonopy_cells import (
     SYMPREC,
@@ -131,13 +130,13 @@ class ForceConstants:
         """The facts that are not arrays."""
         return {name: getattr(self, name) for name in FACTS}
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays; those of the two cells under the prefixes ``primitive_`` and ``supercell_``."""
         cells = {f"{cell}_{name}": array for cell in CELLS for name, array in getattr(self, cell).to_arrays().items()}
         return cells | {name: getattr(self, name) for name in ARRAYS}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], attributes: Mapping[str, Any]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], attributes: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_arrays` and :meth:`attributes`; unknown names are left alone."""
         cells: dict[str, Any] = {
             cell: Configurations.from_arrays(

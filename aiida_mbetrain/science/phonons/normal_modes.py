@@ -27,7 +27,7 @@ from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.q_points import number_of_cells
 
@@ -82,7 +82,8 @@ class PrimitiveLattice:
     def phases(self, numerators: IntArray) -> ComplexArray:
         """exp(2πi q·L) of every atom, (..., Ns), for numerators (..., 3); exact reduction modulo 1."""
         roots = np.exp(2j * np.pi * np.arange(self.n_cells) / self.n_cells)
-        return roots[(numerators @ self.lattice_vectors.T) % self.n_cells]
+        phases: ComplexArray = roots[(numerators @ self.lattice_vectors.T) % self.n_cells]
+        return phases
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,8 @@ class NormalModes:
         if self.self_conjugate:
             return amplitude.real[:, lattice.site] * lattice.phases(self.numerators).real[:, None]
         wave = np.sqrt(2.0) * amplitude[:, lattice.site] * lattice.phases(self.numerators)[:, None]
-        return wave.imag if sine else wave.real
+        part: FloatArray = wave.imag if sine else wave.real
+        return part
 
 
 def dynamical_matrices(
@@ -130,7 +132,8 @@ def dynamical_matrices(
     matrix *= phases[:, first].conj()[:, :, None, None, None]
     root_mass = np.sqrt(np.repeat(lattice.masses, 3))
     matrix = matrix.reshape(-1, 3 * n_sites, 3 * n_sites) / (root_mass[:, None] * root_mass)
-    return (matrix + matrix.conj().swapaxes(1, 2)) / 2.0
+    hermitian: ComplexArray = (matrix + matrix.conj().swapaxes(1, 2)) / 2.0
+    return hermitian
 
 
 def normal_modes(force_constants: ForceConstants, lattice: PrimitiveLattice, numerators: IntArray) -> list[NormalModes]:
@@ -154,7 +157,7 @@ def _diagonalize(matrix: ComplexArray, numerators: IntArray, lattice: PrimitiveL
     return NormalModes(numerators, frequencies, eigenvectors, translation, self_conjugate)
 
 
-def _solve_at_gamma(matrix: NDArray, masses: FloatArray) -> tuple[FloatArray, NDArray, NDArray[np.bool_]]:
+def _solve_at_gamma(matrix: AnyArray, masses: FloatArray) -> tuple[FloatArray, AnyArray, NDArray[np.bool_]]:
     """Uniform translations taken as they are, and the other modes from the space orthogonal to them.
 
     Recognising them by their form and not by the lowest frequencies holds for unstable crystals, and it makes
@@ -168,7 +171,7 @@ def _solve_at_gamma(matrix: NDArray, masses: FloatArray) -> tuple[FloatArray, ND
     return frequencies[order], np.hstack([translations, vectors])[:, order], order < 3
 
 
-def _solve(matrix: NDArray, basis: FloatArray | None = None) -> tuple[FloatArray, NDArray]:
+def _solve(matrix: AnyArray, basis: FloatArray | None = None) -> tuple[FloatArray, AnyArray]:
     """Frequencies (THz) in ascending order and gauge-fixed eigenvectors (columns), expanded in ``basis``."""
     eigenvalues, vectors = np.linalg.eigh(matrix)
     if basis is not None:
@@ -190,7 +193,7 @@ def _degenerate_subspaces(frequencies: FloatArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(np.diff(frequencies) > DEGENERACY_THz)])[: len(frequencies)]
 
 
-def _canonical_basis(vectors: NDArray) -> NDArray:
+def _canonical_basis(vectors: AnyArray) -> AnyArray:
     """The basis of each subspace that follows from the subspace alone.
 
     vectors: orthonormal columns of each subspace, (n_subspaces, n, d).
@@ -199,7 +202,8 @@ def _canonical_basis(vectors: NDArray) -> NDArray:
     overlap = vectors.conj().swapaxes(1, 2) @ _generic_vectors(vectors.shape[1], size)
     rotation, triangle = np.linalg.qr(overlap)
     diagonal = np.diagonal(triangle, axis1=1, axis2=2)
-    return vectors @ (rotation * (diagonal / np.abs(diagonal))[:, None, :])
+    basis: AnyArray = vectors @ (rotation * (diagonal / np.abs(diagonal))[:, None, :])
+    return basis
 
 
 def _generic_vectors(length: int, number: int) -> FloatArray:

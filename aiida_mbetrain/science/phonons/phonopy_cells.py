@@ -45,7 +45,8 @@ def relative_to(primitive: Configurations, matrix: IntArray, structure: Configur
     """A supercell matrix (rows) that refers to the structure's cell, as one that refers to its primitive cell."""
     assert primitive.cells is not None
     assert structure.cells is not None
-    return np.rint(matrix @ structure.cells[0] @ np.linalg.inv(primitive.cells[0])).astype(np.int64)
+    relative: IntArray = np.rint(matrix @ structure.cells[0] @ np.linalg.inv(primitive.cells[0])).astype(np.int64)
+    return relative
 
 
 def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = SYMPREC) -> Phonopy:
@@ -82,7 +83,7 @@ def matching_order(wanted: PhonopyAtoms, given: PhonopyAtoms) -> IntArray:
     away -= np.rint(away)
     distances = np.linalg.norm(away @ wanted.cell, axis=-1)
     distances[wanted.numbers[:, None] != given.numbers] = np.inf
-    order = distances.argmin(axis=1)
+    order: IntArray = distances.argmin(axis=1)
     if len(wanted) != len(given) or distances.min(axis=1).max() > 1e-3 or len(set(order)) != len(order):
         raise InvalidStructure("The supercell is not that of its primitive cell and supercell matrix.")
     return order

@@ -9,8 +9,8 @@ integers ("numerators"), so that comparing points and reducing phases modulo 1 i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -78,7 +78,7 @@ def commensurate_meshes(supercell_matrix: ArrayLike) -> list[Mesh]:
     return sorted(meshes, key=lambda mesh: (-math.prod(mesh), mesh))
 
 
-def q_points(k_point_mesh: Any, cell: FloatArray, supercell_matrix: ArrayLike) -> IntArray:
+def q_points(k_point_mesh: str | float | Sequence[int], cell: FloatArray, supercell_matrix: ArrayLike) -> IntArray:
     """Numerators of the q-points that a setting ``k_point_mesh`` asks for, (n, 3) in [0, N), sorted; Γ first.
 
     k_point_mesh: ``"gamma"``, ``"commensurate"`` (all N points), a length (Å), or three integers.
@@ -89,7 +89,7 @@ def q_points(k_point_mesh: Any, cell: FloatArray, supercell_matrix: ArrayLike) -
         return commensurate_q_points(supercell_matrix)
     if k_point_mesh == "gamma":
         return np.zeros((1, 3), dtype=np.int64)
-    mesh = mesh_from_length(k_point_mesh, cell) if isinstance(k_point_mesh, float) else tuple(k_point_mesh)
+    mesh = mesh_from_length(k_point_mesh, cell) if isinstance(k_point_mesh, float) else tuple(map(int, k_point_mesh))
     largest = largest_commensurate_mesh(supercell_matrix)
     if any(limit % n for n, limit in zip(mesh, largest, strict=True)):
         raise IncommensurateMesh(_refusal(k_point_mesh, mesh, supercell_matrix))
@@ -98,7 +98,7 @@ def q_points(k_point_mesh: Any, cell: FloatArray, supercell_matrix: ArrayLike) -
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _refusal(k_point_mesh: Any, mesh: tuple[int, ...], supercell_matrix: ArrayLike) -> str:
+def _refusal(k_point_mesh: str | float | Sequence[int], mesh: tuple[int, ...], supercell_matrix: ArrayLike) -> str:
     meshes = commensurate_meshes(supercell_matrix)
     listed = ", ".join(" ".join(map(str, fitting)) for fitting in meshes[:MESHES_IN_MESSAGE])
     more = f" and {len(meshes) - MESHES_IN_MESSAGE} coarser ones" if len(meshes) > MESHES_IN_MESSAGE else ""

@@ -28,7 +28,7 @@ import numpy as np
 from ase import units
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.mode_selection import ModeTable, count_below_window, select_modes
 from aiida_mbetrain.science.phonons.normal_modes import NormalModes, PrimitiveLattice, normal_modes
@@ -89,13 +89,13 @@ class PhononFrames:
         dense[own, :, own] = self.mode_amplitudes.T
         return dense.reshape(-1, n_modes)
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays: the frames' as they are, the rest under the prefix ``phonon_``."""
         own = {f"phonon_{f.name}": np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "frames"}
         return self.frames.to_arrays() | own
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`."""
         own = {f.name: np.asarray(arrays[f"phonon_{f.name}"]) for f in fields(cls) if f.name != "frames"}
         values: dict[str, Any] = {key: value if value.ndim else value.item() for key, value in own.items()}
@@ -163,7 +163,8 @@ def _draw_amplitudes(table: ModeTable, settings: PhononSampling) -> FloatArray:
     if settings.amplitude_scan == "time_propagation":
         phases = np.array([stream.uniform(0.0, 2.0 * np.pi) for stream in streams])
         cycles = np.outer(_times_fs(settings), table.frequency) * 1e-3
-        return np.sqrt(2.0) * np.cos(2.0 * np.pi * cycles + phases)
+        waves: FloatArray = np.sqrt(2.0) * np.cos(2.0 * np.pi * cycles + phases)
+        return waves
     if settings.amplitude_scan == "thermal":
         return np.column_stack([stream.standard_normal(n_frames) for stream in streams])
     grid = np.linspace(-settings.amplitude_max, settings.amplitude_max, n_frames)
@@ -201,7 +202,7 @@ def _displace(
     return displacements.reshape(-1, len(lattice.site), 3)
 
 
-def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dict[str, NDArray]) -> Configurations:
+def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dict[str, AnyArray]) -> Configurations:
     assert supercell.cells is not None
     return Configurations(
         numbers=supercell.numbers,
@@ -213,7 +214,7 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
 
 def _origin(
     table: ModeTable, amplitudes: FloatArray, settings: PhononSampling, lattice: PrimitiveLattice
-) -> dict[str, NDArray]:
+) -> dict[str, AnyArray]:
     """What is known about each frame; see :class:`PhononFrames`."""
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"

@@ -11,11 +11,13 @@ from typing import Any
 from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
+from aiida_mbetrain.science.potentials.none import NoPotential
 from aiida_mbetrain.settings import Inference
 
 __all__ = [
     "CPU_BATCH_ATOMS",
     "AsePotential",
+    "NoPotential",
     "Potential",
     "inspect_mace",
     "load_mace",

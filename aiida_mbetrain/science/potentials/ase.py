@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import ase
 import numpy as np
@@ -15,7 +16,7 @@ from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mbetrain.errors import UnknownCalculator
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.settings import NamedCalculator
@@ -54,7 +55,7 @@ class AsePotential(Potential):
             labelled.append(part.with_(energies=energies, forces=forces, stress=stress, features=None))
         return labelled
 
-    def _results(self, atoms: ase.Atoms, stress: bool) -> dict[str, Any]:
+    def _results(self, atoms: ase.Atoms, stress: bool) -> Mapping[str, float | FloatArray]:
         """All results of one evaluation, independent of what was evaluated before."""
         properties = ["energy", "forces", "stress"] if stress else ["energy", "forces"]
         self._calculator.reset()
@@ -62,7 +63,8 @@ class AsePotential(Potential):
             self._calculator.calculate(atoms, properties, all_changes)
         except (InputError, ValueError) as error:
             raise UnknownCalculator(f"The calculator {self.name} refuses its parameters or atoms: {error}.") from error
-        return self._calculator.results
+        results: Mapping[str, float | FloatArray] = self._calculator.results
+        return results
 
     def calculator(self) -> Calculator:
         """The ASE calculator, every evaluation of which is independent of those before."""
@@ -116,7 +118,7 @@ def _emt_elements() -> Iterable[int]:
 class _Known(NamedTuple):
     module: str
     attribute: str
-    defaults: dict[str, Any] = {}  # noqa: RUF012
+    defaults: Mapping[str, object] = MappingProxyType({})
     elements: Callable[[], Iterable[int]] | None = None
 
 
@@ -157,7 +159,7 @@ def named_calculator(calculator: NamedCalculator) -> AsePotential:
                 f"NamedCalculator.parameters: {calculator.name} refuses {name} = {value!r}: give a number."
             )
     try:
-        instance = factory(**(known.defaults | calculator.parameters))
+        instance = factory(**{**known.defaults, **calculator.parameters})
     except (TypeError, ValueError, InputError) as error:
         raise UnknownCalculator(f"NamedCalculator.parameters: {calculator.name} refuses them: {error}.") from error
     elements = known.elements() if known.elements else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms, units
@@ -33,7 +33,7 @@ LABELS: dict[Mode, str] = {
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
 }
-ALGORITHMS: dict[str, Any] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
+ALGORITHMS: dict[str, type[PreconLBFGS | PreconFIRE]] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
 MAX_SYMMETRY_ROUNDS = 3
 
 
@@ -130,7 +130,7 @@ class _KeepSymmetry(FixConstraint):
         full = self.group.symmetrized_tensor(voigt_6_to_full_3x3_stress(stress), atoms.cell.array)
         stress[:] = full_3x3_to_voigt_6_stress(full)
 
-    def adjust_cell(self, atoms: Atoms, cell: Any) -> None:
+    def adjust_cell(self, atoms: Atoms, cell: FloatArray) -> None:
         cell[:] = self.group.symmetrized_cell(np.asarray(cell))
 
 
@@ -143,14 +143,15 @@ class _CellFilter(FrechetCellFilter):
 
     _geometry: tuple[bytes, bytes] | None = None
 
-    def get_potential_energy(self, **kwargs: Any) -> Any:  # type: ignore[override]
-        return super().get_potential_energy(force_consistent=False)
+    def get_potential_energy(self, **kwargs: object) -> float:  # type: ignore[override]  # ASE names one argument
+        return float(super().get_potential_energy(force_consistent=False))
 
-    def get_forces(self, **kwargs: Any) -> FloatArray:
+    def get_forces(self, **kwargs: object) -> FloatArray:
         geometry = self.atoms.positions.tobytes(), self.atoms.cell.array.tobytes()
         if geometry != self._geometry:
             self._forces, self._geometry = super().get_forces(**kwargs), geometry
-        return self._forces.copy()
+        forces: FloatArray = self._forces.copy()
+        return forces
 
 
 @dataclass
@@ -188,13 +189,13 @@ class _Run:
         )
 
     def _optimize(self, atoms: Atoms, algorithm: str) -> bool:
-        target: Any = atoms
+        target: Atoms | _CellFilter = atoms
         if self.mode != "only_atoms":
             pressure = self.pressure if self.mode == "full" else 0.0
             target = _CellFilter(atoms, constant_volume=self.mode == "constant_volume", scalar_pressure=pressure)
         # PreconLBFGS learns the stiffness of bonds within a few steps and does better without; PreconFIRE cannot.
         precon = StretchingSprings() if algorithm == "PreconFIRE" else None
-        optimizer: Any = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
+        optimizer = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
         done, limit = self.n_steps, self.settings.max_n_steps
         optimizer.attach(lambda: self.report(done + optimizer.nsteps, limit * len(self.algorithms)))
         force = self.settings.max_force_on_atom
@@ -227,5 +228,6 @@ class _Run:
 
     def _to_vanish(self, stress: FloatArray) -> FloatArray:
         if self.mode == "constant_volume":
-            return stress - np.eye(3) * np.trace(stress) / 3
+            deviatoric: FloatArray = stress - np.eye(3) * np.trace(stress) / 3
+            return deviatoric
         return stress + np.eye(3) * (self.pressure if self.mode == "full" else 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms, units
@@ -103,7 +103,7 @@ def _relaxed(
 
 def _optimize(atoms: Atoms, algorithm: str, settings: FreeEnergy) -> tuple[bool, int]:
     """Whether it converged, and the steps it took."""
-    optimizer: Any = ALGORITHMS[algorithm](atoms, precon=None, logfile=None)
+    optimizer = ALGORITHMS[algorithm](atoms, precon=None, logfile=None)
     try:
         converged = bool(optimizer.run(fmax=settings.max_force_on_atom, steps=settings.max_n_steps))
     except RuntimeError as error:
@@ -137,7 +137,8 @@ def vibrations(molecule: Configurations, potential: Potential, *, displacement: 
     weighted = (hessian + hessian.T) / 2 / np.sqrt(np.outer(masses, masses))
     basis = _internal_motions(molecule)
     eigenvalues = np.linalg.eigvalsh(basis.T @ weighted @ basis)
-    return np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_INTERNAL
+    frequencies: FloatArray = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_INTERNAL
+    return frequencies
 
 
 def _internal_motions(molecule: Configurations) -> FloatArray:

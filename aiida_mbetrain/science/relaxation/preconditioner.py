@@ -19,7 +19,7 @@ from matscipy.neighbours import neighbour_list
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import FloatArray, IntArray
 
 BOND_STIFFNESS = 45.0
 """eV/Å² at the sum of the covalent radii."""
@@ -58,15 +58,17 @@ class StretchingSprings(Precon):
         stretch = sum(_scattered(columns, values, 3 * len(atoms)) for columns, values in blocks)
         # Each pair is listed twice.
         self.P = (stretch.T @ sparse.diags(stiffness / 2) @ stretch + sparse.diags(stabilizer)).tocsc()
-        self._factors: Any = splu(self.P)
+        self._factors = splu(self.P)
 
     def Pdot(self, x: FloatArray) -> FloatArray:
         """P x."""
-        return self.P @ x
+        product: FloatArray = self.P @ x
+        return product
 
     def solve(self, x: FloatArray) -> FloatArray:
         """P^-1 x."""
-        return self._factors.solve(x)
+        solution: FloatArray = self._factors.solve(x)
+        return solution
 
     def dot(self, x: FloatArray, y: FloatArray) -> float:
         """x P y."""
@@ -74,14 +76,15 @@ class StretchingSprings(Precon):
 
     def asarray(self) -> FloatArray:
         """P, dense."""
-        return self.P.toarray()
+        dense: FloatArray = self.P.toarray()
+        return dense
 
     def copy(self) -> Self:
         """Another one; nothing is kept between steps."""
         return type(self)()
 
 
-def _scattered(columns: np.ndarray, values: FloatArray, n_columns: int) -> Any:
+def _scattered(columns: IntArray, values: FloatArray, n_columns: int) -> sparse.csr_matrix:
     """A sparse matrix with the given columns filled in each row."""
     rows = np.repeat(np.arange(len(columns)), columns.shape[1])
     shape = (len(columns), n_columns)

@@ -4,10 +4,30 @@ A stage takes science objects and settings and gives science objects back.  Each
 its checkpoint file.  The cost of every stage is estimated before anything expensive starts.
 """
 
-from aiida_mbetrain.science.stages.cost_estimate import Probe, StageEstimate, estimate_all, probe_potential
+from aiida_mbetrain.science.stages.cost_estimate import (
+    Probe,
+    StageEstimate,
+    estimate_all,
+    estimate_force_constants,
+    estimate_md,
+    estimate_phonons,
+    probe_potential,
+)
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels import compute_labels
 from aiida_mbetrain.science.stages.memory_use import measured
 from aiida_mbetrain.science.stages.table import STAGES
 
-__all__ = ["STAGES", "Job", "Probe", "StageEstimate", "compute_labels", "estimate_all", "measured", "probe_potential"]
+__all__ = [
+    "STAGES",
+    "Job",
+    "Probe",
+    "StageEstimate",
+    "compute_labels",
+    "estimate_all",
+    "estimate_force_constants",
+    "estimate_md",
+    "estimate_phonons",
+    "measured",
+    "probe_potential",
+]

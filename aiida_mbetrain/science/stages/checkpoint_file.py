@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
+from aiida_mbetrain.science.configurations import AnyArray
 from aiida_mbetrain.science.io import SegmentFile, npz_bytes
 from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.job import Job
@@ -46,8 +46,8 @@ class Progress:
     state: arrays that change, by name; saved whole every time, so they should be small.
     """
 
-    rows: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
-    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[Any] | AnyArray] = field(default_factory=dict)
+    state: Mapping[str, AnyArray] = field(default_factory=dict)
 
 
 class CheckpointFile:
@@ -69,7 +69,7 @@ class CheckpointFile:
         self._begun = False
         self.found = self._read()
         self._n_saved = defaultdict[str, int](int)
-        self._state: Mapping[str, NDArray[Any]] | None = None
+        self._state: Mapping[str, AnyArray] | None = None
         if self.found is not None:
             self._n_saved.update({name: len(rows) for name, rows in self.found.rows.items()})
             self._state = self.found.state
@@ -121,8 +121,8 @@ class CheckpointFile:
                 f"The checkpoint {self._file.path} belongs to a job with other inputs, model or settings: continue "
                 "with those it was made with, or start anew without it."
             )
-        parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
-        state: dict[str, NDArray[Any]] | None = None
+        parts: dict[str, list[AnyArray]] = defaultdict(list)
+        state: dict[str, AnyArray] | None = None
         for segment in segments:
             state = {}
             with np.load(io.BytesIO(segment), allow_pickle=False) as arrays:
@@ -140,5 +140,5 @@ class CheckpointFile:
         return Progress({name: np.concatenate(values) for name, values in parts.items()}, state)
 
 
-def _same(these: Mapping[str, NDArray[Any]], those: Mapping[str, NDArray[Any]]) -> bool:
+def _same(these: Mapping[str, AnyArray], those: Mapping[str, AnyArray]) -> bool:
     return these.keys() == those.keys() and all(np.array_equal(these[name], those[name]) for name in these)

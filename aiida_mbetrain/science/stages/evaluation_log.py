@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import AnyArray, Configurations
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
@@ -58,7 +57,7 @@ class _EvaluationLog:
         self._records = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
         self._position = 0
 
-    def take(self, atoms: Atoms) -> dict[str, NDArray] | None:
+    def take(self, atoms: Atoms) -> dict[str, AnyArray] | None:
         """The next record if it is of this geometry; if it is not, it and all later ones are forgotten."""
         if self._position == len(self._records):
             return None
@@ -71,7 +70,7 @@ class _EvaluationLog:
         self._position += 1
         return record
 
-    def add(self, atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray]:
+    def add(self, atoms: Atoms, results: Mapping[str, Any]) -> dict[str, AnyArray]:
         """Record an evaluation that was made; raises StoppedEarly when the job has been told to stop."""
         record = {"positions": atoms.get_positions(), "cell": atoms.cell.array.copy(), **results}
         self._records.append({name: np.array(value) for name, value in record.items()})
@@ -111,5 +110,5 @@ class _RecordedCalculator(Calculator):
         return [name for name in self.implemented_properties if name != "stress" or atoms.pbc.all()]
 
 
-def _plain(value: NDArray) -> Any:
+def _plain(value: AnyArray) -> Any:
     return float(value) if value.ndim == 0 else value.copy()

@@ -6,9 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from numpy.typing import NDArray
-
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import AnyArray, Configurations
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
@@ -94,7 +92,7 @@ def _without(n_done: Sequence[int], sets: Sequence[Configurations], pieces: Iter
 
 
 def _progress(labelled: Sequence[Sequence[Configurations]]) -> Progress:
-    rows: dict[str, list[NDArray]] = {}
+    rows: dict[str, list[AnyArray]] = {}
     for index, parts in enumerate(labelled):
         for name in LABELS:
             values = [getattr(part, name) for part in parts]

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, NotEnoughFrames
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 from aiida_mbetrain.science.subsampling.duplicate_frames import first_occurrences
 from aiida_mbetrain.science.subsampling.feature_selection import farthest_points, k_means
 from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, stratum_of_frames
@@ -42,7 +42,7 @@ class Picks:
     available: Mapping[str, int]
     n_repeated: int
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One row per pick."""
         return {
             "set": self.names,
@@ -160,7 +160,7 @@ def mean_features(sets: Mapping[str, FrameSet]) -> FloatArray:
     return np.concatenate(list(found.values()))
 
 
-def _quotas(sizes: NDArray, settings: Subsampling) -> tuple[IntArray, IntArray]:
+def _quotas(sizes: AnyArray, settings: Subsampling) -> tuple[IntArray, IntArray]:
     """Picks of each stratum, and how many of them are random."""
     weights = np.ones(len(sizes)) if settings.allocation == "equal" else sizes
     quotas = apportion(settings.n_frames, weights, sizes)

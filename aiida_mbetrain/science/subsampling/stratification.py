@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, IntArray
 from aiida_mbetrain.settings import Subsampling
 
 FrameSet = Configurations | ClusterSet
@@ -17,7 +17,7 @@ def configurations_of(value: FrameSet) -> Configurations:
     return value.configurations if isinstance(value, ClusterSet) else value
 
 
-def apportion(total: int, weights: NDArray, capacities: NDArray) -> IntArray:
+def apportion(total: int, weights: AnyArray, capacities: AnyArray) -> IntArray:
     """``total`` items over places in proportion to weights, as far as each place's capacity reaches.
 
     What one place cannot hold goes to the others; rounding follows the largest remainder, then the largest
@@ -43,7 +43,7 @@ def stratum_of_frames(name: str, value: FrameSet, settings: Subsampling) -> NDAr
     """What the stratum of each frame of a set is, (F,)."""
     frames = configurations_of(value)
     cluster = value.cluster if isinstance(value, ClusterSet) else None
-    parts: dict[str, NDArray] = {
+    parts: dict[str, AnyArray] = {
         "source": _everywhere(_source(name, frames), frames),
         "temperature": _temperatures(name, frames, settings),
         "size": _everywhere("crystal" if cluster is None else f"{cluster.n_molecules} molecules", frames),

@@ -62,14 +62,17 @@ class EquationOfState:
         """-dE/dV, eV/Å³."""
         v = np.asarray(volumes, dtype=float)
         v0, b0, bp = self.volume_0, self.bulk_modulus, self.bulk_modulus_prime
+        pressure: FloatArray
         if self.form == "polynomial":
             s = v / v0 - 1
             return -b0 * (s - (bp + 1) * s**2 / 2)
         if self.form == "birch_murnaghan":
             eta = np.cbrt(v0 / v)
-            return 1.5 * b0 * (eta**7 - eta**5) * (1 + 0.75 * (bp - 4) * (eta**2 - 1))
+            pressure = 1.5 * b0 * (eta**7 - eta**5) * (1 + 0.75 * (bp - 4) * (eta**2 - 1))
+            return pressure
         x = np.cbrt(v / v0)
-        return 3 * b0 * (1 - x) / x**2 * np.exp(1.5 * (bp - 1) * (1 - x))
+        pressure = 3 * b0 * (1 - x) / x**2 * np.exp(1.5 * (bp - 1) * (1 - x))
+        return pressure
 
 
 def fit_equation_of_state(

@@ -14,7 +14,7 @@ import numpy as np
 from ase import units
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.phonons import ForceConstants
 
 EV_PER_THZ = units._hplanck * 1e12 / units._e
@@ -56,7 +56,7 @@ class HarmonicThermodynamics:
     acoustic_freqs_real: bool
     optical_freqs_real: bool
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One array per quantity with one row per temperature, units in the names; ``q_mesh`` is (T, 3)."""
         n = len(self.temperatures_K)
         return {
@@ -78,7 +78,7 @@ class HarmonicThermodynamics:
         }
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, NDArray]) -> Self:
+    def from_columns(cls, columns: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`columns`."""
         a, b, c = (int(n) for n in columns["q_mesh"][0])
         return cls(

@@ -17,7 +17,7 @@ from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidSettings, NoEquilibriumVolume, NotEnoughVolumes
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.thermodynamics.equations_of_state import (
     N_PARAMETERS,
     EquationOfState,
@@ -74,7 +74,7 @@ class ThermalExpansion:
     curve_volumes: FloatArray
     curve_free_energies: FloatArray
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One row per temperature, units in the names."""
         return {
             "temperature_K": self.temperatures_K,

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from ase.thermochemistry import IdealGasThermo
-from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
-from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
 from aiida_mbetrain.science.thermodynamics.harmonic import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL, HarmonicThermodynamics
 
@@ -122,7 +121,7 @@ class Sublimation:
     entropies: FloatArray
     gas: IdealGas
 
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> dict[str, AnyArray]:
         """One row per temperature, units in the names; all per mole of molecules."""
         n, gas = len(self.temperatures_K), self.gas
         return {

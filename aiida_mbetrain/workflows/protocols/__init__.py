@@ -6,13 +6,15 @@ import copy
 import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
-from aiida import orm
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
+from aiida_mbetrain.settings import FreeEnergy, Inference, JsonObject, MDSampling, PhononSampling, Settings
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 SECTIONS: dict[str, type[Settings]] = {
     "inference": Inference,
@@ -23,8 +25,9 @@ SECTIONS: dict[str, type[Settings]] = {
 
 
 @functools.cache
-def _file() -> dict[str, Any]:
-    return yaml.safe_load(resources.files(__package__).joinpath("training_set.yaml").read_text("utf-8"))
+def _file() -> JsonObject:
+    content: JsonObject = yaml.safe_load(resources.files(__package__).joinpath("training_set.yaml").read_text("utf-8"))
+    return content
 
 
 def protocols() -> dict[str, str]:
@@ -34,10 +37,10 @@ def protocols() -> dict[str, str]:
 
 def default_protocol() -> str:
     """The protocol taken where none is named."""
-    return _file()["default_protocol"]
+    return str(_file()["default_protocol"])
 
 
-def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
     """``base`` with the values of ``overrides``; mappings are merged, everything else is replaced."""
     merged = dict(base)
     for key, value in overrides.items():
@@ -101,8 +104,10 @@ class ProtocolMixin:
         options: ``metadata.options`` of the jobs.
         overrides: ``{"md_sampling": {...}, "inference": {...}}``; only fields that differ from the protocol.
         """
+        from aiida import orm
+
         settings = protocol_settings(protocol, overrides)
-        builder = cls.get_builder()  # type: ignore[attr-defined]
+        builder = cls.get_builder()  # type: ignore[attr-defined]  # a mixin of WorkChains
         builder[cls.source_port] = source
         builder.model = model
         builder.inference = orm.Dict(settings["inference"].to_dict())

@@ -33,7 +33,7 @@ class Graphs:
     @property
     def n_edges(self) -> int:
         """e."""
-        return self.edges.shape[1]
+        return int(self.edges.shape[1])
 
 
 def build_graphs(parts: Sequence[Configurations], pairs: PairLists) -> Graphs:

@@ -197,7 +197,7 @@ class MacePotential(Potential):
             torch.cuda.reset_peak_memory_stats(self.device)
         # TorchScript's optimizer rewrites the model after its first call: no faster here, and the first call then
         # differs from all others in the last bits, so that a restarted run would leave the trajectory it continues
-        with torch.jit.optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # documented, but not in __all__
             out = self._model(data, compute_force=True, compute_stress=graphs.periodic)
         results = {"energies": _to_numpy(out["energy"]), "forces": _to_numpy(out["forces"])}
         firsts = np.cumsum(graphs.sizes) - graphs.sizes
@@ -234,7 +234,7 @@ def _device(name: str) -> torch.device:
 def _take_atomic_energies(model: Any) -> FloatArray:
     """Atomic energies by head and element (H, Z), eV, which are set to zero in the model."""
     buffer = model.atomic_energies_fn.atomic_energies
-    energies = torch.atleast_2d(buffer).double().numpy().copy()
+    energies: FloatArray = torch.atleast_2d(buffer).double().numpy().copy()
     buffer.zero_()
     return energies
 

@@ -39,4 +39,7 @@ class HalvedRadialEmbedding(torch.nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the embedding gives for half of the lengths (e, 1), Å."""
         half = len(edge_lengths) // 2
-        return self.embedding(edge_lengths[:half], node_attrs, edge_index[:, :half], atomic_numbers)
+        embedded: tuple[torch.Tensor, torch.Tensor | None] = self.embedding(
+            edge_lengths[:half], node_attrs, edge_index[:, :half], atomic_numbers
+        )
+        return embedded

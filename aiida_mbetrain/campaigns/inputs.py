@@ -1,0 +1,31 @@
+"""Inputs of the stage WorkChains of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+
+from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC
+from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
+from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
+from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
+
+WORKCHAINS: dict[str, Any] = {
+    QUASI_HARMONIC: QuasiHarmonicWorkChain,
+    PHONONS: PhononSamplingWorkChain,
+    DYNAMICS: MDSamplingWorkChain,
+}
+
+
+def stage_inputs(
+    kind: str, settings: dict[str, Any], inference: orm.Dict, options: Mapping[str, Any], code: Any
+) -> dict[str, Any]:
+    """Inputs of a stage WorkChain but for the model and the structure or force constants."""
+    inputs: dict[str, Any] = {"settings": orm.Dict(settings), "inference": inference}
+    if code is not None:
+        inputs["code"] = code
+        for heavy in WORKCHAINS[kind].heavy_stages:
+            inputs[heavy] = {"metadata": {"options": dict(options)}} if options else {}
+    return {name: value for name, value in inputs.items() if value != {}}

@@ -1,0 +1,145 @@
+"""Start what is missing of a campaign: through the daemon, or stage after stage in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from aiida import orm
+from aiida.engine import run_get_node
+
+from aiida_mbetrain.campaigns.found import force_constants_of
+from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
+from aiida_mbetrain.campaigns.plan import Plan, Stage
+from aiida_mbetrain.campaigns.record import Record
+from aiida_mbetrain.campaigns.refusals import Refusals
+from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive
+from aiida_mbetrain.errors import InvalidSettings, StoppedEarly
+
+RUNS_HERE = "running_here"
+"""Extra of the group: the process that runs the campaign without a daemon."""
+
+OnStage = Callable[[int, int, Stage], None]
+
+
+def require_no_contradiction(before: Plan, states: Mapping[str, StageState], after: Plan) -> None:
+    """Refuse changes of what is finished already.
+
+    before, states: the campaign as it was last started.  Raises InvalidCampaign with every changed stage.
+    """
+    refusals = Refusals()
+    for name, stage in after.stages.items():
+        old = before.stages.get(name)
+        if old is not None and old.key != stage.key and states[name].state == FINISHED:
+            refusals.add(
+                name,
+                f"<{states[name].pk}> has finished it with other input ({_difference(old, stage)}): undo the change, "
+                "or give the campaign another name, which finds and uses all that stays the same.",
+            )
+    refusals.raise_if_any()
+
+
+def _difference(old: Stage, new: Stage) -> str:
+    """What of a stage has changed, with the value before."""
+    if old.parent is not None and new.parent is not None and old.parent.key != new.parent.key:
+        return f"that of {new.parent.name}"
+    if old.crystal.digest != new.crystal.digest:
+        return f"another crystal, {old.crystal.source}"
+    if old.model.identity != new.model.identity:
+        return "another model"
+    changed = [
+        f"{name} = {value!r}"
+        for first, second in ((old.settings, new.settings), (old.inference, new.inference))
+        for name, value in first.to_dict().items()
+        if second.to_dict()[name] != value
+    ]
+    return ", ".join(changed)
+
+
+def submit_campaign(
+    plan: Plan, record: Record, group: orm.Group, states: Mapping[str, StageState], wanted: Sequence[str]
+) -> orm.ProcessNode:
+    """Submit the graph of the wanted stages to the daemon."""
+    from aiida_mbetrain.campaigns.graph import build_graph
+
+    code = None if record.settings.code is None else orm.load_code(record.settings.code)
+    graph = build_graph(plan, record, wanted, existing_force_constants(plan, states), code)
+    graph.submit()
+    node: orm.ProcessNode = graph.process
+    group.add_nodes(node)
+    return node
+
+
+def existing_force_constants(plan: Plan, states: Mapping[str, StageState]) -> dict[str, str]:
+    """Uuids of the force constants of phonon samplings whose parent is finished, by name of the sampling."""
+    found = {}
+    for name, stage in plan.stages.items():
+        if stage.parent is not None and states[stage.parent.name].state == FINISHED:
+            constants = _constants(stage, states)
+            if constants is not None:
+                found[name] = constants.uuid
+    return found
+
+
+def _constants(stage: Stage, states: Mapping[str, StageState]) -> Any:
+    assert stage.parent is not None
+    assert stage.constants_label is not None
+    parent = cast(orm.WorkChainNode, orm.load_node(states[stage.parent.name].uuid))
+    return force_constants_of(parent, stage.constants_label)
+
+
+def run_here(
+    plan: Plan,
+    record: Record,
+    group: orm.Group,
+    states: Mapping[str, StageState],
+    wanted: Sequence[str],
+    on_stage: OnStage,
+) -> None:
+    """Run the wanted stages in this process, one after another; a failing one holds up only those that need it.
+
+    on_stage: told the number of the stage, how many there are, and the stage.
+    Raises InvalidSettings where another process runs the campaign, StoppedEarly after Ctrl-C.
+    """
+    code = None if record.settings.code is None else orm.load_code(record.settings.code)
+    with _only_here(group):
+        known, done = dict(states), set()
+        for number, name in enumerate(wanted, start=1):
+            stage = plan.stages[name]
+            inputs = _inputs(stage, record, known, code)
+            if stage.key in done or inputs is None:
+                continue
+            done.add(stage.key)
+            on_stage(number, len(wanted), stage)
+            _, node = run_get_node(WORKCHAINS[stage.kind], **inputs, metadata={"description": owner()})
+            group.add_nodes(node)
+            known[name] = StageState(FINISHED if node.is_finished_ok else FAILED, node.pk, node.uuid)
+            if node.exit_status == StoppedEarly.code:
+                raise StoppedEarly(f"{name} was interrupted: the same command goes on.")
+
+
+def _inputs(
+    stage: Stage, record: Record, states: Mapping[str, StageState], code: orm.AbstractCode | None
+) -> dict[str, Any] | None:
+    """All inputs of a stage; None where its force constants are missing, for then it cannot start."""
+    inference = orm.Dict(stage.inference.to_dict())
+    inputs = stage_inputs(stage.kind, stage.settings.to_dict(), inference, record.settings.options, code)
+    inputs["model"] = orm.load_node(record.models[stage.model.name])
+    if stage.parent is None:
+        inputs["structure"] = orm.load_node(record.crystals[stage.crystal.name])
+        return inputs
+    constants = _constants(stage, states) if states[stage.parent.name].state == FINISHED else None
+    return None if constants is None else inputs | {"force_constants": constants}
+
+
+@contextmanager
+def _only_here(group: orm.Group) -> Iterator[None]:
+    before = group.base.extras.get(RUNS_HERE, None)
+    if before is not None and owner_is_alive(before):
+        raise InvalidSettings(f"The campaign is being run by the {before}: wait for it, or stop it first.")
+    group.base.extras.set(RUNS_HERE, owner())
+    try:
+        yield
+    finally:
+        group.base.extras.delete(RUNS_HERE)

@@ -1,0 +1,154 @@
+"""The campaign file: crystals, models, conditions, settings and jobs in one YAML file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, field_validator
+
+from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
+from aiida_mbetrain.settings import Finite, Floats, NamedCalculator, Positive, Seed, Settings
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+()-]*")
+"""Names are parts of paths in the dataset, and of labels of groups."""
+
+
+def check_name(name: str) -> str:
+    """A name of a campaign, crystal or model; raises ValueError for one that cannot be part of a path."""
+    if not NAME.fullmatch(name):
+        raise ValueError("a name has letters, digits and _ . + ( ) -, and begins with a letter or digit")
+    return name
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _as_entry(value: Any) -> Any:
+    return {"files": value} if isinstance(value, str) else value
+
+
+def _name_once(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(set(value)) != len(value):
+        raise ValueError("give each of them once")
+    return value
+
+
+class CrystalEntry(Settings):
+    """Crystals of a campaign: structure files, a stored node, or the structures of a group."""
+
+    files: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] | None = Field(
+        None,
+        description="Files, globs or folders, relative to the campaign file; a crystal is named after its file.",
+    )
+    node: int | str | None = Field(None, description="Pk or uuid of a StructureData; named after its label.")
+    group: str | None = Field(None, description="Label of an AiiDA group of StructureData, named after their labels.")
+    name: str | None = Field(None, description="Name of the crystal, where the entry is a single one.")
+
+    def _check(self) -> None:
+        given = [name for name in ("files", "node", "group") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"an entry has one of files, node and group, this has {', '.join(given) or 'none'}")
+        if self.name is not None:
+            check_name(self.name)
+
+
+Entry = Annotated[CrystalEntry, BeforeValidator(_as_entry)]
+
+
+ModelSource = Annotated[int | str | NamedCalculator, Field(union_mode="left_to_right")]
+
+
+class CampaignSettings(Settings):
+    """Crystals x models x temperatures x pressures, each a training set, in one dataset."""
+
+    name: str = Field(description="Name of the campaign in the profile.")
+    crystals: Annotated[tuple[Entry, ...], Field(min_length=1)] = Field(
+        description="Entries of crystals; a plain text is an entry's files."
+    )
+    models: Annotated[dict[str, ModelSource], Field(min_length=1)] = Field(
+        description="By name in the dataset: a MACE model file, the pk or "
+        "uuid of a registered one, or {name, parameters} of an ASE calculator.",
+    )
+    temperatures_K: Annotated[Floats, Field(min_length=1)] = Field(
+        description="Temperatures of dynamics and phonon sampling (K)."
+    )
+    pressures_GPa: Annotated[Floats, Field(min_length=1)] = Field(
+        (1.0e-4,), description="Pressures of the dynamics and, where it follows them, of the relaxed cell (GPa)."
+    )
+    protocol: str | None = Field(None, description="Protocol of all stages; None takes the default one.")
+    overrides: dict[str, Any] = Field({}, description="{section: {field: value}} on top of the protocol, all crystals.")
+    overrides_by_crystal: dict[str, dict[str, Any]] = Field(
+        {}, description="The same for some crystals, by name or pattern (ice_*), in this order on top of overrides."
+    )
+    rng_seed: Seed | None = Field(
+        None,
+        description="Seed from which every stage gets one of its own, by crystal and conditions; None: the seeds of "
+        "the protocol, the same for all.",
+    )
+    code: str | None = Field(None, description="mbetrain-worker on some computer (LABEL@COMPUTER); None: no jobs.")
+    options: dict[str, Any] = Field({}, description="metadata.options of all jobs (queue, GPU, walltime).")
+    max_jobs: Annotated[int, Field(ge=1)] = Field(10, description="Stages that run at the same time, at most.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        return check_name(name)
+
+    @field_validator("temperatures_K", "pressures_GPa", mode="before")
+    @classmethod
+    def _distinct(cls, values: Any) -> Any:
+        return _name_once(values)
+
+    @field_validator("temperatures_K")
+    @classmethod
+    def _temperatures(cls, values: tuple[Positive, ...]) -> tuple[float, ...]:
+        if not all(0 < value < float("inf") for value in values):
+            raise ValueError("give temperatures above 0 K")
+        return tuple(sorted(values))
+
+    @field_validator("pressures_GPa")
+    @classmethod
+    def _pressures(cls, values: tuple[Finite, ...]) -> tuple[float, ...]:
+        if not all(abs(value) < float("inf") for value in values):
+            raise ValueError("give finite pressures")
+        return tuple(sorted(values))
+
+    def _check(self) -> None:
+        for name in self.models:
+            try:
+                check_name(name)
+            except ValueError as error:
+                raise ValueError(f"models: {name!r}: {error}") from None
+        if self.options and self.code is None:
+            raise ValueError("options are those of jobs: give code too, or leave them out")
+        for where, overrides in {"overrides": self.overrides, **self.overrides_by_crystal}.items():
+            _refuse_conditions(where, overrides)
+
+
+def _refuse_conditions(where: str, overrides: Mapping[str, Any]) -> None:
+    """Temperatures and pressures have one place."""
+    for section, name, instead in (
+        ("md_sampling", "temperature_K", "temperatures_K"),
+        ("md_sampling", "pressure_GPa", "pressures_GPa"),
+        ("phonon_sampling", "temperature_K", "temperatures_K"),
+    ):
+        if name in (overrides.get(section) or {}):
+            raise ValueError(f"{where}: {section}.{name} is said by {instead} of the campaign; leave it out here")
+
+
+def read_campaign(path: str | Path) -> CampaignSettings:
+    """The settings in a campaign file.  Raises UnreadableFile, InvalidSettings."""
+    try:
+        values = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnreadableFile(f"The campaign file {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise InvalidSettings(
+            f"{path} is no campaign file: give a mapping with name, crystals, models, temperatures_K."
+        )
+    return CampaignSettings(**values)

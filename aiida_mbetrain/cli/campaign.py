@@ -1,0 +1,384 @@
+"""Training sets of many crystals, models, temperatures and pressures, from one file."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.errors import InvalidCampaign
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.campaigns.costs import Row
+    from aiida_mbetrain.campaigns.plan import Plan
+    from aiida_mbetrain.campaigns.settings import CampaignSettings
+
+campaign_file = click.argument("file", type=click.Path(path_type=Path))
+
+
+def lists_refusals(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Print every refusal of a campaign on a line of its own before the error that counts them."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except InvalidCampaign as error:
+            for line in error.refusals:
+                click.echo(" ".join(line.split()), err=True)
+            raise click.ClickException(f"{len(error.refusals)} refused; nothing was started.") from error
+
+    return wrapped
+
+
+@click.group("campaign")
+def campaign() -> None:
+    """Make training sets of many crystals and conditions, and one dataset of all."""
+
+
+@campaign.command("plan")
+@campaign_file
+@click.option("--ms-per-atom", type=float, help="Milliseconds of an evaluation per atom [measured here].")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the answer.",
+)
+@lists_refusals
+def plan(file: Path, ms_per_atom: float | None, form: str) -> None:
+    """Show the members of the campaign FILE, what they share and what they cost; start nothing.
+
+    A profile is needed only where the file names nodes.
+    """
+    from aiida_mbetrain.campaigns.costs import Speed, cost_rows, estimate_plan, measure, total_row
+    from aiida_mbetrain.campaigns.plan import make_plan
+    from aiida_mbetrain.campaigns.settings import read_campaign
+
+    settings = read_campaign(file)
+    made = make_plan(settings, *sources_of(settings, file.parent))
+    sizes = estimate_plan(made)
+    if ms_per_atom is None:
+        speeds = measure(made, sizes)
+    else:
+        speeds = {model: Speed(ms_per_atom / 1e3) for model in settings.models}
+    rows = cost_rows(made, sizes, speeds)
+    if form == "json":
+        facts = {
+            "name": made.name,
+            "members": [{"member": m.name, "stages": {s.name: s.key for s in m.stages}} for m in made.members],
+            "costs": rows,
+            "total": total_row(rows),
+            "milliseconds_per_atom": {model: speed.seconds_per_atom * 1e3 for model, speed in speeds.items()},
+        }
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        print_plan(made, [*rows, total_row(rows)])
+
+
+def sources_of(settings: CampaignSettings, folder: Path) -> tuple[Any, Any]:
+    """Crystals and models of a campaign; loads the profile where they are nodes."""
+    from aiida_mbetrain.campaigns.reading import needs_profile, read_sources
+
+    read: Callable[..., tuple[Any, Any]] = read_sources
+    return (with_profile(read) if needs_profile(settings, folder) else read)(settings, folder)
+
+
+def print_plan(plan: Plan, rows: list[Row]) -> None:
+    """A table of crystals and models, the last row their sum."""
+    from rich.console import Console
+    from rich.table import Table
+
+    headings = {
+        "crystal": "crystal", "model": "model", "formula": "formula", "members": "members",
+        "quasi_harmonic": "force\nconstants", "phonon_sampling": "phonon\nsampling", "md_sampling": "dynamics",
+        "atoms_per_supercell": "atoms per\nsupercell", "evaluations": "evaluations", "frames": "frames",
+        "clusters": "clusters", "hours": "hours", "peak_memory_bytes": "peak\nmemory", "stored_bytes": "stored",
+    }  # fmt: skip
+    table = Table(title=f"{plan.name}: {len(plan.members)} members, {len(plan.stages)} stages", box=None)
+    for name, heading in headings.items():
+        table.add_column(heading, justify="left" if name in ("crystal", "model", "formula") else "right")
+    for row in rows:
+        table.add_row(*(_cell(name, row[name]) for name in headings), end_section=row is rows[-2])
+    console = Console()
+    Console(width=max(console.width, 160) if not console.is_terminal else None).print(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    from rich import filesize
+
+    if value is None:
+        return "-"
+    if name.endswith("_bytes"):
+        return filesize.decimal(value)
+    return f"{value:,.2f}" if name == "hours" else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@campaign.command("run")
+@campaign_file
+@click.option("--here", is_flag=True, help="In this process, one stage after another, even where a daemon runs.")
+@lists_refusals
+@with_profile
+def run(file: Path, here: bool) -> None:
+    """Start what is missing of the campaign FILE: through the daemon, or without one in this process.
+
+    What is finished, also by single runs and by other campaigns, is used; the same command goes on after an
+    interruption.  What has failed is left to `campaign retry`.
+    """
+    from aiida_mbetrain.campaigns.costs import estimate_plan
+    from aiida_mbetrain.campaigns.plan import make_plan
+    from aiida_mbetrain.campaigns.reading import read_sources
+    from aiida_mbetrain.campaigns.record import group_of, read_record, record_of, write_record
+    from aiida_mbetrain.campaigns.run import require_no_contradiction
+    from aiida_mbetrain.campaigns.settings import read_campaign
+    from aiida_mbetrain.campaigns.state import stage_states
+
+    settings = read_campaign(file)
+    crystals, models = read_sources(settings, file.parent)
+    group = group_of(settings.name, create=True)
+    before = read_record(group)
+    made = make_plan(settings, crystals, models, {} if before is None else before.repairs)
+    estimate_plan(made)
+    if before is not None:
+        earlier = before.plan()
+        require_no_contradiction(earlier, stage_states(earlier, group), made)
+    write_record(group, record_of(settings, crystals, models, before))
+    start(settings.name, here=here)
+
+
+def start(name: str, *, here: bool, failed: bool = False) -> None:
+    """Start the missing stages of a recorded campaign; with ``failed`` also those that failed."""
+    from rich.console import Console
+
+    from aiida_mbetrain.campaigns.record import group_of, read_record
+    from aiida_mbetrain.campaigns.run import run_here, submit_campaign
+    from aiida_mbetrain.campaigns.state import FINISHED, counts, stage_states, to_start
+    from aiida_mbetrain.cli.progress import progress_bars
+
+    console, group = Console(), group_of(name)
+    record = read_record(group)
+    assert record is not None
+    made = record.plan()
+    states = stage_states(made, group)
+    used = [state.pk for state in states.values() if state.state == FINISHED]
+    add_to_group(group, used)
+    wanted = to_start(states, failed=failed)
+    summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
+    console.print(f"{name}: {len(made.members)} members, {len(states)} stages: {summary}", highlight=False)
+    if not wanted:
+        console.print("nothing to start")
+    elif not here and daemon_runs():
+        node = submit_campaign(made, record, group, states, wanted)
+        console.print(f"submitted {len(wanted)} stages as {node.process_label}<{node.pk}>", highlight=False)
+        console.print(f"follow them:  aiida-mbetrain campaign status {name} --watch", highlight=False)
+    else:
+        with progress_bars(console):
+            run_here(
+                made,
+                record,
+                group,
+                states,
+                wanted,
+                lambda number, total, stage: console.print(f"stage {number} of {total}: {stage.name}", highlight=False),
+            )
+        show_status(console, name)
+
+
+def daemon_runs() -> bool:
+    """True where the loaded profile has a daemon, and it runs."""
+    from aiida.engine.daemon.client import get_daemon_client
+    from aiida.manage import get_manager
+
+    profile = get_manager().get_profile()
+    has_broker = profile is not None and profile.process_control_backend is not None
+    return has_broker and bool(get_daemon_client().is_daemon_running)
+
+
+def add_to_group(group: Any, pks: list[int | None]) -> None:
+    """Add the nodes that a campaign uses to its group, so that an archive of the group has them."""
+    from aiida import orm
+
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={"id": {"in": pks or [-1]}})
+    group.add_nodes(query.all(flat=True))
+
+
+@campaign.command("status")
+@click.argument("name")
+@click.option("--watch", is_flag=True, help="Refresh until nothing runs.")
+@click.option("--interval", default=10.0, show_default=True, help="Seconds between refreshments.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the answer.",
+)
+@with_profile
+def status(name: str, watch: bool, interval: float, form: str) -> None:
+    """Show the state of every stage of the campaign NAME, and why the failed ones failed."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED
+
+    console = Console()
+    if form == "json":
+        _, states = recorded_states(name)
+        rows = [{"stage": stage, **vars(state)} for stage, state in states.items()]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif not watch:
+        show_status(console, name)
+    else:
+        table, states = status_table(name)
+        with Live(table, console=console, auto_refresh=False) as live:
+            while any(state.state in (RUNNING, SCHEDULED) for state in states.values()):
+                time.sleep(interval)
+                table, states = status_table(name)
+                live.update(table, refresh=True)
+
+
+def recorded_states(name: str) -> tuple[Plan, dict[str, Any]]:
+    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
+    from aiida_mbetrain.campaigns.record import group_of, read_record
+    from aiida_mbetrain.campaigns.state import stage_states
+    from aiida_mbetrain.errors import UnreadableFile
+
+    group = group_of(name)
+    record = read_record(group)
+    if record is None:
+        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
+    made = record.plan()
+    return made, stage_states(made, group)
+
+
+COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
+
+
+def status_table(name: str) -> tuple[Any, dict[str, Any]]:
+    """A table of crystals and conditions, with the failures below it; and the states behind it."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    from aiida_mbetrain.campaigns.state import counts
+
+    made, states = recorded_states(name)
+    summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
+    table = Table(
+        "member", "force constants", "phonon sampling", "dynamics", title=f"{name}: {summary}", title_justify="left",
+        box=None,
+    )  # fmt: skip
+    for member in made.members:
+        found = [states[stage.name] for stage in member.stages]
+        table.add_row(member.name, *map(_mark, found))
+    reasons = [
+        f"{escape(stage)}{f' <{state.pk}>' if state.pk else ''}: {escape(state.reason)}"
+        for stage, state in states.items()
+        if state.reason
+    ]
+    return Group(table, *reasons, *graph_notes(name, states)), states
+
+
+def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
+    """A line where the newest graph ended and left stages unstarted."""
+    from aiida_mbetrain.campaigns.record import group_of
+    from aiida_mbetrain.campaigns.state import MISSING, newest_graph
+
+    graph = newest_graph(group_of(name))
+    unstarted = sum(state.state == MISSING for state in states.values())
+    if graph is None or not graph.is_terminated or not unstarted:
+        return []
+    return [
+        f"{graph.process_label}<{graph.pk}> ended and left {unstarted} stages unstarted: see `verdi process report "
+        f"{graph.pk}`; after an update of the plugin, `verdi daemon restart`; then run the campaign again."
+    ]
+
+
+def _mark(state: Any) -> str:
+    word = f"{state.state} <{state.pk}>" if state.pk else state.state
+    return f"[{COLOURS[state.state]}]{word}[/]" if state.state in COLOURS else word
+
+
+def show_status(console: Any, name: str) -> None:
+    """Print the table of a campaign."""
+    from rich.console import Console
+
+    wide = console if console.is_terminal else Console(width=160)
+    wide.print(status_table(name)[0], highlight=False, soft_wrap=True)
+
+
+@campaign.command("retry")
+@click.argument("name")
+@click.option("--override", help="YAML file {section: {field: value}} for the stages that failed.")
+@click.option("--here", is_flag=True, help="In this process, even where a daemon runs.")
+@lists_refusals
+@with_profile
+def retry(name: str, override: str | None, here: bool) -> None:
+    """Run again what failed of the campaign NAME, with other settings if given."""
+    from dataclasses import replace
+
+    from aiida_mbetrain.campaigns.costs import estimate_plan
+    from aiida_mbetrain.campaigns.record import group_of, read_record, write_record
+    from aiida_mbetrain.campaigns.state import FAILED
+    from aiida_mbetrain.cli.run import merged_overrides
+    from aiida_mbetrain.workflows.protocols import merge
+
+    _, states = recorded_states(name)
+    failed = [stage for stage, state in states.items() if state.state == FAILED]
+    changes = merged_overrides(override, None, None)
+    if failed and changes:
+        group = group_of(name)
+        record = read_record(group)
+        assert record is not None
+        repairs = {stage: merge(record.repairs.get(stage, {}), changes) for stage in failed}
+        repaired = replace(record, repairs=record.repairs | repairs)
+        estimate_plan(repaired.plan())
+        write_record(group, repaired)
+    start(name, here=here, failed=True)
+
+
+@campaign.command("cancel")
+@click.argument("name")
+@with_profile
+def cancel(name: str) -> None:
+    """Kill all that runs of the campaign NAME in the daemon; `campaign run` goes on later."""
+    from aiida.engine.processes import control
+
+    from aiida_mbetrain.campaigns.record import group_of
+    from aiida_mbetrain.campaigns.state import unfinished_graphs
+
+    graphs = unfinished_graphs(group_of(name))
+    if not graphs:
+        click.echo("nothing runs")
+        return
+    control.kill_processes(graphs, timeout=60)
+    click.echo(f"killed {', '.join(f'{graph.process_label}<{graph.pk}>' for graph in graphs)}")
+
+
+@campaign.command("export")
+@click.argument("name")
+@click.option("-o", "--output", default="campaign.hdf5", show_default=True, help="File to write, or to append to.")
+@click.option("--no-provenance", is_flag=True, help="Leave uuids and versions out.")
+@click.option("--float32", is_flag=True, help="Features, forces and velocities in single precision.")
+@click.option("--compression", type=int, help="Level of gzip, 1 (fast) to 9 [none].")
+@with_profile
+def export(name: str, output: str, no_provenance: bool, float32: bool, compression: int | None) -> None:
+    """Write what is finished of the campaign NAME to one file; again later, append what is new."""
+    from aiida_mbetrain.campaigns.export import export_campaign, member_state
+    from aiida_mbetrain.datasets.hdf5 import Storage
+
+    storage = Storage(float32=float32, compression=compression)
+    made, states = recorded_states(name)
+    new = export_campaign(output, made, states, provenance=not no_provenance, storage=storage)
+    finished = sum(member_state(member, states)[0] == "finished" for member in made.members)
+    click.echo(f"{Path(output).resolve()}  {finished} of {len(made.members)} members, {len(new)} new stages")

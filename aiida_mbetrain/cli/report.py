@@ -1,0 +1,81 @@
+"""Write one HTML page about a run or a dataset file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiida_mbetrain.cli import sources
+from aiida_mbetrain.cli.common import node_of_uuid
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.datasets.model import Dataset
+    from aiida_mbetrain.report import RunFacts
+
+
+@click.command("report")
+@click.argument("source")
+@click.option("-o", "--output", default="report.html", show_default=True, help="Page to write.")
+@click.option("--seed", default=42, show_default=True, help="Of the clusters that a page of a large dataset shows.")
+@click.pass_context
+def report(ctx: click.Context, source: str, output: str, seed: int) -> None:
+    """Write one HTML page about SOURCE, an HDF5 file or the pk or uuid of a run.
+
+    Verdicts, figures, a map of all clusters with molecules in 3D, provenance.  The page opens offline in any browser.
+    A file is enough; where the profile knows its run, the page also shows processes, times and disk.  Of a run that
+    failed it shows the stages that finished.
+    """
+    from aiida_mbetrain.cli.run import require_writable
+    from aiida_mbetrain.report import write_report
+
+    require_writable(Path(output))
+    if sources.is_file(source):
+        run = run_of_file(source, ctx.meta.get("mbetrain_profile"))
+        written = write_report(source, output, run=run, seed=seed)
+    else:
+        dataset, run = dataset_and_run(source)
+        written = write_report(dataset, output, run=run, seed=seed)
+    click.echo(written)
+
+
+def run_of_file(path: str, profile: str | None) -> RunFacts | None:
+    """Facts about the run behind a file; None where no profile knows it.  Raises UnreadableFile."""
+    from aiida_mbetrain.cli.run_facts import root_of, run_facts
+    from aiida_mbetrain.datasets.hdf5 import opened
+
+    with opened(path) as root:
+        uuids = [group.provenance["process_uuid"] for _, group in root.walk() if "process_uuid" in group.provenance]
+    for uuid in uuids[:1]:
+        process = node_of_uuid(str(uuid), profile)
+        if process is not None:
+            return run_facts(root_of(process))
+    return None
+
+
+def dataset_and_run(source: str) -> tuple[Dataset, RunFacts]:
+    """The dataset of a run, or of the stages that it finished, and the facts about it.  Raises InvalidSettings."""
+    from aiida import orm
+
+    from aiida_mbetrain.cli.run_facts import run_facts
+    from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, dataset_of, stage_nodes
+    from aiida_mbetrain.datasets.model import Dataset
+    from aiida_mbetrain.errors import InvalidSettings
+
+    node = sources.load_node(source)
+    if not isinstance(node, orm.WorkChainNode) or node.process_label not in (TRAINING_SET, *STAGE_OF):
+        raise InvalidSettings(
+            f"{source} is a {getattr(node, 'process_label', None) or type(node).__name__}: give a dataset file, a "
+            f"{TRAINING_SET} or one of {', '.join(STAGE_OF)}."
+        )
+    finished = [stage for stage in _stages(node, TRAINING_SET, STAGE_OF) if stage.is_finished_ok]
+    return dataset_of(stage_nodes(finished)) if finished else Dataset(), run_facts(node)
+
+
+def _stages(node: Any, training_set: str, stage_of: Any) -> list[Any]:
+    """The stages of a training set in the order of the dataset, or the stage itself."""
+    if node.process_label != training_set:
+        return [node]
+    called = [child for child in node.called if child.process_label in stage_of]
+    return sorted(called, key=lambda child: list(stage_of).index(child.process_label))

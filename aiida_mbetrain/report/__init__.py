@@ -1,0 +1,10 @@
+"""A dataset as one HTML page that opens anywhere: verdicts, figures, a map of its clusters, provenance.
+
+A page is a list of sections, each made by a function of :mod:`aiida_mbetrain.report.sections` from the tree of the
+file.  ``write_report`` reads the source, makes the sections and writes the page.  Nothing here imports aiida.
+"""
+
+from aiida_mbetrain.report.run_facts import Call, RunFacts
+from aiida_mbetrain.report.writer import write_report
+
+__all__ = ["Call", "RunFacts", "write_report"]

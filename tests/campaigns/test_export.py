@@ -1,0 +1,123 @@
+"""One file of a campaign: root keys, appended stages, the table of members, and splits that hold out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from aiida_mbetrain.campaigns.export import export_campaign
+from aiida_mbetrain.campaigns.record import group_of, read_record
+from aiida_mbetrain.campaigns.state import MISSING, StageState, stage_states
+from aiida_mbetrain.cli import main
+from aiida_mbetrain.datasets.hdf5 import read_dataset, write_dataset
+from aiida_mbetrain.datasets.training import SUBSETS, HoldOut, Split, entries_of, split_entries
+from aiida_mbetrain.errors import InvalidSettings
+
+
+@pytest.fixture(scope="module")
+def campaign(profile: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The plan and states of a finished campaign of two crystals at 20 and 30 K."""
+    import yaml
+    from campaign_files import argon_campaign, write_argon
+
+    folder = tmp_path_factory.mktemp("export")
+    write_argon(folder / "crystals", 5.26, 5.30)
+    path = folder / "campaign.yaml"
+    path.write_text(yaml.safe_dump(argon_campaign(name="exported", pressures_GPa=[0.0001])))
+    result = CliRunner().invoke(main, ["campaign", "run", str(path), "--here"])
+    assert result.exit_code == 0, result.output
+    group = group_of("exported")
+    plan = read_record(group).plan()
+    return plan, stage_states(plan, group)
+
+
+@pytest.fixture(scope="module")
+def exported(campaign: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("file") / "set.hdf5"
+    assert len(export_campaign(path, *campaign)) == 2 * (1 + 2 + 2)
+    return path
+
+
+def test_every_stage_is_there_once_under_its_root_key(exported):
+    dataset = read_dataset(exported)
+    assert {section.root_key for section in dataset.sections} == {
+        f"{crystal}/lj/{place}"
+        for crystal in ("ar_526", "ar_530")
+        for place in (
+            "quasi_harmonic", "20K/phonon_sampling", "30K/phonon_sampling", "20K_0.0001GPa/md_sampling",
+            "30K_0.0001GPa/md_sampling",
+        )
+    }  # fmt: skip
+    with h5py.File(exported) as file:
+        for section in dataset.phonons:
+            assert section.force_constants_key in file, "the place of the force constants in the same file"
+
+
+def test_what_finishes_later_is_appended_and_gives_the_file_of_one_export(campaign, exported, tmp_path):
+    plan, states = campaign
+    early = {name: state if "ar_526" in name else StageState(MISSING) for name, state in states.items()}
+    path = tmp_path / "set.hdf5"
+    assert len(export_campaign(path, plan, early)) == 5
+    with h5py.File(path) as file:
+        assert [state.decode() for state in file["members/state"][()]] == ["finished"] * 2 + ["missing"] * 2
+        assert file["members/reason"][2].decode() == "quasi_harmonic"
+    assert len(export_campaign(path, plan, states)) == 5
+    assert export_campaign(path, plan, states) == []
+    assert path.read_bytes() == exported.read_bytes()
+
+
+def test_the_content_is_that_of_a_dataset_written_at_once(exported, tmp_path):
+    dataset = read_dataset(exported)
+    write_dataset(tmp_path / "at_once.hdf5", dataset)
+    again = read_dataset(tmp_path / "at_once.hdf5")
+    for first, second in zip(entries_of(dataset), entries_of(again), strict=True):
+        assert first.uids == second.uids
+        np.testing.assert_array_equal(first.configurations.forces, second.configurations.forces)
+
+
+def test_a_file_of_something_else_is_left_as_it_is(campaign, exported, tmp_path):
+    path = tmp_path / "other.hdf5"
+    write_dataset(path, read_dataset(exported))
+    before = path.read_bytes()
+    with pytest.raises(InvalidSettings, match="is not the file of a campaign"):
+        export_campaign(path, *campaign)
+    assert path.read_bytes() == before
+    nothing = {name: StageState(MISSING) for name in campaign[0].stages}
+    with pytest.raises(InvalidSettings, match="Nothing of the campaign exported is finished"):
+        export_campaign(tmp_path / "none.hdf5", campaign[0], nothing)
+
+
+def subsets(path: Path, hold_out: HoldOut) -> dict[str, set[str]]:
+    """Subsets that the frames of every entry went to."""
+    entries = entries_of(read_dataset(path))
+    shares = split_entries(entries, Split((0.5, 0.25, 0.25), gap=0, hold_out=hold_out))
+    return {e.path: {SUBSETS[i] for i in share if i >= 0} for e, share in zip(entries, shares, strict=True)}
+
+
+def test_crystals_and_temperatures_can_be_held_out(exported):
+    found = subsets(exported, HoldOut(crystals=("ar_530",)))
+    assert all(where == {"test"} for path, where in found.items() if path.startswith("ar_530/"))
+    assert {"train"} <= set().union(*(where for path, where in found.items() if path.startswith("ar_526/")))
+    found = subsets(exported, HoldOut(temperatures_K=(30.0,)))
+    assert all(where == {"test"} for path, where in found.items() if "/30K" in path)
+    assert any("train" in where for path, where in found.items() if "/20K" in path)
+
+
+def test_a_size_that_is_held_out_is_not_trained_on(exported):
+    found = subsets(exported, HoldOut(sizes=(3,)))
+    assert set().union(*(where for path, where in found.items() if path.endswith("n=3"))) == {"test"}
+    assert any("train" in where for path, where in found.items() if path.endswith("n=2"))
+
+
+@pytest.mark.parametrize("word", ["crystal=krypton", "temperature=77", "size=9", "colour=red", "size=big"])
+def test_what_is_not_there_cannot_be_held_out(exported, tmp_path, word):
+    result = CliRunner().invoke(
+        main, ["export-xyz", str(exported), "-o", str(tmp_path / "xyz"), "--e0s", "average", "--hold-out", word]
+    )
+    assert result.exit_code == 1
+    assert "hold_out: the dataset has no" in result.output or "give crystal=NAME" in result.output

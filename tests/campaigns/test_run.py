@@ -1,0 +1,132 @@
+"""Campaigns in this process, in the session's profile: what is there is used, what fails holds up nobody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiida import orm
+from argon import ARGON_SETTINGS, argon_settings, merged
+from campaign_files import argon_campaign
+from click.testing import CliRunner, Result
+
+from aiida_mbetrain.campaigns.found import found_stages
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def campaign(profile: Any, tmp_path: Path, write_campaign: Any) -> Callable[..., Result]:
+    """``campaign("run", ...)``: run a command of the group; a file is written from the keyword arguments first."""
+
+    def call(*words: str, **changes: Any) -> Result:
+        arguments = list(words)
+        if words[0] == "run":
+            small = {"temperatures_K": [20.0], "pressures_GPa": [0.0001], "crystals": ["crystals/ar_526.cif"]}
+            arguments += [str(write_campaign(**(small | changes))), "--here"]
+        return CliRunner().invoke(main(), ["campaign", *arguments])
+
+    return call
+
+
+def main() -> Any:
+    from aiida_mbetrain.cli import main
+
+    return main
+
+
+def states(name: str) -> dict[str, str]:
+    """State of every stage of a campaign, as the command prints it."""
+    result = CliRunner().invoke(main(), ["campaign", "status", name, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    return {row["stage"]: row["state"] for row in json.loads(result.output)}
+
+
+def n_stages() -> int:
+    return len(found_stages())
+
+
+def test_the_same_file_again_starts_nothing_and_one_crystal_more_starts_that_crystal(campaign):
+    result = campaign("run", name="again")
+    assert result.exit_code == 0, result.output
+    assert set(states("again").values()) == {"finished"}
+    before = n_stages()
+    assert "nothing to start" in campaign("run", name="again").output
+    assert n_stages() == before
+    result = campaign("run", name="again", crystals=["crystals/ar_526.cif", "crystals/ar_530.cif"])
+    assert result.exit_code == 0, result.output
+    assert n_stages() == before + 3
+    assert len(states("again")) == 6
+
+
+def test_another_campaign_and_another_condition_use_what_is_there(campaign):
+    assert campaign("run", name="first", temperatures_K=[21.0]).exit_code == 0
+    before = n_stages()
+    assert "nothing to start" in campaign("run", name="second", temperatures_K=[21.0]).output
+    assert campaign("run", name="second", temperatures_K=[21.0, 22.0]).exit_code == 0
+    assert n_stages() == before + 2, "dynamics and phonon sampling, and no force constants"
+
+
+def test_stages_of_single_training_sets_are_used(campaign, finished):
+    settings = merged(ARGON_SETTINGS, {})
+    for section in ("md_sampling", "phonon_sampling"):
+        del settings[section]["temperature_K"]
+    crystal = finished.inputs.structure.uuid
+    result = campaign("run", name="single", crystals=[{"node": crystal, "name": "argon"}], overrides=settings)
+    assert "nothing to start" in result.output, result.output
+
+
+def test_a_failing_stage_holds_up_those_that_need_it_and_a_repair_goes_on(campaign, tmp_path):
+    overrides = argon_settings(md_sampling={"md_crystal": {"ensemble": "NPT"}}, quasi_harmonic={"max_n_steps": 1})
+    overrides["quasi_harmonic"] |= {"relax_input_cell": "full", "max_force_on_atom": 1e-13}
+    for section in ("md_sampling", "phonon_sampling"):
+        del overrides[section]["temperature_K"]
+    result = campaign("run", name="failing", temperatures_K=[23.0], overrides=overrides)
+    assert result.exit_code == 0, result.output
+    assert states("failing") == {
+        "ar_526/lj/0.0001GPa/quasi_harmonic": "failed",
+        "ar_526/lj/23K_0.0001GPa/phonon_sampling": "blocked",
+        "ar_526/lj/23K_0.0001GPa/md_sampling": "finished",
+    }
+    assert "[451]" in result.output
+    assert "nothing to start" in campaign("run", name="failing", temperatures_K=[23.0], overrides=overrides).output
+    repair = tmp_path / "repair.yaml"
+    repair.write_text(yaml.safe_dump({"quasi_harmonic": {"max_n_steps": 500, "max_force_on_atom": 1e-4}}))
+    assert campaign("retry", "failing", "--override", str(repair), "--here").exit_code == 0
+    assert set(states("failing").values()) == {"finished"}
+    again = campaign("run", name="failing", temperatures_K=[23.0], overrides=overrides)
+    assert "nothing to start" in again.output, "the file without the repair is still the same campaign"
+
+
+def test_a_change_that_contradicts_what_is_finished_is_refused(campaign):
+    assert campaign("run", name="changed").exit_code == 0
+    longer = merged(argon_campaign()["overrides"], {"md_sampling": {"md_crystal": {"time_total_fs": 80.0}}})
+    result = campaign("run", name="changed", overrides=longer)
+    assert result.exit_code == 1
+    assert "ar_526/lj/20K_0.0001GPa/md_sampling" in result.output
+    assert "'time_total_fs': 60.0" in result.output
+    assert "give the campaign another name" in result.output
+
+
+def test_a_stage_whose_process_is_gone_is_started_again(campaign, monkeypatch):
+    def killed(*_: Any, **inputs: Any) -> Any:
+        node = orm.WorkChainNode()
+        raise KeyboardInterrupt(node)
+
+    monkeypatch.setattr("aiida_mbetrain.campaigns.run.run_get_node", killed)
+    assert campaign("run", name="killed", temperatures_K=[24.0]).exit_code != 0
+    monkeypatch.undo()
+    assert campaign("run", name="killed", temperatures_K=[24.0]).exit_code == 0
+    assert set(states("killed").values()) == {"finished"}
+
+
+def test_an_unknown_campaign_is_named_with_those_there_are(campaign):
+    assert campaign("run", name="known").exit_code == 0
+    result = campaign("status", "unknown")
+    assert result.exit_code == 1
+    assert "There is no campaign unknown in this profile; there are" in result.output
+    assert "known" in result.output

@@ -1,0 +1,146 @@
+"""Verdicts: each passes on data without the fault and fails on data with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from dataset_examples import full_dataset
+from report_datasets import expansion_section, md_section, phonon_section
+
+from aiida_mbetrain.datasets.hdf5 import write_dataset
+from aiida_mbetrain.datasets.inspection import Verdict, verdicts
+from aiida_mbetrain.datasets.inspection.coverage import covered_share
+from aiida_mbetrain.datasets.model import Dataset
+from aiida_mbetrain.science.tables import Table
+
+
+def named(dataset: Dataset) -> dict[str, Verdict]:
+    """Verdicts by name."""
+    return {verdict.name: verdict for verdict in verdicts(dataset)}
+
+
+def with_series(section, **columns):
+    return replace(section, series=Table({**section.series.columns, **columns}))
+
+
+def test_calm_dynamics_passes():
+    found = named(Dataset((md_section(40),)))
+    assert [name for name, verdict in found.items() if not verdict.passed] == ["Repeated molecules"]
+    assert found["Settled"].section == "training/md/crystal[dyn:T=200.00,p=0.00000]"
+
+
+def test_drifting_volume_is_seen_with_its_remedy():
+    settled = named(Dataset((md_section(40, drifting=True),)))["Settled"]
+    assert not settled.passed
+    assert "V changes by" in settled.value
+    assert "time_equilibration_fs" in settled.advice
+    assert "volume still drifts" in settled.advice
+
+
+def test_temperature_off_target_is_seen():
+    section = md_section(40)
+    hot = with_series(section, temperature_K=section.series["temperature_K"] + 20.0)
+    found = named(Dataset((hot,)))
+    assert not found["Mean temperature"].passed
+    assert found["Settled"].passed
+    assert "target 200 K" in found["Mean temperature"].value
+
+
+def test_frames_of_a_slow_series_are_not_independent():
+    section = md_section(40)
+    time = section.series["time_fs"]
+    slow = with_series(section, volume_A3=180 + np.sin(2 * np.pi * time / 2500.0))
+    verdict = named(Dataset((slow,)))["Independent frames"]
+    assert not verdict.passed
+    assert "sampling_interval_fs" in verdict.advice
+    assert "the volume" in verdict.value
+
+
+def test_conserved_energy_that_drifts_is_seen():
+    section = md_section(40)
+    energies = section.series["conserved_energy_eV"] + 12 * 2e-3 * section.series["time_fs"] / 1000
+    assert not named(Dataset((with_series(section, conserved_energy_eV=energies),)))["Conserved energy"].passed
+
+
+def test_run_too_short_to_judge_says_so():
+    section = md_section(4)
+    short = replace(section, time_equilibration_fs=590.0, series=Table(
+        {name: column[[0, 60, 70, 80, 90]] for name, column in section.series.columns.items()}))  # fmt: skip
+    assert "fewer than" in named(Dataset((short,)))["Settled"].value
+
+
+@pytest.mark.parametrize(("n_imaginary", "passed"), [(0, True), (3, False)])
+def test_imaginary_modes(n_imaginary, passed):
+    found = named(Dataset((phonon_section(n_imaginary=n_imaginary),)))["Imaginary modes"]
+    assert found.passed is passed
+    assert str(n_imaginary) in found.value
+
+
+def test_modes_below_the_window_and_repeated_frames():
+    section = replace(phonon_section(), n_below_window=2, n_repeated_frames=5)
+    found = named(Dataset((section,)))
+    assert not found["Modes left out"].passed
+    assert not found["Repeated frames"].passed
+
+
+def test_broken_molecules_are_counted_once_per_frame():
+    section = md_section(12)
+    molecules = section.molecules
+    assert molecules is not None
+    intact = np.ones(12, dtype=bool)
+    intact[[2, 7]] = False
+    sets = tuple(
+        replace(one, configurations=one.configurations.with_(origin={**one.configurations.origin, "intact": intact}))
+        for one in molecules.clusters
+    )
+    found = named(Dataset((replace(section, molecules=replace(molecules, clusters=sets)),)))["Broken molecules"]
+    assert not found.passed
+    assert found.value.startswith("2 of 12 frames")
+
+
+def test_residual_force_above_the_allowed_one_is_seen():
+    section = expansion_section()
+    assert named(Dataset((section,)))["Residual force"].passed
+    ((label, relaxed),) = section.structures.items()
+    pulled = {label: relaxed.with_(forces=relaxed.forces + 0.01)}
+    assert not named(Dataset((replace(section, structures=pulled),)))["Residual force"].passed
+
+
+def test_temperature_without_a_minimum_is_named():
+    found = named(Dataset((expansion_section(),)))["Minimum of the free energy"]
+    assert not found.passed
+    assert "none at 250 K" in found.value
+
+
+def test_coverage_of_one_distribution_and_of_two_islands():
+    overlapping = named(Dataset((md_section(60), phonon_section(60))))["Coverage"]
+    islands = named(Dataset((md_section(60), phonon_section(60, shift=30.0))))["Coverage"]
+    assert overlapping.passed
+    assert not islands.passed
+    assert islands.value.startswith("0%")
+
+
+def test_covered_share_is_that_of_brute_force():
+    rng = np.random.default_rng(0)
+    points, others = rng.normal(size=(60, 3)), 0.5 + rng.normal(size=(40, 3))
+    between = np.linalg.norm(points[:, None] - points, axis=-1)
+    radii = np.sort(between, axis=1)[:, 5]
+    nearest = np.linalg.norm(points[:, None] - others, axis=-1).min(axis=1)
+    assert covered_share(points, others) == np.mean(nearest <= radii)
+
+
+def test_file_and_dataset_have_the_same_verdicts(tmp_path):
+    dataset = Dataset((md_section(12), expansion_section(), phonon_section()))
+    write_dataset(tmp_path / "set.hdf5", dataset)
+    assert verdicts(tmp_path / "set.hdf5") == verdicts(dataset)
+
+
+def test_every_failed_verdict_has_advice():
+    for dataset in (full_dataset(), Dataset((md_section(40, drifting=True), phonon_section(n_imaginary=2)))):
+        assert all(verdict.advice for verdict in verdicts(dataset) if not verdict.passed)
+
+
+def test_empty_dataset_has_none():
+    assert verdicts(Dataset()) == []

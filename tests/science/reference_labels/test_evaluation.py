@@ -1,0 +1,148 @@
+"""Fragments one after another: interruptions, kills, failures, and labels of several runs put together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cluster_examples import shaken_clusters
+from crystals import carbon_dioxide
+from reference_potentials import Pairwise, label
+
+from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed, StoppedEarly
+from aiida_mbetrain.science.potentials import NoPotential
+from aiida_mbetrain.science.reference_labels import Fragment, Fragments, expand, label_fragments, merge_labels
+from aiida_mbetrain.science.stages import STAGES, Job, table
+from aiida_mbetrain.settings import AseMethod, ReferenceLabels, TbliteMethod
+
+SETTINGS = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 1.5}), order=2)
+
+
+@pytest.fixture(scope="module")
+def fragments() -> Fragments:
+    crystal, (clusters,) = shaken_clusters(carbon_dioxide(), [3], n_frames=2)
+    return expand({"n_3": clusters}, {"n_3": crystal}, SETTINGS).fragments
+
+
+def job_of(fragments: Fragments, settings: ReferenceLabels = SETTINGS) -> Job:
+    return Job(inputs={"fragments": fragments}, potential=NoPotential(), settings=settings.to_dict())
+
+
+def arrays(outputs):
+    return outputs["labels"].to_arrays()
+
+
+def test_the_stage_labels_every_fragment(fragments):
+    outputs = STAGES["reference_labels"](job_of(fragments))
+    assert outputs["labels"].labelled.all()
+    assert np.isfinite(outputs["labels"].forces).all()
+    assert outputs["labels"].method_hash == SETTINGS.method.hash
+    assert outputs["summary"]["n_failed"] == 0
+    assert outputs["summary"]["programs"][0].startswith("ase ")
+
+
+def test_a_job_stopped_after_every_fragment_gives_the_same_arrays(fragments, tmp_path):
+    expected = arrays(STAGES["reference_labels"](job_of(fragments)))
+    job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", should_stop=lambda: True)
+    n_jobs = 0
+    while n_jobs < 100:
+        n_jobs += 1
+        try:
+            found = arrays(STAGES["reference_labels"](job))
+            break
+        except StoppedEarly:
+            continue
+    assert n_jobs == len(fragments)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize("killed_after", [1, 4, 9])
+def test_a_job_killed_after_any_fragment_goes_on_from_there(fragments, tmp_path, killed_after):
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, total: int) -> None:
+        if done == killed_after + 1:
+            raise Killed
+
+    job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", checkpoint_interval_s=0.0)
+    with pytest.raises(Killed):
+        STAGES["reference_labels"](replace(job, report=kill))
+    told: list[int] = []
+    outputs = STAGES["reference_labels"](replace(job, report=lambda done, _: told.append(done)))
+    assert told[0] == killed_after
+    expected = arrays(STAGES["reference_labels"](job_of(fragments)))
+    for name, array in arrays(outputs).items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+class FailsForDimers(Pairwise):
+    def evaluate(self, fragment: Fragment):
+        if len(fragment.numbers) > 3:
+            raise ReferenceCalculationFailed("SCF not converged in 100 cycles")
+        return super().evaluate(fragment)
+
+
+def test_a_failure_is_recorded_with_the_message_and_the_rest_goes_on(fragments):
+    labels = label_fragments(fragments, FailsForDimers(), "hash")
+    dimers = np.flatnonzero(fragments.n_atoms > 3)
+    assert sorted(labels.failures) == dimers.tolist()
+    assert set(labels.failures.values()) == {"SCF not converged in 100 cycles"}
+    np.testing.assert_array_equal(labels.labelled, fragments.n_atoms == 3)
+    again = type(labels).from_arrays(labels.to_arrays())
+    assert again.failures == labels.failures
+
+
+def test_failures_and_programs_survive_a_stop(fragments, tmp_path, monkeypatch):
+    """As do their forces, which a checkpoint holds up to the last fragment that was tried."""
+    monkeypatch.setattr(table, "backend_of", lambda *args, **kwargs: FailsForDimers())
+    expected = STAGES["reference_labels"](job_of(fragments))["labels"]
+    job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", should_stop=lambda: True)
+    for _ in range(len(fragments) - 1):
+        with pytest.raises(StoppedEarly):
+            STAGES["reference_labels"](job)
+    found = STAGES["reference_labels"](job)["labels"]
+    assert 0 < len(found.failures) < len(fragments)
+    assert (found.failures, found.programs) == (expected.failures, expected.programs)
+    np.testing.assert_array_equal(found.energies, expected.energies)
+    np.testing.assert_array_equal(found.forces, expected.forces)
+
+
+def test_what_was_tried_is_not_tried_again(fragments):
+    labels, backend = label_fragments(fragments, FailsForDimers(), "hash"), Pairwise()
+    label_fragments(fragments, backend, "hash", done=labels)
+    assert backend.n_evaluated == 0
+
+
+def test_nothing_is_calculated_where_the_program_refuses_one_fragment(fragments):
+    pytest.importorskip("tblite", reason="tblite is not installed")
+    heavy = Fragment(np.array([92]), np.zeros((1, 3)), np.zeros(1, bool))
+    both = Fragments.of([*(fragments[row] for row in range(len(fragments))), heavy])
+    with pytest.raises(InvalidSettings, match="no parameters for U"):
+        STAGES["reference_labels"](job_of(both, ReferenceLabels(method=TbliteMethod())))
+
+
+def test_labels_of_several_runs_are_put_together(fragments):
+    whole = label(fragments, Pairwise())
+    first, second = (label(fragments.select(rows), Pairwise()) for rows in ([4, 0, 2], [1, 3, 2]))
+    merged = merge_labels(fragments, whole.method_hash, [first, second])
+    np.testing.assert_array_equal(merged.labelled[:5], True)
+    np.testing.assert_array_equal(merged.labelled[5:], False)
+    np.testing.assert_array_equal(merged.energies[:5], whole.energies[:5])
+    end = fragments.offsets[5]
+    np.testing.assert_array_equal(merged.forces[:end], whole.forces[:end])
+
+
+def test_labels_of_another_method_do_not_count(fragments):
+    merged = merge_labels(fragments, "another", [label(fragments, Pairwise())])
+    assert not merged.labelled.any()
+
+
+def test_a_success_elsewhere_replaces_a_failure(fragments):
+    failed = label_fragments(fragments, FailsForDimers(), "0" * 32)
+    succeeded = label(fragments, Pairwise())
+    assert merge_labels(fragments, "0" * 32, [failed, succeeded]).failures == {}
+    assert merge_labels(fragments, "0" * 32, [failed]).failures == failed.failures
