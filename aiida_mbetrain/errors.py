@@ -1,4 +1,6 @@
-"""Everything that can go wrong, once: a status word, an exit code, a message with field, value and remedy.
+"""Foreseeable errors: one class each, with a status word, an exit code and a message.
+
+A message names the field, the value and the remedy.
 
 The same error is one line on the command line, an ``ExitCode`` of a calcfunction and the ``status`` of a
 worker's results.  Ranges of codes: 200-249 input refused, 303-339 files missing or unreadable, 340-399 run
@@ -23,7 +25,7 @@ class MbetrainError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, which value, what to do."""
+        """The message: the field, its value, and the remedy."""
         return str(self)
 
 
@@ -82,7 +84,7 @@ class SelectedModesOutOfRange(MbetrainError):
 
 
 class NotEnoughMolecules(MbetrainError):
-    """The filter asks for something that cannot be built from this crystal."""
+    """The filter asks for clusters that cannot be built from this crystal."""
 
     status, code = "not_enough_molecules", 210
 
@@ -100,7 +102,7 @@ class DeviceNotAvailable(MbetrainError):
 
 
 class NotEnoughFrames(MbetrainError):
-    """More distinct frames are asked for than there are."""
+    """More distinct frames are requested than available."""
 
     status, code = "not_enough_frames", 213
 
@@ -164,13 +166,13 @@ class UnreadableResults(MbetrainError):
 
 
 class UnexpectedError(MbetrainError):
-    """The worker met an error that nobody foresaw; its traceback is in the job's standard error."""
+    """The worker met an unforeseen error; its traceback is in the standard error of the job."""
 
     status, code = "unexpected", 340
 
 
 class StoppedEarly(MbetrainError):
-    """A job stopped before its time was over, or when it was told to; its checkpoint continues it."""
+    """A job stopped before its walltime, or when it was told to; it can be continued from its checkpoint."""
 
     status, code = "stopped", 400
 

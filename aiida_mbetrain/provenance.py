@@ -1,7 +1,7 @@
-"""Questions to the provenance graph of the loaded profile, an imported archive included.
+"""Queries on the provenance graph of the loaded profile, an imported archive included.
 
 Every question is a fixed number of queries: nodes are never loaded one by one.  The same questions to a file alone are
-in :mod:`aiida_mbetrain.datasets.inspection.queries`.  Answers are rows of plain values, ready for a table, JSON or CSV.
+in :mod:`aiida_mbetrain.datasets.inspection`.  Answers are rows of plain values, ready for a table, JSON or CSV.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from aiida_mbetrain.datasets.inspection import Facts, Row, SectionFacts, flat, f
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.settings import PhononSampling
 
+__all__ = ["datasets", "destinations_of", "facts_of", "origin_of"]
+
 RUNS = (TRAINING_SET, *STAGE_OF)
 SETS = "sets"
-"""Namespace in which a job takes what the calcfunction ``labels`` takes by name alone."""
+"""Input namespace of the job for the sets that the calcfunction ``labels`` takes as plain keyword arguments."""
 OLDEST_FIRST = {"ctime": "asc"}
-"""By time of creation: an import gives pks in any order."""
+"""Order by time of creation, because an import assigns pks in any order."""
 MODEL_FACTS = ["id", "attributes.filename", "attributes.name", "attributes.sha256"]
 
 
@@ -120,7 +122,7 @@ def _add_files(runs: Mapping[int, Row]) -> None:
 
 
 def origin_of(node: orm.Data, frame: int) -> Row:
-    """All that lies behind one frame of a cluster set or trajectory.
+    """Origin of one frame of a cluster set or trajectory.
 
     The frame's source (MD step, or q-point, mode and amplitude), the cluster's molecules and translations, the
     processes, models, structures and settings that it descends from.
@@ -164,7 +166,7 @@ def _history(node: orm.Data) -> Row:
 
 
 def _around(jobs: list[int], label: str, project: list[str], kind: Any = orm.Dict) -> list[list[Any]]:
-    """What lies at the links of this label of jobs: pk and process label of the job, then the projections."""
+    """Nodes at the links of this label of jobs: pk and process label of the job, then the projections."""
     query = orm.QueryBuilder().append(
         orm.CalculationNode, filters={"id": {"in": jobs or [-1]}}, tag="job", project=["id", "attributes.process_label"]
     )
@@ -178,9 +180,9 @@ def _model_line(pk: int, filename: str | None, name: str | None, sha256: str | N
 
 
 def destinations_of(trajectory: orm.TrajectoryData) -> list[Row]:
-    """Where the frames of a trajectory ended up: one row per cluster set or trajectory that descends from it.
+    """Cluster sets and trajectories that descend from a trajectory, one row each.
 
-    frames: indices into the trajectory; missing: those that it has not (broken molecules, not selected).
+    frames: indices into the trajectory; missing: those left out (broken molecules, not selected).
     """
     if not isinstance(trajectory, orm.TrajectoryData):
         raise InvalidSettings(f"<{trajectory.pk}> is a {type(trajectory).__name__}: give a TrajectoryData.")
@@ -196,7 +198,7 @@ def destinations_of(trajectory: orm.TrajectoryData) -> list[Row]:
 
 
 def _unlabelled(trajectory: orm.TrajectoryData) -> orm.TrajectoryData:
-    """The frames that labels were added to: clusters are cut from them, before either is labelled."""
+    """The frames before labels were added, from which the clusters were cut."""
     if trajectory.creator is None:
         return trajectory
     inputs = trajectory.creator.base.links.get_incoming(node_class=orm.TrajectoryData).all()
@@ -220,7 +222,7 @@ def _destination(node: orm.Data, frames: Any, n_frames: int) -> Row:
 
 
 def facts_of(run: orm.WorkChainNode) -> Facts:
-    """What a run was made of: settings and place of its stages, model, crystal, content; versions of its jobs.
+    """Facts about a run: settings and path of its stages, model, crystal, content; versions of its jobs.
 
     Raises InvalidSettings for a process that is no run.
     """
@@ -265,7 +267,7 @@ def _shared_facts(run: orm.WorkChainNode) -> Row:
 
 
 def _own_facts(run: orm.WorkChainNode, stages: Sequence[orm.WorkChainNode]) -> Row:
-    """The model by name and parameters, inference, and with which versions the jobs ran."""
+    """The model by name and parameters, inference settings, and versions used by the jobs."""
     model = run.inputs.model.base.attributes.all
     facts: Row = {"model": model.get("filename") or model.get("name")}
     facts |= flat(model.get("parameters") or {}, "model")

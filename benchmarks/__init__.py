@@ -1,1 +1,1 @@
-"""How far each stage is from the model's own time, and how it grows: ``python -m benchmarks``."""
+"""Benchmarks of every stage against the time of the model, and of its growth: ``python -m benchmarks``."""

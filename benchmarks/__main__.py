@@ -57,7 +57,7 @@ def figures(names: list[str], *, device: str, small: bool, threads: int) -> Iter
 
 
 def is_elapsed(device: str, threads: int) -> bool:
-    """Whether elapsed time is measured, and not the CPU time of one thread."""
+    """Return True if elapsed time is measured, and not the CPU time of one thread."""
     return device == "cuda" or threads > 1
 
 

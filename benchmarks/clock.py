@@ -23,7 +23,7 @@ def use_wall_time() -> None:
 
 
 def is_wall_time() -> bool:
-    """Whether elapsed time is measured instead of CPU time."""
+    """Return True if elapsed time is measured instead of CPU time."""
     return _now is time.perf_counter
 
 
@@ -99,7 +99,7 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 
 def grown_memory(call: Callable[[], Any]) -> float | None:
-    """How much more memory (MB) than before a call holds at its peak; None where the system does not tell."""
+    """Peak memory (MB) of a call above that before it; None where the system does not report it."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "malloc_trim"):
         return None

@@ -1,4 +1,4 @@
-"""What every benchmark gives."""
+"""Result of a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a script with MACECalculator does: energy, forces and descriptors of one configuration after another.
+"""Energy, forces and descriptors of one configuration after another by MACECalculator, for comparison.
 
     python -m benchmarks.one_by_one MODEL CONFIGURATIONS.xyz DEVICE THREADS
 

@@ -18,11 +18,18 @@ author = "the aiida-mbetrain developers"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "mathml", "generated_reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "generated_reference", "public_interface"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = True
+nitpick_ignore_regex = [  # what other packages define: no network is needed to build the pages
+    ("py:.*", r"(?!aiida_mbetrain)\w+(\.\w+)+"),
+    ("py:class", r"Atoms|FloatArray|IntArray|NDArray"),
+]
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
 
 html_theme = "furo"
 html_title = "aiida-mbetrain"

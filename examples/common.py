@@ -1,4 +1,4 @@
-"""What the example scripts share: their arguments, and how a run that failed ends."""
+"""Arguments of the example scripts, and their exit after a failed run."""
 
 from __future__ import annotations
 

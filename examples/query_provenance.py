@@ -28,7 +28,7 @@ def training_sets() -> None:
 
 
 def clusters_by_model() -> None:
-    """How many configurations each model has labelled, by cluster size."""
+    """Number of configurations labelled by each model, by cluster size."""
     query = orm.QueryBuilder()
     query.append(DataFactory("mbetrain.mace_model"), tag="model", project="attributes.sha256")
     query.append(orm.ProcessNode, with_incoming="model", tag="job")

@@ -143,6 +143,20 @@ def test_every_wing_says_what_happens_inside():
         assert len(summary.split()) > 5, f"{wing}: say what happens inside"
 
 
+QUESTIONS = ("What", "How", "Which", "Whether", "Where", "Why", "When", "Who", "That", "Raises")
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_summaries_are_noun_phrases_or_imperatives(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            summary = (ast.get_docstring(node) or "-").split("\n")[0]
+            name = getattr(node, "name", "the module")
+            assert summary.split()[0].rstrip(",:") not in QUESTIONS, (
+                f"{path}, {name}: say what it is or does: {summary}"
+            )
+
+
 def modules_after(*arguments: str) -> set[str]:
     """Top-level packages, and aiida.orm, loaded by a Python program that may exit."""
     code = f"""

@@ -15,7 +15,7 @@ def foreseeable_errors() -> Iterator[type[MbetrainError]]:
 
 
 def invalidates_cache(error: type[MbetrainError]) -> bool:
-    """Whether another try may end differently: files, machines and interruptions, but not input and physics."""
+    """Return True where another try may end differently: files, machines, interruptions; not input or physics."""
     return 300 <= error.code < 450 or error is DeviceNotAvailable
 
 

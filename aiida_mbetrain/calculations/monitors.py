@@ -1,4 +1,4 @@
-"""Functions that AiiDA calls while a job runs."""
+"""Monitors, called by AiiDA while a job runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNSTABLE = "unstable dynamics"
 
 
 def read_progress(node: orm.CalcJobNode, transport: Transport) -> JsonObject | None:
-    """The progress.json of a running job through an open transport; None where there is none yet."""
+    """Read the progress.json of a running job through an open transport; None before the job has written one."""
     remote = Path(node.get_remote_workdir() or "/nonexistent") / PROGRESS_FILE
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / PROGRESS_FILE
@@ -35,9 +35,9 @@ def stability(
     temperature_K: list[float] | None = None,
     volume_A3: list[float] | None = None,
 ) -> CalcJobMonitorResult | None:
-    """Stop molecular dynamics whose temperature or volume has left a window (low, high).
+    """Stop molecular dynamics when the temperature or the volume leaves its window (low, high).
 
-    A second line behind the worker's own guard, for windows that are set when the job is launched.
+    Complements the stability check of the worker with windows that are set when the job is launched.
     """
     progress = read_progress(node, transport) or {}
     for quantity, window in {"temperature_K": temperature_K, "volume_A3": volume_A3}.items():
@@ -50,5 +50,5 @@ def stability(
 
 
 def is_unstable(message: str | None) -> bool:
-    """Whether a monitor's message is that of :func:`stability`."""
+    """Return True if a monitor's message is that of :func:`stability`."""
     return message is not None and UNSTABLE in message

@@ -13,7 +13,7 @@ from aiida_mbetrain.settings import Inference, NamedCalculator, Settings
 
 
 def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, object], str | None]:
-    """A port validator that refuses what the settings class refuses, with its message."""
+    """A port validator with the checks and messages of a settings class."""
 
     def validate(node: orm.Dict | None, _: object) -> str | None:
         if node is None:
@@ -28,12 +28,12 @@ def validator_of(settings: type[Settings]) -> Callable[[orm.Dict | None, object]
 
 
 def validate_model(node: orm.Data, context: object) -> str | None:
-    """A Dict in place of a model must name a calculator."""
+    """Validate that a Dict given as model names a calculator."""
     return validator_of(NamedCalculator)(node, context) if isinstance(node, orm.Dict) else None
 
 
 def define_potential_ports(spec: ProcessSpec) -> None:
-    """What evaluates energies and forces, and how."""
+    """Declare the ports of the potential: model and inference settings."""
     spec.input(
         "model",
         valid_type=MODEL_TYPES,

@@ -1,4 +1,4 @@
-"""The base of the jobs: a heavy stage as ``mbetrain-worker`` on the code's computer."""
+"""Base class of the jobs: a heavy stage, run by ``mbetrain-worker`` on the computer of the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_RESOURCES = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
 
 
 class StageCalculation(CalcJob):
-    """Writes the inputs of a stage for the worker and asks for its results.
+    """A job that writes the inputs of a stage for the worker and retrieves its results.
 
     Subclasses name the stage, the class of its settings (None: it has none) and add their ports.
     """
@@ -85,12 +85,14 @@ class StageCalculation(CalcJob):
         return info
 
     def _threads(self) -> str:
-        """Threads as the job has cores: more of them than that are several times slower.  What the user sets wins."""
+        """Environment variables that set as many threads as the job has cores, unless the user sets them.
+
+        More threads than cores are several times slower."""
         cores = self.options.resources.get("num_cores_per_mpiproc") or 1
         return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cores}}}"'
 
     def _job(self, entries: dict[str, JsonObject]) -> JsonObject:
-        """The content of job.json, checked by the class that the worker reads it with."""
+        """The content of job.json, validated by the class with which the worker reads it."""
         job = {
             "schema_version": job_file.SCHEMA,
             "stage": self.stage,

@@ -16,7 +16,7 @@ from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF
 from aiida_mbetrain.errors import MbetrainError
-from aiida_mbetrain.science.thermodynamics import equilibrium_labels, reference_label
+from aiida_mbetrain.science.thermodynamics import equilibrium_names, reference_name
 from aiida_mbetrain.settings import FreeEnergy, Inference, NamedCalculator
 from aiida_mbetrain.workflows.protocols import SECTIONS
 
@@ -143,8 +143,8 @@ def _origins_of_force_constants() -> dict[int, tuple[int, str]]:
 def _label(link: str, settings: FreeEnergy) -> str:
     """Label of the crystal whose force constants have a link of this label."""
     if link == "force_constants":
-        return reference_label(settings)
-    links = {f"{EQUILIBRIUM}__{link_label(label)}__force_constants": label for label in equilibrium_labels(settings)}
+        return reference_name(settings)
+    links = {f"{EQUILIBRIUM}__{link_label(label)}__force_constants": label for label in equilibrium_names(settings)}
     return links[link]
 
 

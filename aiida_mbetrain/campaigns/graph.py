@@ -17,7 +17,7 @@ from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
 from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name
 from aiida_mbetrain.campaigns.record import Record
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
-from aiida_mbetrain.science.thermodynamics import reference_label
+from aiida_mbetrain.science.thermodynamics import reference_name
 from aiida_mbetrain.settings import FreeEnergy
 
 
@@ -98,7 +98,7 @@ def output_path(stage: Stage) -> list[str]:
     assert stage.parent is not None
     assert isinstance(stage.parent.settings, FreeEnergy)
     assert stage.constants_label is not None
-    if stage.constants_label == reference_label(stage.parent.settings):
+    if stage.constants_label == reference_name(stage.parent.settings):
         return ["force_constants"]
     return [EQUILIBRIUM, link_label(stage.constants_label), "force_constants"]
 

@@ -13,7 +13,7 @@ from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.sources import Crystal, Model, digest
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.science.thermodynamics import equilibrium_label, force_constants_key, label_of_key
+from aiida_mbetrain.science.thermodynamics import equilibrium_name, force_constants_key, name_of_key
 from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
 from aiida_mbetrain.workflows.protocols import merge, protocol_settings
 
@@ -227,11 +227,11 @@ def _phonons(chosen: _Chosen, parent: Stage, temperature_K: float, pressure_GPa:
     )
     changes: dict[str, Any] = {"temperature_K": temperature_K}
     if free_energy.thermal_expansion:
-        label = equilibrium_label(temperature_K)
+        label = equilibrium_name(temperature_K)
         changes["force_constants_key"] = force_constants_key(free_energy.root_key, label)
     stage = chosen.complete(stage, changes)
     assert isinstance(stage.settings, PhononSampling)
-    return replace(stage, constants_label=label_of_key(stage.settings.force_constants_key, free_energy))
+    return replace(stage, constants_label=name_of_key(stage.settings.force_constants_key, free_energy))
 
 
 def _dynamics(chosen: _Chosen, crystal: Crystal, model: Model, temperature_K: float, pressure_GPa: float) -> Stage:

@@ -26,7 +26,7 @@ Repairs = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Record:
-    """What a campaign was last started with.
+    """Record of the last start of a campaign.
 
     crystals, models: uuid of the node of each, by name.
     repairs: overrides of single stages, by name.

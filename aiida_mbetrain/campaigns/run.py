@@ -41,7 +41,7 @@ def require_no_contradiction(before: Plan, states: Mapping[str, StageState], aft
 
 
 def _difference(old: Stage, new: Stage) -> str:
-    """What of a stage has changed, with the value before."""
+    """Changed settings of a stage, with their values before."""
     if old.parent is not None and new.parent is not None and old.parent.key != new.parent.key:
         return f"that of {new.parent.name}"
     if old.crystal.digest != new.crystal.digest:

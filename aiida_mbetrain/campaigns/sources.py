@@ -42,7 +42,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return to_stored_precision(float(value)) + 0.0  # -0.0 and 0.0 are one number
+        return to_stored_precision(float(value) + 0.0)  # -0.0 and 0.0 are one number
     return value
 
 

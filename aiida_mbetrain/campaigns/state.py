@@ -1,4 +1,4 @@
-"""What of a campaign is finished, running, failed or missing, from the provenance graph alone."""
+"""State of a campaign from the provenance graph: finished, running, failed and missing stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a code work where it is? Two frames of the demo crystal, as a job."""
+"""Test job for a code: two frames of the demo crystal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mbetrain.cli.common import read_options, with_profile
 from aiida_mbetrain.errors import MbetrainError
 
 SAME_ENERGY = 1e-5
-"""eV; another device or version rounds differently, another model file does not."""
+"""eV; above the rounding of another device or version, below the error of another model file."""
 
 
 @click.command("check")
@@ -43,7 +43,7 @@ def check(code: str, options: str | None) -> None:
 
 
 def labels_inputs() -> dict[str, Any]:
-    """Two frames of the demo crystal, one batch each, so that the second tells the speed without the start."""
+    """Inputs of the job: two frames of the demo crystal, in separate batches, as the first one includes warming up."""
     from aiida import orm
 
     from aiida_mbetrain.data.conversion import as_node
@@ -59,7 +59,7 @@ def labels_inputs() -> dict[str, Any]:
 
 
 def report(node: Any) -> Table:
-    """Where and with what the job ran, and how fast."""
+    """Print the computer, device, versions and speed of the job."""
     info = node.outputs.run_info.get_dict()
     progress = json.loads(node.outputs.retrieved.base.repository.get_object_content("progress.json"))
     table = Table(box=None, show_header=False)

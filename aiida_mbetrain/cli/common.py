@@ -1,4 +1,4 @@
-"""Pieces that several commands share."""
+"""Options and conversions shared by several commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mbetrain.errors import UnreadableFile
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Load the profile of ``-p``, or the default one, before the command; verdi has loaded its own already."""
+    """Decorate a command to load the profile of ``-p`` or the default one, unless verdi has already loaded one."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -46,7 +46,7 @@ def read_structure(path: str) -> Any:
 
 
 def node_of_uuid(uuid: str, profile: str | None) -> Any:
-    """The node of a uuid where a profile is there and has it, else None: the file speaks for itself."""
+    """The node of a uuid, or None without a profile or where the profile does not have it."""
     from aiida import load_profile, orm
     from aiida.common.exceptions import ConfigurationError, NotExistent
     from aiida.manage import get_manager

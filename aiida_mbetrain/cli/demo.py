@@ -1,4 +1,4 @@
-"""The whole job on the shipped crystal and model, with nothing but Python installed."""
+"""Complete workflow on the shipped crystal and model, without any service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OVERRIDES = {
     "quasi_harmonic": {"supercell_radius": 10.0},
     "phonon_sampling": {"finite_subsystem_filter": {"n_molecules": [1, 2, 3, 4, 5, 6, 7, 8]}, "n_frames": 5},
 }
-"""Short enough for four minutes on two cores; the physics is that of a real run."""
+"""Settings that take four minutes on two cores; the methods are those of a production run."""
 
 
 @click.command("demo")
@@ -38,7 +38,7 @@ OVERRIDES = {
     help="Where the profile, the dataset and the pictures go.",
 )
 def demo(folder: str) -> None:
-    """Run the whole job on the shipped crystal and model.
+    """Run the complete workflow on the shipped crystal and model.
 
     Hexamethylenetetramine at 298.15 K: molecular dynamics, force constants, phonon sampling, clusters, labels,
     one HDF5 file.  Uses an AiiDA profile of its own in FOLDER; no service is needed and ~/.aiida is not touched.
@@ -71,9 +71,9 @@ def demo(folder: str) -> None:
 
 
 def next_commands(pk: int, dataset: Path, place: Path) -> list[str]:
-    """Three shell commands that work as they are pasted, in the folder and with the environment of this process.
+    """Three shell commands that can be pasted as they are, in the current folder.
 
-    None needs an activated environment or a variable, for the README's command gives neither.
+    They need neither an activated environment nor a variable, because the command of the README sets neither.
     """
     entry = "training/phonon_sampling/finite_subsystems/n=3"
     smaller = dataset.with_name(f"{dataset.stem}_without_features.hdf5")
@@ -90,7 +90,7 @@ def _command(place: Path, *arguments: str) -> str:
 
 
 def _shortest(path: Path) -> str:
-    """The path from the current folder where that is shorter; read as a path by a shell and by options."""
+    """The shorter of the absolute path and the one relative to the current folder, safe in shells and options."""
     relative = os.path.relpath(path)
     if os.sep not in relative or relative.startswith("-"):
         relative = os.path.join(os.curdir, relative)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli import sources as source_options
 from aiida_mbetrain.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.datasets.training import HoldOut
 
 E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .model file."
 
@@ -37,8 +40,8 @@ E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .
 def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> None:
     """Write SOURCE (pk or uuid of a run, or an HDF5 file) as extended XYZ for MACE, with a ready train.yaml.
 
-    Training, validation and test set share no relatives: clusters of one frame, frames of one mode and neighbouring
-    MD frames stay together.
+    Training, validation and test set share no related frames: clusters of one frame, frames of one mode and
+    neighbouring MD frames stay together.
     """
     from aiida_mbetrain.datasets.training import Split, entries_of, undetermined, write_training_files, write_unlabelled
 
@@ -64,9 +67,9 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
         click.echo(f"cd {written.folder} && mace_run_train --config train.yaml")
 
 
-def read_hold_out(words: Sequence[str]) -> Any:
+def read_hold_out(words: Sequence[str]) -> HoldOut:
     """The HoldOut of words like ``crystal=urea``.  Raises InvalidSettings."""
-    from aiida_mbetrain.datasets.splits import HoldOut
+    from aiida_mbetrain.datasets.training import HoldOut
 
     found: dict[str, list[Any]] = {"crystal": [], "temperature": [], "size": []}
     kinds: dict[str, type] = {"crystal": str, "temperature": float, "size": int}
@@ -82,7 +85,7 @@ def read_hold_out(words: Sequence[str]) -> Any:
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """Refuse what can be refused before the dataset is read."""
+    """Check the options before the dataset is read."""
     from aiida_mbetrain.datasets.training import check_sources
 
     check_sources(options["sources"] or ())
@@ -95,7 +98,7 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[Any], dict[int, float], str]:
-    """Entries with the labels asked for, their E0s and where those come from."""
+    """Entries with the requested labels, their E0s and the origin of the E0s."""
     from aiida_mbetrain.datasets.training import (
         SOURCES,
         delta_e0s,
@@ -130,7 +133,7 @@ def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[
 
 
 def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
-    """What a subsampling picked of the entries; all of them where none is named."""
+    """Frames of the entries that a subsampling picked; all frames if no subsampling is given."""
     if picks is None:
         return entries
     from aiida import orm
@@ -146,7 +149,7 @@ def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
 
 
 def read_external(labels: str) -> Any:
-    """Labels from a file or from the nodes of an import."""
+    """Read labels from a file or from the nodes of an import."""
     from aiida_mbetrain.datasets.training import read_labels
 
     if source_options.is_file(labels):
@@ -164,7 +167,7 @@ def read_external(labels: str) -> Any:
 
 
 def _e0s(wanted: str, source: str, dataset: Any, entries: Sequence[Any], option: str) -> tuple[dict[int, float], str]:
-    """E0s of the entries' elements as an option says, and where they come from."""
+    """E0s of the entries' elements by the given option, and their origin."""
     from aiida_mbetrain.datasets.training import elements_of, fit_e0s, read_e0s, require_elements
     from aiida_mbetrain.science.potentials import mace_atomic_energies
 
@@ -180,7 +183,7 @@ def _e0s(wanted: str, source: str, dataset: Any, entries: Sequence[Any], option:
 
 
 def _e0s_of_model(source: str, dataset: Any, elements: Sequence[int], option: str) -> tuple[dict[int, float], str]:
-    """Of the model that made the dataset: MACE's own, or single atoms in a named calculator."""
+    """E0s of the model of the dataset: those stored in a MACE model, or single atoms in a named calculator."""
     from aiida_mbetrain.datasets.training import isolated_atom_energies
     from aiida_mbetrain.science.potentials import mace_atomic_energies
 

@@ -1,4 +1,4 @@
-"""MACE's foundation models by name, fetched by mace's own loaders."""
+"""MACE's foundation models by name, downloaded by the loaders of mace."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ PREFIX = "mace-"
 DEFAULTS = {"mace-mp": "mace-mp-medium", "mace-off": "mace-off-medium"}
 ANICC_URL = "https://github.com/ACEsuit/mace/raw/main/mace/calculators/foundations_models/ani500k_large_CC.model"
 CHARGED = ("mace-omol", "mace-polar")
-"""Families whose models need inputs that nothing here gives."""
+"""Families whose models need inputs that this package does not provide."""
 
 
 @dataclass(frozen=True)
 class Foundation:
-    """One model: where it is on the net, and mace's loader, which gives the path of its file."""
+    """One model: its URL, and the loader of mace, which returns the path of the file."""
 
     url: str
     fetch: Callable[[], str | Path]
 
 
 def is_name(source: str) -> bool:
-    """Whether this means a foundation model and not a file."""
+    """Return True if the text names a foundation model and not a file."""
     return source.startswith(PREFIX) and os.sep not in source and not source.endswith(".model")
 
 
 def foundation_models() -> dict[str, Foundation]:
-    """Every model that can be registered, by name."""
+    """All models that can be registered, by name."""
     from mace.calculators import foundations_models as zoo
 
     known = {}
@@ -49,10 +49,10 @@ def foundation_models() -> dict[str, Foundation]:
 
 
 def fetch_foundation_model(name: str, folder: Path) -> Path:
-    """A copy of a model's file in ``folder``, fetched by mace into its cache where it is not there yet.
+    """Copy the file of a model into ``folder``, after mace has downloaded it into its cache if necessary.
 
-    It has the name it has on the net, which mace's cache does not always keep.
-    Raises UnreadableFile for a name that is not known and where the download fails.
+    The copy has the name of the published file, which the cache of mace does not always keep.
+    Raises UnreadableFile if the name is unknown or the download fails.
     """
     known = foundation_models()
     wanted = DEFAULTS.get(name, name)
@@ -82,7 +82,7 @@ def _off(zoo: Any, size: str, url: str) -> Path:
 
 
 def _anicc(zoo: Any) -> Path:
-    """In the cache as the others: mace's own place for it is the installed package."""
+    """Load ANI-CC from the cache like the others; mace by itself stores it in the installed package."""
     path = _cached(zoo, ANICC_URL)
     zoo.mace_anicc(device="cpu", model_path=str(path), return_raw_model=True)
     return path

@@ -1,4 +1,4 @@
-"""Bring energies and forces computed elsewhere back to the frames they belong to."""
+"""Import of energies and forces computed by another program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mbetrain.errors import MbetrainError
 
 @click.group("labels")
 def labels() -> None:
-    """Bring back energies and forces computed elsewhere."""
+    """Import energies and forces computed by another program."""
 
 
 @labels.command("import")

@@ -1,4 +1,4 @@
-"""Draw molecular dynamics, phonons, thermal expansion and clusters as PNG files."""
+"""Pictures of molecular dynamics, phonons, thermal expansion and clusters as PNG files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mbetrain.errors import UnwritableOutput
 @click.option("-o", "--output", "folder", default=".", show_default=True, help="Folder for the PNG files.")
 @with_profile
 def plot(process: str, folder: str) -> None:
-    """Draw what PROCESS (pk or uuid; a training set or one of its stages) computed.
+    """Draw the results of PROCESS (pk or uuid; a training set or one of its stages).
 
     Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
     states, free energy over volume and volume over temperature, the clusters.
@@ -29,7 +29,7 @@ def plot(process: str, folder: str) -> None:
 
 
 def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
-    """Write the pictures of collected stages and give their paths; makes the folder where there is none."""
+    """Write the pictures of collected stages and return their paths; the folder is made if necessary."""
     from aiida_mbetrain.pictures import save
 
     try:
@@ -78,37 +78,37 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _phonon_figures(
     nodes: Mapping[str, Any], window: Mapping[str, Any], key: str | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Bands of the relaxed crystal, of those at equilibrium and of the sampled one; density of states; expansion.
+    """Figures of the bands (relaxed, equilibrium and sampled crystals), density of states and thermal expansion.
 
-    window: of the sampled frequencies, drawn into the bands of the crystal whose force constants ``key`` names.
+    window: sampled frequency range, shaded in the bands of the crystal whose force constants ``key`` names.
     """
     from aiida_mbetrain import pictures
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.data.crystals import crystals, equilibrium_crystals, link_label
     from aiida_mbetrain.science.phonons import density_of_states
-    from aiida_mbetrain.science.thermodynamics import label_of_key, reference_label
+    from aiida_mbetrain.science.thermodynamics import name_of_key, reference_name
     from aiida_mbetrain.settings import FreeEnergy
 
     settings = FreeEnergy(**nodes["settings"].get_dict())
-    reference, expanded = reference_label(settings), equilibrium_crystals(nodes, settings)
-    sampled = reference if key is None else label_of_key(key, settings)
-    drawn = {label: one for label, one in crystals(nodes, settings).items() if label in {reference, sampled, *expanded}}
-    for label, crystal in drawn.items():
+    reference, expanded = reference_name(settings), equilibrium_crystals(nodes, settings)
+    sampled = reference if key is None else name_of_key(key, settings)
+    drawn = {name: one for name, one in crystals(nodes, settings).items() if name in {reference, sampled, *expanded}}
+    for name, crystal in drawn.items():
         yield (
-            "phonon_bands" if label == reference else f"phonon_bands_{link_label(label)}",
+            "phonon_bands" if name == reference else f"phonon_bands_{link_label(name)}",
             pictures.bands_picture(
                 as_science(crystal["phonon_bands"]),
-                title=label if len(drawn) > 1 else None,
-                **(window if label == sampled else {}),
+                title=name if len(drawn) > 1 else None,
+                **(window if name == sampled else {}),
             ),
         )
     shown = {reference: nodes, **dict(list(expanded.items())[-1:])}
     densities = {
-        label: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
-        for label, crystal in shown.items()
+        name: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
+        for name, crystal in shown.items()
     }
     # the tetrahedra of a mesh of one point have no volume: there is nothing to draw
-    densities = {label: found for label, found in densities.items() if found.densities.any()}
+    densities = {name: found for name, found in densities.items() if found.densities.any()}
     if densities:
         yield "phonon_density_of_states", pictures.density_of_states_picture(densities)
     if "equation_of_state" in nodes:

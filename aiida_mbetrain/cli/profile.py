@@ -1,4 +1,4 @@
-"""A profile of one's own in a local folder: SQLite, no broker, no daemon; ~/.aiida is never touched."""
+"""AiiDA profile in a local folder: SQLite, no broker, no daemon; ~/.aiida is not touched."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PROFILE = "demo"
 
 
 def load_local_profile(folder: Path) -> None:
-    """Load the profile that lives in ``folder``; make it where there is none.
+    """Load the profile in ``folder``; make it if there is none.
 
-    Raises UnwritableOutput where the folder cannot be written.
+    Raises UnwritableOutput if the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

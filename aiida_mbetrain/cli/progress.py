@@ -33,7 +33,7 @@ STAGES = {
 
 
 class _Rate(ProgressColumn):
-    """Work done per second, in the stage's own unit."""
+    """Column with the work done per second, in the unit of the stage."""
 
     def render(self, task: Task) -> Text:
         """The rate, once known."""
@@ -42,7 +42,7 @@ class _Rate(ProgressColumn):
 
 
 class StageBars:
-    """Receives ``(stage, done, total)`` and keeps one bar per run of a stage.
+    """Progress bars fed with ``(stage, done, total)``, one for each run of a stage.
 
     clock: seconds, of which only differences count.
     """
@@ -80,7 +80,7 @@ class StageBars:
 
 @dataclass
 class _Run:
-    """One run of a stage: when (s) and where it began, and how far the last report and the last line were."""
+    """One run of a stage: time (s) and progress at its start, at the last report and at the last line."""
 
     began: float
     first: int
@@ -89,7 +89,7 @@ class _Run:
 
 
 class StageLines:
-    """The same for output that is no terminal: a line when a stage starts and one at every tenth of it.
+    """The same for output that is not a terminal: one line at the start of a stage and one at every tenth.
 
     clock: seconds, of which only differences count.
     """
@@ -100,7 +100,7 @@ class StageLines:
         self._running: dict[str, _Run] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Print where a tenth is passed; work that starts again is timed anew."""
+        """Print a line when a tenth is passed; work that starts again is timed anew."""
         run = self._running.get(stage)
         if run is None or done < run.done:
             run = self._running[stage] = _Run(self._clock(), done, done)
@@ -136,7 +136,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[None]:
-    """Show the progress of every in-process stage while the block runs, and warnings but no reports of AiiDA.
+    """Show the progress of every in-process stage inside the block, and of AiiDA the warnings but not the reports.
 
     The reports are kept in the profile: ``verdi process report``.
     """

@@ -1,4 +1,4 @@
-"""Questions to provenance: of the profile, or of a dataset file alone."""
+"""Provenance queries on the profile or on a dataset file alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ form = click.option(
 
 @click.group("query")
 def query() -> None:
-    """Ask where data came from, and what was made of them."""
+    """Query the origin of data and the data made from them."""
 
 
 @query.command("datasets")
@@ -51,7 +51,7 @@ def datasets(file: str | None, model: str | None, structure: str | None, form: s
 @click.argument("place", metavar="[ENTRY] FRAME", nargs=-1, required=True)
 @form
 def origin(source: str, place: tuple[str, ...], form: str) -> None:
-    """Show what lies behind a frame: FILE ENTRY FRAME, or the pk of a cluster set or trajectory and FRAME."""
+    """Show the origin of a frame: FILE ENTRY FRAME, or the pk of a cluster set or trajectory and FRAME."""
     *entries, number = place
     if len(entries) > 1 or not number.isdigit():
         raise InvalidSettings(f"{' '.join(place)}: give FILE ENTRY FRAME or PK FRAME, frames counted from 0.")
@@ -74,7 +74,7 @@ def origin(source: str, place: tuple[str, ...], form: str) -> None:
 @click.argument("trajectory", required=False)
 @form
 def frames(source: str, trajectory: str | None, form: str) -> None:
-    """Show where the frames of a trajectory ended up: its pk, or FILE and a section of it."""
+    """Show the data made from the frames of a trajectory: its pk, or FILE and a section of it."""
     if sources.is_file(source):
         from aiida_mbetrain.datasets.inspection import file_destinations
 
@@ -91,9 +91,9 @@ def frames(source: str, trajectory: str | None, form: str) -> None:
 @click.argument("second")
 @form
 def diff(first: str, second: str, form: str) -> None:
-    """Show what differs between two datasets: sections, settings, model, crystal, content, versions.
+    """Show the differences between two datasets: sections, settings, model, crystal, content, versions.
 
-    Each is the pk or uuid of a run, or a file.  Of a run and a file those facts are compared that both can tell.
+    Each is the pk or uuid of a run, or a file.  A run and a file are compared by the facts that both record.
     """
     from aiida_mbetrain.datasets.inspection import differences
 
@@ -149,7 +149,7 @@ def _structure(identifier: str) -> Any:
 
 
 def show_facts(facts: dict[str, Any], form: str) -> None:
-    """One answer: name and value per line, or one JSON object."""
+    """Print one record: name and value per line, or one JSON object."""
     if form == "json":
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
@@ -157,7 +157,7 @@ def show_facts(facts: dict[str, Any], form: str) -> None:
 
 
 def show_rows(rows: Sequence[dict[str, Any]], form: str, *, empty: str = "Nothing found.") -> None:
-    """Many answers in the form asked for; JSON and CSV keep every digit."""
+    """Print several records as a table, JSON or CSV; JSON and CSV keep every digit."""
     if form == "json":
         click.echo(json.dumps(list(rows), indent=2, ensure_ascii=False))
     elif form == "csv":
@@ -186,7 +186,7 @@ def _cell(value: Any, number: Callable[[float], str]) -> str:
 
 
 def _short(name: str, text: str) -> str:
-    """Enough of a digest to tell it from others; JSON and CSV have all of it."""
+    """The first characters of a digest, for tables; JSON and CSV have all of it."""
     return text[:8] if name.endswith(("uuid", "sha256", "dataset")) else text
 
 

@@ -1,4 +1,4 @@
-"""The command group and how its errors look: one line, no traceback."""
+"""The command group; foreseeable errors are printed as one line without a traceback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMANDS = {
 
 
 def _is_foreseeable(error: Exception) -> bool:
-    """Mistakes of the user that deserve a line instead of a traceback."""
+    """Return True for errors that are printed as one line instead of a traceback."""
     if isinstance(error, MbetrainError):
         return True  # before aiida is imported, which makes ~/.aiida where no AIIDA_PATH is set
     from aiida.common.exceptions import AiidaException
@@ -39,7 +39,7 @@ def _is_foreseeable(error: Exception) -> bool:
 
 
 class Commands(click.Group):
-    """Commands imported when they are called, so that ``--help`` answers at once."""
+    """A command group that imports a command when it is called, so that ``--help`` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of use."""
@@ -60,7 +60,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a foreseeable error ends it with one line."""
+        """Run a command; print a foreseeable error as one line."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

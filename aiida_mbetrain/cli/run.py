@@ -1,4 +1,4 @@
-"""Make a training set of one's own crystal and model."""
+"""Training set of a given crystal and model."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(
 
 
 def require_writable(output: Path) -> None:
-    """Raise UnwritableOutput before an hour is spent on a file that cannot be written."""
+    """Raise UnwritableOutput if the output file cannot be written, before anything is computed."""
     import os
 
     folder = output.resolve().parent
@@ -106,7 +106,7 @@ def merged_overrides(path: str | None, temperature_k: float | None, pressure_gpa
 
 
 def read_model(source: str) -> Any:
-    """The MaceModelData node of a file, registered where it is new, or of a pk or uuid."""
+    """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
     from aiida.common.exceptions import NotExistent
 
     from aiida_mbetrain.cli.common import load
@@ -131,7 +131,7 @@ def read_code(label: str | None) -> Any:
 
 
 def submit_training_set(console: Console, builder: Any, output: Path) -> None:
-    """Hand the run to the daemon and say how to follow it.  Raises InvalidSettings without a daemon."""
+    """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon."""
     from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
 
@@ -146,7 +146,7 @@ def submit_training_set(console: Console, builder: Any, output: Path) -> None:
 def print_estimate(
     console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
 ) -> None:
-    """What the run would cost, with speed and memory measured on one supercell; raises what it would refuse."""
+    """Print the cost of the run, with speed and memory measured on one supercell; raise what the run would raise."""
     from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.structures import structure_to_configurations
     from aiida_mbetrain.science.crystal import make_supercell
@@ -188,7 +188,7 @@ def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
 
 
 def _memory_note(probe: Probe) -> str:
-    """What the row on memory means."""
+    """Footnote to the row on memory."""
     if probe.memory is None:
         return "Peak memory cannot be measured on this system: it is that of PyTorch and of what is stored."
     whose = "the GPU, at least," if probe.memory.on_device else "this process"
@@ -203,9 +203,9 @@ def _megabytes(n_bytes: int | None) -> str:
 
 
 def run_training_set(console: Console, builder: Any, output: Path) -> Any:
-    """Run in process with progress bars, write the file and the pictures, print the summary.  Gives the node.
+    """Run in process with progress bars, write the file and the pictures, print the summary; return the node.
 
-    Raises MbetrainError with the process's exit code and message where it fails.
+    Raises MbetrainError with the exit code and message of a process that failed.
     """
     from aiida.engine import run_get_node
 

@@ -1,4 +1,4 @@
-"""Show what a node of this plugin holds."""
+"""Content of a node of this plugin."""
 
 from __future__ import annotations
 

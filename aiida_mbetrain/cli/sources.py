@@ -1,4 +1,4 @@
-"""What SOURCE may be: a pk or uuid of a finished run, or an HDF5 file; and the model behind it."""
+"""The argument SOURCE: pk or uuid of a finished run, or an HDF5 file; and the model it was made with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE_SUFFIXES = (".hdf5", ".h5", ".xyz", ".extxyz", ".json", ".yaml")
 
 
 def is_file(source: str) -> bool:
-    """Whether SOURCE means a file.  Raises UnreadableFile for what looks like one and is not there."""
+    """Return True if SOURCE is a file.  Raises UnreadableFile for a file name that does not exist."""
     if Path(source).is_file():
         return True
     if source.endswith(FILE_SUFFIXES) or "/" in source:
@@ -60,7 +60,7 @@ def stages_of_node(node: Any) -> Any:
 
 @in_profile
 def load_node(source: str) -> Any:
-    """The node of a pk or uuid in the profile of this command."""
+    """Load the node of a pk or uuid from the profile of this command."""
     return load(source)
 
 
@@ -71,7 +71,7 @@ def _is_dataset_file(node: Any) -> bool:
 
 
 def model_of_source(source: str, dataset: Dataset) -> Any:
-    """The model node behind a source, or None: a file knows its uuid, and a profile may not have it."""
+    """The model node of a source; None for a file whose model is not in the profile."""
     uuid = dataset.provenance.get("model_uuid")
     if not isinstance(uuid, str):  # of several runs in one file: several
         return None

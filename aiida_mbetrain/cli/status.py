@@ -1,4 +1,4 @@
-"""The tree of stages of a run, with progress, rate and time left of the jobs that are under way."""
+"""The stages of a run as a tree, with progress, rate and remaining time of its running jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SILENT_S = 120
 @click.option("--interval", default=5.0, show_default=True, help="Seconds between refreshments.")
 @with_profile
 def status(node: str, watch: bool, interval: float) -> None:
-    """Show the stages below NODE (pk or uuid of a process) and how far its running jobs are."""
+    """Show the stages below NODE (pk or uuid of a process) and the progress of its running jobs."""
     from aiida import orm
 
     from aiida_mbetrain.errors import InvalidSettings
@@ -46,7 +46,7 @@ def status(node: str, watch: bool, interval: float) -> None:
 
 @contextmanager
 def transports() -> Iterator[Any]:
-    """A function from a job to an open connection to its computer; connections are kept until the end."""
+    """Yield a function from a job to an open transport to its computer; transports stay open inside the block."""
     opened: dict[int, Any] = {}
 
     def transport_of(job: Any) -> Any:
@@ -64,7 +64,7 @@ def transports() -> Iterator[Any]:
 
 
 def stage_tree(process: Any, transport_of: Any) -> Tree:
-    """The process, what it has called, and what is known about each."""
+    """The process and those it called, each with its state."""
     tree = Tree(f"{process.process_label}<{process.pk}> {describe(process, transport_of)}")
     _grow(tree, process, transport_of)
     return tree
@@ -109,7 +109,7 @@ def _progress(job: Any, transport_of: Any) -> dict[str, Any] | None:
 
 
 def describe_progress(progress: dict[str, Any], now: float) -> str:
-    """One line of a progress.json: done, rate, time left, state of the dynamics, age where it is old.
+    """One line of a progress.json: done, rate, remaining time, state of the dynamics, age if it is old.
 
     now: seconds since 1970.
     """

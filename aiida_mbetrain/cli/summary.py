@@ -1,4 +1,4 @@
-"""What a finished training set holds and where its time went."""
+"""Summary of a finished training set: contents and times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mbetrain.science.configurations import Configurations
 
 
 def print_summary(console: Console, process: Any, dataset: Dataset, output: Path) -> None:
-    """Periodic frames, clusters per size, energy ranges, where the time went, the path of the file."""
+    """Print periodic frames, clusters by size, energy ranges, times of the stages and the path of the file."""
     console.print(_contents(dataset))
     console.print(_times(process))
     size = output.stat().st_size / 1e6
@@ -56,7 +56,7 @@ def _times(process: Any) -> Table:
 
 
 def stage_times(process: Any) -> dict[str, float]:
-    """Seconds by stage WorkChain and heavy stage; those of all the crystals of a thermal expansion are one sum."""
+    """Seconds by stage WorkChain and heavy stage, summed over the crystals of a thermal expansion."""
     from aiida import orm
 
     spent: dict[str, float] = {}
@@ -70,7 +70,7 @@ def stage_times(process: Any) -> dict[str, float]:
 
 
 def _owner(job: Any, process: Any) -> str:
-    """Call link of the process's own child that the job belongs to."""
+    """Call link label of the child of the process to which the job belongs."""
     while job.caller.pk != process.pk:
         job = job.caller
     calls = job.base.links.get_incoming(node_class=type(process)).all()

@@ -1,4 +1,4 @@
-"""Follow a frame of the dataset back to where it came from."""
+"""Origin of a frame of the dataset."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LONGEST_LINE = 132
 @click.argument("frame", type=int)
 @click.pass_context
 def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
-    """Show where FRAME (counted from 0) of ENTRY in FILE came from.
+    """Show the origin of FRAME (counted from 0) of ENTRY in FILE.
 
     ENTRY is a path in the file, such as training/phonon_sampling/finite_subsystems/n=3: molecules and lattice
-    translations, MD step or phonon mode, then job, model and structure.  What the file says needs no profile;
-    where the profile knows a uuid, the node's pk is shown beside it.
+    translations, MD step or phonon mode, then job, model and structure.  No profile is needed; the pk of a node is
+    shown if the profile has it.
     """
     from aiida_mbetrain.datasets.hdf5 import origin_of
 
@@ -50,7 +50,7 @@ def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
 
 
 def _provenance_lines(attributes: Mapping[str, Any], profile: str | None, said: set[tuple[str, str]]) -> Iterator[str]:
-    """What a group says and none above it has said."""
+    """Provenance of a group that differs from that of the groups above it."""
     for name, value in attributes.items():
         if (name, str(value)) in said:
             continue

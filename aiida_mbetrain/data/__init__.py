@@ -1,1 +1,1 @@
-"""AiiDA node types, and the one place that knows how a node and a science object correspond."""
+"""AiiDA node types, and the conversion between nodes and science objects."""

@@ -1,4 +1,4 @@
-"""Science objects that are bags of arrays, as ArrayData nodes."""
+"""Science objects stored as ArrayData nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiida import orm
 
 
 class ScienceArrayData(orm.ArrayData):
-    """Base of the nodes that hold one science object: its arrays in the repository, its facts as attributes."""
+    """Base of the nodes of one science object: arrays in the repository, scalar facts as attributes."""
 
     science_class: ClassVar[Any]
 
@@ -22,10 +22,10 @@ class ScienceArrayData(orm.ArrayData):
         return node
 
     def to_science(self) -> Any:
-        """The live object."""
+        """The science object of the node."""
         return self.science_class.from_arrays({name: self.get_array(name) for name in self.get_arraynames()})
 
     @classmethod
     def facts(cls, value: Any) -> dict[str, object]:
-        """Attributes worth querying for."""
+        """Attributes for queries."""
         return {}

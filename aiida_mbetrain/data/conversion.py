@@ -1,4 +1,4 @@
-"""Node <-> science object, by type: the table behind every calcfunction, job and parser."""
+"""Conversion between nodes and science objects, by type."""
 
 from __future__ import annotations
 

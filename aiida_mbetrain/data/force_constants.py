@@ -1,4 +1,4 @@
-"""Force constants as a node that gives back a live Phonopy."""
+"""Force constants as a node that can be turned into a Phonopy object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ForceConstantsData(ScienceArrayData):
         return dict(value.attributes())
 
     def to_science(self) -> ForceConstants:
-        """The live object."""
+        """The science object of the node."""
         arrays = {name: self.get_array(name) for name in self.get_arraynames()}
         return ForceConstants.from_arrays(arrays, self.base.attributes.all)
 

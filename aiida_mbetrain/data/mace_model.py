@@ -1,4 +1,4 @@
-"""A MACE model file as a node, known by its sha256."""
+"""A MACE model file as a node, identified by its sha256."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MaceModelData(orm.SinglefileData):
     def get_or_create(cls, path: str | Path) -> Self:
         """The stored node of this file, or a new stored one; the same bytes are never stored twice.
 
-        Raises UnreadableFile when there is no such file and NotAModel when it is not a MACE model.
+        Raises UnreadableFile if the file does not exist and NotAModel if it is not a MACE model.
         """
         path = Path(path).expanduser()
         if not path.is_file():
@@ -59,6 +59,6 @@ class MaceModelData(orm.SinglefileData):
         return list(self.base.attributes.get("elements"))
 
     def load(self, inference: Inference) -> Potential:
-        """The live potential; raises ModelHashMismatch when the stored file was changed."""
+        """Load the potential; raises ModelHashMismatch if the stored file was changed."""
         with self.as_path() as path:
             return load_mace(path, inference, sha256=self.sha256)

@@ -7,13 +7,13 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 
 
 class MolecularCrystalData(ScienceArrayData):
-    """Molecules of a periodic structure: which atoms, how they are made whole, which one is central."""
+    """Molecules of a periodic structure: their atoms, image offsets and the central molecule."""
 
     science_class = MolecularCrystal
 
     @classmethod
     def facts(cls, value: MolecularCrystal) -> dict[str, object]:
-        """Number of molecules, whether they are alike, and the central one."""
+        """Number of molecules, identical composition, and the central molecule."""
         return {
             "n_molecules": int(value.n_molecules),
             "n_atoms": len(value.numbers),

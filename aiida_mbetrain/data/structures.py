@@ -1,4 +1,4 @@
-"""Between core StructureData and TrajectoryData nodes and Configurations."""
+"""Conversion between core StructureData and TrajectoryData nodes and Configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset holds: sections made of science objects, with provenance.
+"""Containers of a dataset: sections made of science objects, with provenance.
 
 Units are those of the objects (total eV, Å, fs).  Every section has
 
@@ -23,6 +23,8 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray, In
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants, PhononFrames
 from aiida_mbetrain.science.tables import Table
+
+__all__ = ["Dataset", "MDSection", "Modes", "Molecules", "PhononSection", "QuasiHarmonicSection"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +65,6 @@ class MDSection:
     trajectory: Configurations
     series: Table
     molecules: Molecules | None = None
-    n_removed_trans_dof: int = 3
-    n_removed_rot_dof: int = 0
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,12 +86,12 @@ class MDSection:
     @property
     def group(self) -> str:
         """Path of the section in the file."""
-        return f"{self.root_key}/{names.md_label(self.temperature_K, self.pressure_GPa)}"
+        return f"{self.root_key}/{names.md_crystal_name(self.temperature_K, self.pressure_GPa)}"
 
 
 @dataclass(frozen=True, eq=False)
 class QuasiHarmonicSection:
-    """Relaxed structures, force constants and what follows from them, by label (``crystal[opt:atoms,shape]``).
+    """Relaxed structures, force constants and derived properties, by name of the crystal (``crystal[opt:atoms]``).
 
     Tables have the file's column names (``names.V_CRYSTAL`` ...), one row per volume or temperature;
     ``eos_interpolated`` also has two-dimensional columns, (temperatures, volumes).
@@ -174,7 +174,7 @@ Section = MDSection | QuasiHarmonicSection | PhononSection
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Everything that goes into one file.
+    """Content of one file.
 
     provenance: attributes of the file as a whole: structure, settings, package versions.
     """

@@ -1,4 +1,4 @@
-"""Every name in a dataset file, code point for code point.
+"""Names in a dataset file, code point for code point.
 
 The names carry unusual characters on purpose, because other programs look them up by exactly these: the
 ångström is U+212B ANGSTROM SIGN (not the letter U+00C5), and the slash inside a unit is U+2215 DIVISION SLASH,
@@ -186,20 +186,10 @@ ORIGIN_COLUMNS: Mapping[str, str] = {
 """Entry of ``Configurations.origin`` -> name in the file; other entries keep their names."""
 
 
-def md_label(temperature_K: float, pressure_GPa: float | None) -> str:
+def md_crystal_name(temperature_K: float, pressure_GPa: float | None) -> str:
     """``crystal[dyn:T=298.15,p=0.00010]``; without pressure (NVT) ``crystal[dyn:T=298.15]``."""
     pressure = "" if pressure_GPa is None else f",p={pressure_GPa:.5f}"
     return f"crystal[dyn:T={temperature_K:.2f}{pressure}]"
-
-
-def n_molecules_key(n_molecules: int) -> str:
-    """``n=3``: clusters of a given number of molecules."""
-    return f"n={n_molecules}"
-
-
-def distance_key(distance: float) -> str:
-    """``r=6.50``: clusters within a distance (Å)."""
-    return f"r={distance:.2f}"
 
 
 def frequencies_segment(i: int) -> str:

@@ -1,4 +1,4 @@
-"""A file as a tree of groups in memory: what the layout builds and the writer and reader of files share."""
+"""A dataset file as a tree of groups in memory, made by the layout and by the reader of files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,32 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import AnyArray
 
+__all__ = [
+    "Attribute",
+    "Group",
+    "Provenance",
+    "array_digests",
+    "canonical",
+    "content_sha256",
+    "forget_inherited",
+    "plain",
+    "stated_provenance",
+]
+
 Attribute = str | int | float | bool | list[str]
+"""Value of an attribute of a group."""
 Provenance = Mapping[str, Attribute | None]
+"""Attributes that say where a group comes from; None is left out."""
 
 
 MADE_WITH = {
     names.TIME_SERIES: names.TRAJECTORY,
     f"{names.MOLECULAR_CRYSTAL}/{names.SUPERCELL}": names.TRAJECTORY,
 }
-"""Groups of a section that come from the process of another group, not of the group around them."""
+"""Groups of a section made by the process of another group than the one around them."""
 
 OF_THE_NODE = ("node_uuid", "node_type")
-"""What provenance says of one node: not true of what was made with it."""
+"""Provenance of a single node, which the groups made with it do not inherit."""
 
 
 @dataclass
@@ -56,12 +70,19 @@ class Group:
             group = None if group is None else group.groups.get(part)
         return group
 
+    def integer(self, name: str) -> int:
+        """Attribute as an integer.  Raise TypeError if it is a text or a list."""
+        value = self.attributes[name]
+        if isinstance(value, str | list):
+            raise TypeError(f"The attribute {name} is {value!r}, not a number.")
+        return int(value)
+
     def array(self, name: str) -> AnyArray:
         """A dataset as int64, float64, bool or an array of strings."""
         return canonical(self.datasets[name])
 
     def put(self, path: str, group: Group) -> None:
-        """Place a group at a path, making those between; raises InvalidSettings where the place is taken."""
+        """Place a group at a path, making those between; raises InvalidSettings if the path is taken."""
         *parents, last = _parts(path)
         here = self
         for part in parents:
@@ -78,7 +99,7 @@ class Group:
     def annotate(self, provenance: Mapping[str, Provenance]) -> None:
         """Attach provenance to sub-groups by relative path ("" is this group); values of None are left out.
 
-        Raises InvalidSettings where there is no such group.
+        Raises InvalidSettings if there is no such group.
         """
         for path, values in provenance.items():
             if path not in self:
@@ -97,22 +118,22 @@ class Group:
 
 
 def stated_provenance(root: Group) -> dict[str, dict[str, Attribute]]:
-    """What a file says of every group: its own provenance or, within a section, what it inherits.
+    """Provenance of every group as written to a file: its own or, within a section, the inherited one.
 
-    A group without provenance of its own has that of the group around it, or of the one it was made with.
+    A group without its own provenance inherits that of the group around it, or of the one it was made with.
     """
     return {path: stated for path, (_, stated) in _inheritance(root).items()}
 
 
 def forget_inherited(root: Group) -> None:
-    """Leave in a tree that was read only what :func:`stated_provenance` would not add again."""
+    """Remove from a tree that was read the provenance that :func:`stated_provenance` adds."""
     for path, (inherited, _) in _inheritance(root).items():
         if root[path].provenance == inherited:
             root[path].provenance = {}
 
 
 def _inheritance(root: Group) -> dict[str, tuple[dict[str, Attribute], dict[str, Attribute]]]:
-    """Of every group what it inherits and what it states, by path."""
+    """Inherited and own provenance of every group, by path."""
     found: dict[str, tuple[dict[str, Attribute], dict[str, Attribute]]] = {}
     section_of: dict[str, str] = {}
     for path, group in root.walk():
@@ -138,7 +159,7 @@ def _parts(path: str) -> list[str]:
 
 
 def plain(value: Any) -> Attribute:
-    """An attribute in Python's own types, from numpy's and HDF5's; raises TypeError for what is no attribute."""
+    """An attribute as a Python type, from types of numpy and HDF5; raises TypeError for other types."""
     if isinstance(value, np.ndarray | list | tuple):
         return [item.decode() if isinstance(item, bytes) else str(item) for item in value]
     value = value.item() if isinstance(value, np.generic) else value

@@ -1,7 +1,7 @@
-"""The demo: one crystal and one small MACE model, so that the whole workflow runs on a laptop in minutes.
+"""Demo crystal and small MACE model, with which the whole workflow runs on a laptop in minutes.
 
 Hexamethylenetetramine stays a crystal at room temperature, has one molecule of 22 atoms in its primitive cell
-and real phonons.  The model imitates GFN1-xTB; MODEL_CARD.md says how well, and what it must not be used for.
+and real phonons.  The model imitates GFN1-xTB; MODEL_CARD.md lists its errors and limits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+__all__ = ["crystal", "model_card_path", "model_path"]
 
 NAME = "hexamethylenetetramine"
 _FOLDER = Path(__file__).parent

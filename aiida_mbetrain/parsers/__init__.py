@@ -1,1 +1,1 @@
-"""From the files of a finished job to nodes and an exit code."""
+"""Parsers: from the files of a finished job to nodes and an exit code."""

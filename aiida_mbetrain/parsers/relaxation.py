@@ -1,4 +1,4 @@
-"""The relaxed crystal as a structure, beside what every stage gives."""
+"""Parser of relaxations, with the relaxed crystal as a StructureData."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mbetrain.worker import codec
 
 
 class RelaxationParser(StageParser):
-    """Adds the output ``structure``."""
+    """The parser of a stage, with the additional output ``structure``."""
 
     def output_nodes(self, folder: Path, entries: dict[str, JsonObject]) -> dict[str, orm.Data]:
         """The nodes of the stage's outputs."""

@@ -1,4 +1,4 @@
-"""The base of the parsers: the worker's results become the nodes that the calcfunction of the stage gives."""
+"""Base class of the parsers: from the results of the worker to the nodes of the calcfunction of the stage."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from aiida_mbetrain.worker import codec, job_file
 
 
 class StageParser(Parser):
-    """Attaches outputs, run_info and checkpoint, and gives the exit code of the worker's status word."""
+    """A parser that attaches outputs, run_info and checkpoint, and returns the exit code of the status word."""
 
     CACHE_VERSION = 1
 
     def parse(self, **kwargs: str) -> ExitCode | None:
-        """None keeps the scheduler's exit code where that is all that is known."""
+        """Attach the outputs; return None to keep the exit code of the scheduler if there are no results."""
         folder = Path(kwargs["retrieved_temporary_folder"])
         self._keep_checkpoint(folder / job_file.CHECKPOINT)
         try:
@@ -45,7 +45,7 @@ class StageParser(Parser):
         return {name: as_node(codec.load(folder, entry)) for name, entry in entries.items()}
 
     def _read_results(self) -> JsonObject | None:
-        """The worker's last words; None where there are none."""
+        """The results.json of the worker; None if there is none."""
         try:
             text = self.retrieved.base.repository.get_object_content(job_file.RESULTS_FILE, "r")
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Pictures of what a run did, from arrays: dynamics, phonons, thermal expansion, clusters.  Nothing imports aiida.
+"""Pictures of dynamics, phonons, thermal expansion and clusters, from arrays; nothing here imports aiida.
 
 Every function returns a ``matplotlib.figure.Figure`` and touches no global state of matplotlib.
 """

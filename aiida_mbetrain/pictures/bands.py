@@ -56,11 +56,11 @@ def bands_picture(
 
 
 ZOOM_FROM, ZOOM_TO = 2.5, 1.4
-"""Bands that reach above 2.5 times the window get a panel of their own; the main one ends at 1.4 times the window."""
+"""Above 2.5 times the window a second panel shows all bands; the main panel ends at 1.4 times the window."""
 
 
 ROUNDING = 0.01
-"""Translations at Γ are zero to this many THz."""
+"""Largest frequency (THz) of the translations at Γ that counts as zero."""
 
 
 def _panel(
@@ -86,7 +86,7 @@ def _range(frequencies: Sequence[FloatArray]) -> tuple[float, float]:
 
 
 def _limits(smallest: float, top: float) -> tuple[float, float]:
-    """From zero, or from low enough to show imaginary frequencies clearly where there are any."""
+    """Limits of the frequency axis: from zero, or below the imaginary frequencies if there are any."""
     return (-max(-1.3 * smallest, 0.08 * top) if smallest < -ROUNDING else 0.0), top
 
 

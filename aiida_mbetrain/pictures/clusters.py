@@ -32,21 +32,21 @@ STICK = 0.13
 BOND_TOLERANCE = 1.25
 
 MARGIN = 1.2
-"""Around the largest cluster, Å."""
+"""Margin around the largest cluster, Å."""
 
 DIRECTIONS = 400
 
 FOG = 0.55
-"""How far the colour of the atom farthest behind has gone to white."""
+"""Share of white in the colour of the atom farthest behind."""
 
 
 def clusters_picture(
     sets: Sequence[ClusterSet], *, frame: int = 0, columns: int = 4, title: str | None = None
 ) -> Figure:
-    """One frame of every cluster, smallest first; the central molecule (the first one) stands on a coloured ground.
+    """One frame of every cluster, smallest first; the central molecule (the first one) has a coloured halo.
 
-    All panels look from the same side: the one from which the molecules of the largest cluster hide one another
-    least.  Raises InvalidSettings where there is no cluster or no such frame.
+    All panels have the same viewing direction: the one in which the molecules of the largest cluster overlap
+    least.  Raises InvalidSettings if there is no cluster or no such frame.
     """
     if not sets:
         raise InvalidSettings("There are no clusters to draw.")
@@ -165,7 +165,7 @@ class _Drawing:
         )
 
     def _balls(self) -> list[tuple[float, Circle | Polygon, FloatArray, FloatArray]]:
-        """A ball is a disc with two lighter ones towards the light, slightly in front of it."""
+        """Balls: a disc with two lighter ones towards the light, slightly in front of it."""
         shapes: list[tuple[float, Circle | Polygon, FloatArray, FloatArray]] = []
         for point, number, fog in zip(self.points, self.numbers, self._fog(), strict=True):
             radius = _ball(number)
@@ -178,7 +178,7 @@ class _Drawing:
         return shapes
 
     def _sticks(self) -> list[tuple[float, Circle | Polygon, FloatArray, FloatArray]]:
-        """A bond is two halves, each in the colour of its atom and just behind it."""
+        """Sticks: two halves of each bond, in the colour of the atom and just behind it."""
         fog = self._fog()
         shapes: list[tuple[float, Circle | Polygon, FloatArray, FloatArray]] = []
         for i, j in [*self.bonds.tolist(), *self.bonds[:, ::-1].tolist()]:
@@ -192,7 +192,7 @@ class _Drawing:
         return shapes
 
     def _fog(self) -> FloatArray:
-        """0 for the atom in front, FOG for the one farthest behind; a thin cluster has little."""
+        """Share of white for each atom: 0 for the one in front, FOG for the one farthest behind in a thick cluster."""
         depth = self.points[:, 2].max() - self.points[:, 2]
         fog: FloatArray = FOG * depth / max(float(depth.max()), 4.0)
         return fog

@@ -1,4 +1,4 @@
-"""A molecular dynamics run at a glance: is it at its temperature and pressure, and does it conserve energy?"""
+"""Temperature, pressure, volume and energies of a molecular dynamics run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.tables import Table
 
 WINDOW = 0.05
-"""Length of the running mean, as a part of the run."""
+"""Length of the running mean, as a fraction of the run."""
 
 
 def md_picture(

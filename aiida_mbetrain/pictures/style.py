@@ -1,4 +1,4 @@
-"""What the pictures share: colours, axes, and a file that is the same for the same figure."""
+"""Common style of the pictures: colours, axes, and reproducible files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL, NORMAL, LARGE = 8.5, 10.0, 12.5
 
 
 def dress(axes: Axes, *, grid: bool = True) -> None:
-    """Thin frame without top and right, quiet ticks, pale horizontal lines unless ``grid`` is False."""
+    """Draw a thin frame without top and right, and pale horizontal lines unless ``grid`` is False."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -1,4 +1,4 @@
-"""Thermal expansion: free energy over volume with its minima, the volume over temperature."""
+"""Pictures of thermal expansion: free energy over volume with its minima, volume over temperature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.tables import Table
 
 NAMED_CURVES = 6
-"""With more temperatures than this a colour bar says which curve is which."""
+"""Number of temperatures above which a colour bar replaces the names of the curves."""
 STEP = 0.12
 """Displacement between two temperatures, in units of the highest curve."""
 
@@ -53,7 +53,7 @@ def free_energy_picture(curves: Table) -> Figure:
 
 
 def _name_curves(axes: Axes, curves: Table, heights: FloatArray) -> None:
-    """The temperature at the right end of each curve."""
+    """Write the temperature at the right end of each curve."""
     right = float(curves["sampled_volumes"][-1])
     for temperature, volume, height in zip(curves["temperatures_K"], curves["volumes"], heights, strict=True):
         found = bool(np.isfinite(volume))
@@ -70,7 +70,7 @@ def _name_curves(axes: Axes, curves: Table, heights: FloatArray) -> None:
 
 
 def _draw_minima(axes: Axes, volumes: FloatArray, energies: FloatArray) -> None:
-    """A line through the minima, a diamond on each."""
+    """Draw a line through the minima and a diamond on each."""
     axes.plot(volumes, energies, "-", color=INK, linewidth=0.8, zorder=4)
     axes.plot(
         volumes, energies, "D", color="white", markeredgecolor=INK, markersize=5.2, zorder=5, label="minimum: V(T)"

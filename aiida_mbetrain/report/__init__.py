@@ -1,6 +1,6 @@
 """A dataset as one HTML page that opens anywhere: verdicts, figures, a map of its clusters, provenance.
 
-A page is a list of sections, each made by a function of :mod:`aiida_mbetrain.report.sections` from the tree of the
+A page is a list of sections, each made by a function of ``sections`` from the tree of the
 file.  ``write_report`` reads the source, makes the sections and writes the page.  Nothing here imports aiida.
 """
 

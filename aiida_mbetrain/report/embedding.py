@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.source import Source
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 
 MOST_POINTS = 50_000
 COORDINATE_BYTES = 4_500_000
@@ -56,7 +56,7 @@ class ChosenSet:
         """Atomic numbers, (N,)."""
         return self.structure.array(names.ATOMIC_NUMBERS)
 
-    def blocks(self, name: str, frames: IntArray | None = None) -> Iterator[NDArray]:
+    def blocks(self, name: str, frames: IntArray | None = None) -> Iterator[AnyArray]:
         """Chosen rows of a dataset of the configurations, some hundred at a time."""
         stored = self.structure.datasets[name]
         rows = self.frames if frames is None else frames
@@ -64,7 +64,10 @@ class ChosenSet:
             stored = np.asarray(stored)[None]
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
-            yield np.asarray(stored[int(part[0]) : int(part[-1]) + 1], dtype=np.float64)[part - part[0]]
+            if part[-1] - part[0] < 2 * BLOCK:
+                yield np.asarray(stored[int(part[0]) : int(part[-1]) + 1], dtype=np.float64)[part - part[0]]
+            else:  # what lies between a few rows of a large set would not fit into memory
+                yield np.stack([np.asarray(stored[int(row)], dtype=np.float64) for row in part])
 
 
 def even_share(counts: Sequence[int], costs: Sequence[int], budget: int) -> int:

@@ -16,7 +16,7 @@ from aiida_mbetrain.report.run_facts import RunFacts
 
 @dataclass(frozen=True)
 class Source:
-    """What a report is made from.
+    """Source of a report.
 
     root: tree of the dataset; arrays of a file are read when they are asked for.
     file_name: of the HDF5 file, as commands name it.  file_bytes: its size; None where there is no file.

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from aiida_mbetrain.report.html import Markup, element
 
-LEFT, RIGHT, TOP, BOTTOM = 60.0, 12.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 68.0, 12.0, 12.0, 44.0
 """Margins around the axes."""
 
 MOST_POINTS = 1200
@@ -133,7 +133,7 @@ class Plot:
         self._name(name, colour)
 
     def span_x(self, low: float, high: float, colour: str, name: str | None = None) -> None:
-        """A shaded range of x, named at its top."""
+        """A shaded range of x, named at its upper left."""
         low, high = max(low, self.x[0]), min(high, self.x[1])
         if high <= low:
             return
@@ -141,7 +141,7 @@ class Plot:
         size = {"width": _f(right - left), "height": _f(self.height - TOP - BOTTOM)}
         self._behind.append(element("rect", x=_f(left), y=TOP, class_=f"span {colour}", **size))
         if name is not None:
-            self._parts.append(element("text", name, x=_f((left + right) / 2), y=TOP + 13, class_="note middle"))
+            self._parts.append(element("text", name, x=_f(left + 5), y=TOP + 13, class_="note"))
 
     def span_y(self, low: float, high: float, colour: str, name: str | None = None) -> None:
         """A shaded range of y, named at its right end."""

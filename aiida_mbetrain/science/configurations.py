@@ -1,4 +1,4 @@
-"""The one container: frames of the same atoms, with what is known about each frame."""
+"""Container of frames of the same atoms, with labels and origin of each frame."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 
+__all__ = ["AnyArray", "BoolArray", "Configurations", "FloatArray", "IntArray"]
+
 FloatArray = NDArray[np.float64]
+"""Array of float64."""
 IntArray = NDArray[np.int64]
+"""Array of int64."""
 BoolArray = NDArray[np.bool_]
+"""Array of bool."""
 AnyArray = NDArray[Any]
 """An array whose type of number is decided elsewhere, such as a column of a table."""
 
@@ -36,7 +41,7 @@ class Configurations:
     stress: (F, 3, 3), eV/Å³, positive under tension (ASE's sign).
     features: invariant feature vectors per atom, (F, N, D).
     velocities: (F, N, 3), Å/fs.
-    origin: where each frame came from; arrays of first dimension F under names such as ``md_step``,
+    origin: source of each frame; arrays of first dimension F under names such as ``md_step``,
         ``time_fs``, ``q_index``, ``mode``, ``frame``.
     """
 
@@ -113,7 +118,7 @@ class Configurations:
         return volumes
 
     def select(self, frames: Sequence[int] | AnyArray | slice) -> Self:
-        """The given frames (indices, a boolean mask or a slice), with everything known about them."""
+        """The given frames (indices, a boolean mask or a slice), with all their fields."""
         index = frames if isinstance(frames, slice) else np.asarray(frames)
         values = {name: getattr(self, name) for name in PER_FRAME}
         kept: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}

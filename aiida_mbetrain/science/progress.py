@@ -1,17 +1,19 @@
-"""How long work tells its caller how far it is, and how the caller tells it to stop."""
+"""Progress reporting and interruption callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+__all__ = ["Observe", "Report", "ShouldStop", "ignore", "never", "silent"]
+
 Report = Callable[[int, int], None]
 """``report(done, total)``; called often, so it must be cheap."""
 
 Observe = Callable[[Mapping[str, float]], None]
-"""Given quantities of the moment under field names with units, such as ``temperature_K``; must be cheap."""
+"""Called with current quantities under field names with units, such as ``temperature_K``; must be cheap."""
 
 ShouldStop = Callable[[], bool]
-"""Asked between steps; True makes resumable work return with a checkpoint."""
+"""Called between steps; True makes resumable work return with a checkpoint."""
 
 
 def silent(done: int, total: int) -> None:

@@ -9,9 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.stats import t as student
 
 from aiida_mbetrain.science.configurations import FloatArray
+
+__all__ = [
+    "Drift",
+    "Mean",
+    "autocorrelation",
+    "drift",
+    "effective_samples",
+    "equilibration_start",
+    "mean_with_error",
+    "statistical_inefficiency",
+]
 
 SHORTEST = 3
 """Lags that always count: noise may bring the correlation below zero by chance at once."""
@@ -23,10 +35,13 @@ def autocorrelation(values: FloatArray) -> FloatArray:
     n = len(deviations)
     variance = float(np.mean(deviations**2))
     if variance == 0.0:
-        return np.eye(1, n)[0]
-    # padded to twice the length, so that the periodic sum of the Fourier transform does not wrap around
-    spectrum = np.fft.rfft(deviations, 2 * n)
-    sums = np.fft.irfft(spectrum * np.conj(spectrum), 2 * n)[:n]
+        constant = np.zeros(n)
+        constant[0] = 1.0
+        return constant
+    # padded to twice the length or more, so that the periodic sum of the Fourier transform does not wrap around
+    padded = next_fast_len(2 * n, real=True)
+    spectrum = rfft(deviations, padded)
+    sums = irfft(spectrum * np.conj(spectrum), padded)[:n]
     return np.asarray(sums / (np.arange(n, 0, -1) * variance))
 
 

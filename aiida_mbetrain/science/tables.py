@@ -10,6 +10,8 @@ import numpy as np
 
 from aiida_mbetrain.science.configurations import AnyArray
 
+__all__ = ["Table"]
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

@@ -1,4 +1,4 @@
-"""What all settings have in common: the types of their fields, how they are read, rounded, refused and stored."""
+"""Base class and field types of the settings: reading, rounding, error messages and storage."""
 
 from __future__ import annotations
 

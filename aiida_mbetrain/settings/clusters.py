@@ -16,7 +16,7 @@ DISTANCE_RULES = ("max_min_distance_to_central_molecule", "max_max_distance_to_c
 
 
 class FiniteSubsystemFilter(Settings):
-    """Which clusters are cut from a periodic frame."""
+    """Selection of the clusters cut from a periodic frame."""
 
     selection_rule: Literal[
         "closest_to_center_of_mass",

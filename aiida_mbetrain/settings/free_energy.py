@@ -71,7 +71,7 @@ class FreeEnergy(Settings):
 
     @property
     def eos_points(self) -> tuple[float, ...]:
-        """What eos_sampling varies: volume ratios or pressures (GPa)."""
+        """The sampled points: volume ratios or pressures (GPa), by ``eos_sampling``."""
         return self.volume_range if self.eos_sampling == "volume" else self.pressure_range
 
     @field_validator("temperatures_K")

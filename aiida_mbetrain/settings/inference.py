@@ -10,7 +10,7 @@ from aiida_mbetrain.settings.base import Settings
 
 
 class Inference(Settings):
-    """How the potential is evaluated; ``default_dtype``, ``device`` and ``head`` as in MACECalculator."""
+    """Evaluation of the potential; ``default_dtype``, ``device`` and ``head`` as in MACECalculator."""
 
     default_dtype: Literal["float64", "float32"] = Field(
         "float64", description="Floating-point precision of the model."

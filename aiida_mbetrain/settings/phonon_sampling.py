@@ -11,7 +11,7 @@ from aiida_mbetrain.settings.clusters import FiniteSubsystemFilter
 
 
 class PhononFilter(Settings):
-    """Which phonon modes are sampled."""
+    """Selection of the sampled phonon modes."""
 
     k_point_mesh: QPoints = Field(
         "gamma",

@@ -10,7 +10,7 @@ from aiida_mbetrain.settings.base import NonNegative, Seed, Settings, as_list
 
 
 class Subsampling(Settings):
-    """Which frames are kept of trajectories and cluster sets."""
+    """Choice of frames from trajectories and cluster sets."""
 
     n_frames: Annotated[int, Field(ge=1)] = Field(description="Frames to keep, from all sets together.")
     method: Literal["farthest_point", "k_means", "random"] = Field(

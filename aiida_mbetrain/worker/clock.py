@@ -1,4 +1,4 @@
-"""When a job must stop: before its walltime is over, or when the scheduler says so."""
+"""Stopping a job before its walltime is over or on SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHARE_OF_WALLTIME = 0.95
 
 
 class Clock:
-    """Starts with the program; True from ``should_stop`` near the end of the walltime and after SIGTERM."""
+    """Clock that starts with the program and knows its walltime."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -22,14 +22,14 @@ class Clock:
             self._deadline = self._start + SHARE_OF_WALLTIME * max_seconds
 
     def listen(self) -> None:
-        """Take SIGTERM, which schedulers send before they kill, as the wish to stop."""
+        """Stop on SIGTERM, which schedulers send before they kill."""
         signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, *_: object) -> None:
         self._told = True
 
     def should_stop(self) -> bool:
-        """Whether to save and stop."""
+        """Return True near the end of the walltime and after SIGTERM."""
         return self._told or time.monotonic() > self._deadline
 
     @property

@@ -1,4 +1,4 @@
-"""What a job is told: the file ``job.json``."""
+"""Input of a job: the file ``job.json``."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class InputFile(Settings):
 
 
 class JobFile(Settings):
-    """Everything a job needs to know.
+    """Content of ``job.json``.
 
     max_seconds: time until the scheduler ends the job; None: unlimited.
     checkpoint: file to continue from where it exists, and to save to.

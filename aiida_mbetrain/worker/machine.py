@@ -1,4 +1,4 @@
-"""With what and where a stage ran: the same facts of a job and of a stage in process."""
+"""Versions, host and threads of a stage, recorded alike for jobs and stages in process."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_and_describe(folder: Path) -> tuple[JsonObject, int]:
-    """Content of results.json, whatever happens, and the exit code of the program."""
+    """Content of results.json, also after an error, and the exit code of the program."""
     started = time.perf_counter(), time.process_time()
     facts: JsonObject = {}
     try:
@@ -63,7 +63,7 @@ def run_and_describe(folder: Path) -> tuple[JsonObject, int]:
 
 
 def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
-    """Run the stage and write its outputs; gives their entries.  ``facts`` receives what results.json records."""
+    """Run the stage, write its outputs and return their entries; ``facts`` receives the records of results.json."""
     job = JobFile.read(folder)
     CLOCK.limit(job.max_seconds)
     progress = ProgressFile(folder / job_file.PROGRESS_FILE, job.stage)

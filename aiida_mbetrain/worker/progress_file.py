@@ -1,4 +1,4 @@
-"""How far a job is, for whoever looks: the file ``progress.json``."""
+"""Progress of a job: the file ``progress.json``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mbetrain.worker.codec import write_json
 
 
 class ProgressFile:
-    """Written at most once a second, and renamed into place.
+    """Progress file, written at most once a second and renamed into place.
 
     Fields: stage, done and total (in the stage's own unit), rate (1/s, of this job, None at first), time (of
     writing, s since 1970), and what the stage observes, such as temperature_K and volume_A3.
@@ -39,6 +39,6 @@ class ProgressFile:
         self._values |= {name: value for name, value in values.items() if math.isfinite(value)}
 
     def write(self) -> None:
-        """Write what is known."""
+        """Write the file."""
         self._written = time.monotonic()
         write_json(self._path, self._values | {"time": time.time()})

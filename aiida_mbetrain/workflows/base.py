@@ -1,4 +1,4 @@
-"""What the WorkChains share: common inputs, calling a step, passing a failure up."""
+"""Base class of the WorkChains: common inputs, calls of steps, propagation of failures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StageWorkChain(WorkChain):
     def compute(
         self, stage: str, label: str | None = None, **inputs: orm.Data
     ) -> ToContext[str, orm.ProcessNode] | None:
-        """Run a heavy stage, as jobs where a code is given and else in this process.
+        """Run a heavy stage, as jobs if a code is given and otherwise in this process.
 
         Its finished node, failed or not, will be ``ctx[label]``; the label is the stage's name by default.
         """
@@ -98,7 +98,7 @@ class StageWorkChain(WorkChain):
 
 
 def check_inputs(structure: orm.StructureData, model: orm.Data) -> None:
-    """Refuse, before anything is computed, what is no crystal and elements that the model lacks.
+    """Check the structure and its elements before anything is computed.
 
     Raises InvalidStructure, ElementsNotInModel.
     """

@@ -1,4 +1,4 @@
-"""One crystal: relaxation, force constants and what follows from them."""
+"""Relaxation, force constants, bands and thermodynamics of one crystal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
 
     def setup(self) -> ExitCode | None:
-        """Refuse what the model or the atom limit cannot do, before the relaxation is paid for."""
+        """Check elements and the size of the supercell before the relaxation."""
         settings = FreeEnergy(**self.inputs.settings.get_dict())
         try:
             check_inputs(self.inputs.structure, self.inputs.model)

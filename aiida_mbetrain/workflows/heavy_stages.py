@@ -65,7 +65,7 @@ def define_heavy_stages(spec: WorkChainSpec, *stages: str) -> None:
 
 
 def jobs_need_code(spec: WorkChainSpec, stages: Mapping[str, Sequence[str]]) -> None:
-    """Refuse what is said about jobs where no code is given to run them: it would be ignored.
+    """Refuse options of jobs if no code is given to run them: they would be ignored.
 
     stages: by the namespace of the inputs they lie in, "" for the inputs themselves.
     """

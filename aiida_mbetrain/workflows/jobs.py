@@ -1,4 +1,4 @@
-"""A heavy stage as jobs that survive: interrupted ones are continued, the others end with their own code."""
+"""Restart WorkChains: a heavy stage as jobs, of which interrupted ones are continued."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INTERRUPTED = {
     SCHEDULER.ERROR_SCHEDULER_OUT_OF_WALLTIME.status,
     SCHEDULER.ERROR_SCHEDULER_NODE_FAILURE.status,
 }
-"""Ends of a job that another job continues."""
+"""Exit codes of jobs that another job continues."""
 
 MAX_JOBS = 100
 MAX_JOBS_WITHOUT_PROGRESS = 3
@@ -83,12 +83,12 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=200)
     def continue_interrupted(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Out of walltime, preempted, killed, node failed: go on from the checkpoint."""
+        """Continue from the checkpoint: out of walltime, preempted, killed, node failed."""
         return self._next_job(node) if node.exit_status in INTERRUPTED else None
 
     @process_handler(priority=190)
     def halve_batch(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """The scheduler killed the job for its memory: evaluate fewer atoms at once, and go on."""
+        """Halve the batch after the scheduler killed the job for its memory, and continue."""
         if node.exit_status != OUT_OF_MEMORY:
             return None
         inference = Inference(**self.ctx.inputs.inference.get_dict())
@@ -101,11 +101,11 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=0)
     def pass_on_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Refused input, physics, bugs: another job would end the same way."""
+        """End with the exit code of the job: refused input, physics and bugs would end another job the same way."""
         return self._give_up(node) if node.is_failed else None
 
     def _next_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Continue from the job's checkpoint, unless several jobs in a row have moved nothing."""
+        """Continue from the checkpoint of the job, unless several jobs in a row made no progress."""
         if self._take_checkpoint(node):
             self.ctx.jobs_without_progress = 0
         else:
@@ -119,7 +119,7 @@ class StageJob(BaseRestartWorkChain):
         return ProcessHandlerReport(True)
 
     def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
-        """Make the job's checkpoint the input of the next; whether it differs from the one before."""
+        """Make the checkpoint of the job the input of the next; return True if it differs from the one before."""
         if "checkpoint" not in node.outputs:
             return False
         new, old = node.outputs.checkpoint, self.ctx.inputs.get("checkpoint")
@@ -156,7 +156,7 @@ class MolecularDynamicsJob(StageJob):
 
     @process_handler(priority=180)
     def stopped_by_monitor(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """The stability monitor ends a run as the worker's own guard does."""
+        """End a run stopped by the stability monitor with the exit code of unstable dynamics."""
         if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(node.exit_message):
             return None
         return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(node.exit_message)))

@@ -54,7 +54,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         spec.output_namespace("clusters", valid_type=ClusterSetData, dynamic=True, required=False)
 
     def setup(self) -> ExitCode | None:
-        """Refuse what the model cannot do; build the supercell."""
+        """Check structure and elements; build the supercell."""
         self.ctx.settings = MDSampling(**self.inputs.settings.get_dict())
         try:
             check_inputs(self.inputs.structure, self.inputs.model)

@@ -20,9 +20,9 @@ from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.thermodynamics import (
     bracketing_advice,
     check_thermal_expansion,
-    equilibrium_labels,
+    equilibrium_names,
     molecules_per_cell,
-    sampled_labels,
+    sampled_names,
 )
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.base import validator_of
@@ -94,7 +94,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             spec.output_namespace(namespace, dynamic=True, required=False, help=f"The harmonic crystal at {what}.")
 
     def setup(self) -> ExitCode | None:
-        """Refuse a molecule that is not the crystal's too."""
+        """Refuse a molecule that does not make up the crystal."""
         self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
         try:
             if "molecule" in self.inputs:
@@ -116,7 +116,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return failure or super().inspect_relaxation()
 
     def should_sublimate(self) -> bool:
-        """Whether a molecule is given."""
+        """Return True if a molecule is given."""
         return "molecule" in self.inputs
 
     def derive_sublimation(self) -> ExitCode | None:
@@ -138,7 +138,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def should_expand(self) -> bool:
-        """Whether an equation of state is asked for."""
+        """Return True if an equation of state is requested."""
         return bool(self.ctx.settings.thermal_expansion)
 
     def run_volumes(self) -> ExitCode | None:
@@ -156,24 +156,24 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         if not node.is_finished_ok:
             return self.failed(node)
         shared = self._settings_of_one()
-        for label, point in zip(sampled_labels(settings), settings.eos_points, strict=True):
-            name = link_label(label)
+        for name, point in zip(sampled_names(settings), settings.eos_points, strict=True):
+            link = link_label(name)
             if settings.eos_sampling == "pressure":
                 shared = self._settings_of_one(relax_input_cell="full", pressure_GPa=settings.pressure_GPa + point)
-            self._launch_crystal(name, node.outputs[name], shared)
+            self._launch_crystal(link, node.outputs[link], shared)
         return None
 
     def inspect_volumes(self) -> None:
-        """Report and leave out the volumes that failed; whether enough are left the fit decides."""
+        """Report the volumes that failed, which the fit leaves out."""
         self.ctx.volumes, self.ctx.failures = {}, {}
-        for label in sampled_labels(self.ctx.settings):
-            node = self.ctx[link_label(label)]
+        for name in sampled_names(self.ctx.settings):
+            node = self.ctx[link_label(name)]
             if node.is_finished_ok:
-                self.ctx.volumes[link_label(label)] = dict(_outputs(node))
+                self.ctx.volumes[link_label(name)] = dict(_outputs(node))
             else:
                 self.failed(node)
                 reason = f"<{node.pk}> [{node.exit_status}] {node.exit_message}"
-                self.ctx.failures[link_label(label)] = {"label": label, "used": False, "removed_by": reason}
+                self.ctx.failures[link_label(name)] = {"label": name, "used": False, "removed_by": reason}
 
     def fit_equation_of_state(self) -> ExitCode | None:
         """Equilibrium volumes; temperatures without one are reported."""
@@ -210,13 +210,13 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
     def run_equilibrium(self) -> None:
         """The crystal at V(T), for every temperature that has one."""
-        for temperature, label in zip(
-            self.ctx.settings.temperatures_K, equilibrium_labels(self.ctx.settings), strict=True
+        for temperature, name in zip(
+            self.ctx.settings.temperatures_K, equilibrium_names(self.ctx.settings), strict=True
         ):
-            name = link_label(label)
-            if name in self.ctx.expansion.outputs.structures:
+            link = link_label(name)
+            if link in self.ctx.expansion.outputs.structures:
                 settings = self._settings_of_one(temperatures_K=[temperature])
-                self._launch_crystal(name, self.ctx.expansion.outputs.structures[name], settings)
+                self._launch_crystal(link, self.ctx.expansion.outputs.structures[link], settings)
 
     def inspect_equilibrium(self) -> ExitCode | None:
         """Stop where one of them failed."""

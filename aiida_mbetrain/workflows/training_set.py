@@ -1,4 +1,4 @@
-"""The whole way: a crystal and a model in, the training set out."""
+"""Complete workflow from a crystal and a model to the training set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mbetrain.data.crystals import crystals
 from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.stages import estimate_all
-from aiida_mbetrain.science.thermodynamics import label_of_key
+from aiida_mbetrain.science.thermodynamics import name_of_key
 from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs
 from aiida_mbetrain.workflows.heavy_stages import close_namespaces, jobs_need_code
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
@@ -87,7 +87,7 @@ class TrainingSetWorkChain(StageWorkChain):
         return builder
 
     def setup(self) -> ExitCode | None:
-        """Refuse what any of the stages would refuse, before the first of them is paid for; report the sizes."""
+        """Make the checks of all stages before the first one runs; report the sizes."""
         self.ctx.settings = {
             section: SECTIONS[section](**self.inputs[section].settings.get_dict())
             for section in ("md_sampling", "quasi_harmonic", "phonon_sampling")
@@ -101,7 +101,7 @@ class TrainingSetWorkChain(StageWorkChain):
         return None
 
     def run_crystal(self) -> ExitCode | None:
-        """What needs the crystal alone: dynamics, and relaxation with force constants; in a daemon at the same time."""
+        """Run dynamics, and relaxation with force constants; in a daemon at the same time."""
         for child in (MDSamplingWorkChain, QuasiHarmonicWorkChain):
             started = self._start(child, child.protocol_section)
             if started:
@@ -117,13 +117,13 @@ class TrainingSetWorkChain(StageWorkChain):
     def run_phonon_sampling(self) -> Any:
         """Frames along the modes of the crystal that ``force_constants_key`` names, and their clusters."""
         free_energy, key = self.ctx.settings["quasi_harmonic"], self.ctx.settings["phonon_sampling"].force_constants_key
-        label, quasi_harmonic = label_of_key(key, free_energy), self.ctx.quasi_harmonic
+        name, quasi_harmonic = name_of_key(key, free_energy), self.ctx.quasi_harmonic
         found = crystals(quasi_harmonic.outputs, free_energy)
-        if label not in found:
+        if name not in found:
             step = f"phonon sampling with force_constants_key = {key!r}"
-            reason = f"{label} was not computed (see the report of <{quasi_harmonic.pk}>); there are {', '.join(found)}"
+            reason = f"{name} was not computed (see the report of <{quasi_harmonic.pk}>); there are {', '.join(found)}"
             return self.exit_codes.ERROR_CHILD_FAILED.format(step=step, reason=reason)
-        return self._start(PhononSamplingWorkChain, "phonon_sampling", force_constants=found[label]["force_constants"])
+        return self._start(PhononSamplingWorkChain, "phonon_sampling", force_constants=found[name]["force_constants"])
 
     def inspect_phonon_sampling(self) -> ExitCode | None:
         """Stop where phonon sampling failed."""

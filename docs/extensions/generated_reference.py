@@ -125,7 +125,7 @@ def default_text(info: FieldInfo) -> str:
 
 
 def protocols_text() -> str:
-    """What each protocol sets; an empty cell is the default of the settings class."""
+    """Values set by each protocol; an empty cell is the default of the settings class."""
     from aiida_mbetrain.workflows import protocols
 
     names = list(protocols.protocols())

@@ -33,7 +33,7 @@ def reference_bonds(supercell: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def intact(positions: np.ndarray, cells: np.ndarray, bonds: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Which frames have every bond of the ordered crystal, (F,)."""
+    """Mask of the frames with every bond of the ordered crystal, (F,)."""
     first, second, limits = bonds
     lengths = [find_mic(x[second] - x[first], cell)[1] for x, cell in zip(positions, cells, strict=True)]
     return np.all(np.array(lengths) < limits, axis=1)

@@ -92,7 +92,7 @@ def perturbed_supercell(molecule: Molecule, cell: Array, rng: np.random.Generato
 
 @dataclass(frozen=True)
 class Libration:
-    """How molecules are turned in concert: angles and their noise (degrees), vibrations (K), strain of the cell.
+    """Collective rotation of molecules: angles and their noise (degrees), vibrations (K), strain of the cell.
 
     at_gamma: which of every four structures turn all molecules in phase.
     """

@@ -62,10 +62,8 @@ def test_names_would_not_survive_normalisation() -> None:
 
 
 def test_labels_have_the_documented_number_of_decimals() -> None:
-    assert names.md_label(298.15, 1e-4) == "crystal[dyn:T=298.15,p=0.00010]"
-    assert names.md_label(300, None) == "crystal[dyn:T=300.00]"
-    assert names.n_molecules_key(3) == "n=3"
-    assert names.distance_key(6.5) == "r=6.50"
+    assert names.md_crystal_name(298.15, 1e-4) == "crystal[dyn:T=298.15,p=0.00010]"
+    assert names.md_crystal_name(300, None) == "crystal[dyn:T=300.00]"
 
 
 def test_force_constants_lie_where_the_settings_default_says() -> None:

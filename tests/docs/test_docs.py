@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import shutil
 import subprocess
@@ -112,6 +113,7 @@ def sections(pages: Path, page: str) -> set[str]:
 def test_every_settings_class_has_a_section(pages: Path):
     from generated_reference import settings_classes
 
+    assert {"MDSampling", "FreeEnergy", "PhononSampling", "Inference"} <= set(settings_classes())
     assert {name.lower() for name in settings_classes()} <= sections(pages, "reference/settings.html")
 
 
@@ -144,6 +146,39 @@ def test_every_exit_code_is_listed():
     table = exit_codes_text()
     for error in errors.MbetrainError.__subclasses__():
         assert f"| {error.code} | `{error.status}` |" in table
+
+
+# The Python interface
+
+PUBLIC = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "aiida_mbetrain").rglob("*.py")
+    if path.relative_to(ROOT).parts[1] in ("science", "datasets", "report", "demo", "provenance.py")
+    and "\n__all__ = [" in path.read_text("utf-8")
+)
+"""Modules that say what may be imported."""
+OF_A_WING = {"aiida_mbetrain.science.crystal.supercells", "aiida_mbetrain.science.molecules.detection"}
+"""Modules inside a wing, which is imported instead."""
+BEHIND = {"aiida_mbetrain.science.potentials.mace", "aiida_mbetrain.science.potentials.mace.fused"}
+"""Wings behind the front door of another."""
+
+
+@pytest.mark.parametrize("module", [name for name in PUBLIC if name not in OF_A_WING | BEHIND])
+def test_every_public_name_is_in_the_reference_with_a_text(module: str, pages: Path):
+    page = (pages / "reference" / "api.html").read_text("utf-8")
+    for name in importlib.import_module(module).__all__:
+        entry = re.search(rf'<dt[^>]* id="{re.escape(module)}\.{name}">.*?</dt>\s*<dd>(.*?)</dd>', page, re.DOTALL)
+        assert entry, f"{module}.{name} is missing on docs/reference/api.md"
+        assert len(re.sub(r"<[^>]+>", "", entry[1]).split()) > 1, f"{module}.{name} has no description"
+
+
+def test_items_of_a_docstring_stand_apart():
+    from public_interface import items_apart
+
+    lines = ["Cut.", "", "cell: (3, 3), Å.  radius: of |x|,", "    Å.", "Raises ValueError."]
+    assert list(items_apart(lines)) == [
+        "Cut.", "", "", "* ``cell``: (3, 3), Å.", "", "* ``radius``: of \\|x\\|,", "  Å.", "", "Raises ValueError.",
+    ]  # fmt: skip
 
 
 # The HDF5 layout

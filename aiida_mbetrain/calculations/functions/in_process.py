@@ -1,4 +1,4 @@
-"""What every calcfunction shares: errors to exit codes, the potential behind a node, progress to whoever listens."""
+"""Shared steps of the calcfunctions: errors as exit codes, the potential of a node, progress reports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _listener: list[StageReport] = []
 
 @contextmanager
 def listening(report: StageReport) -> Iterator[None]:
-    """Send the progress of in-process stages to ``report(stage, done, total)`` while the block runs."""
+    """Send the progress of in-process stages to ``report(stage, done, total)`` inside the block."""
     _listener.append(report)
     try:
         yield
@@ -44,7 +44,7 @@ def listening(report: StageReport) -> Iterator[None]:
 
 
 def report_for(stage: str) -> Report:
-    """The progress report of a stage: the innermost listener's, or silence."""
+    """The progress callback of a stage: that of the innermost listener, or one that does nothing."""
     return functools.partial(_listener[-1], stage) if _listener else silent
 
 
@@ -62,7 +62,7 @@ def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
 
 
 def load_potential(model: orm.Data, inference: Inference) -> Potential:
-    """The live potential behind a ``model`` input."""
+    """Load the potential of a ``model`` input."""
     if isinstance(model, MaceModelData):
         return model.load(inference)
     assert isinstance(model, orm.Dict)
@@ -71,9 +71,10 @@ def load_potential(model: orm.Data, inference: Inference) -> Potential:
 
 @contextmanager
 def stop_on_signal() -> Iterator[ShouldStop]:
-    """True after Ctrl-C or SIGTERM, so that a long stage ends the process in order; a second Ctrl-C breaks off.
+    """Yield a function that returns True after Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once.
 
-    AiiDA's own handler only asks the event loop, which waits for the stage.  The daemon's signals are its own.
+    The stage then stops in order.  AiiDA's own handler only notifies the event loop, which waits for the stage; in the
+    daemon, which handles its signals itself, the function always returns False.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
     # Not get_runner(): it would connect to the broker, which runs only beside a daemon.
@@ -100,7 +101,7 @@ def stop_on_signal() -> Iterator[ShouldStop]:
 def run_stage(
     stage: str, model: orm.Data, inference: orm.Dict, settings: Mapping[str, object] | None = None, **inputs: orm.Data
 ) -> dict[str, orm.Data]:
-    """Run a heavy stage in this process and wrap what it gives, with a ``run_info`` node beside it."""
+    """Run a heavy stage in this process and return its results as nodes, together with a ``run_info`` node."""
     from aiida_mbetrain.science.stages import STAGES, Job
 
     options = Inference(**inference.get_dict())

@@ -17,9 +17,9 @@ from aiida_mbetrain.science.thermodynamics import (
     HarmonicThermodynamics,
     SampledVolume,
     ThermalExpansion,
-    equilibrium_label,
+    equilibrium_name,
     filtered_by,
-    sampled_labels,
+    sampled_names,
     strained_structure,
 )
 from aiida_mbetrain.science.thermodynamics import thermal_expansion as fit_thermal_expansion
@@ -39,13 +39,13 @@ CURVES = (
 @calcfunction
 @exit_codes
 def sampled_structures(force_constants: ForceConstantsData, settings: orm.Dict) -> dict[str, orm.Data]:
-    """Where the relaxation of every sampled crystal starts: the reference's primitive cell, scaled to the volumes."""
+    """Starting structures of the sampled crystals: the primitive cell of the reference, scaled to each volume."""
     primitive = force_constants.to_science().primitive
     wanted = FreeEnergy(**settings.get_dict())
     ratios = wanted.volume_range if wanted.eos_sampling == "volume" else [1.0] * len(wanted.pressure_range)
     return {
-        link_label(label): structure_from_configurations(strained_structure(primitive, ratio))
-        for label, ratio in zip(sampled_labels(wanted), ratios, strict=True)
+        link_label(name): structure_from_configurations(strained_structure(primitive, ratio))
+        for name, ratio in zip(sampled_names(wanted), ratios, strict=True)
     }
 
 
@@ -57,13 +57,13 @@ def thermal_expansion(
     """Equilibrium volume, free energy and bulk modulus at FreeEnergy.temperatures_K.
 
     force_constants, relaxation: of the reference crystal.  crystals: by link label the nodes ``relaxed``,
-    ``relaxation`` and ``thermodynamics`` of every sampled one.  failures: what became of the others.
+    ``relaxation`` and ``thermodynamics`` of every sampled one.  failures: exit message of each of the others.
     Outputs: equilibrium (per temperature), curves (sampled points and fits), samples (which volumes entered the
     fits and what removed the others), structures (the start of the relaxation at V(T), by link label).
     """
     wanted = FreeEnergy(**settings.get_dict())
-    labels = [label for label in sampled_labels(wanted) if link_label(label) in crystals]
-    samples = [_sampled_volume(crystals[link_label(label)]) for label in labels]
+    names = [name for name in sampled_names(wanted) if link_label(name) in crystals]
+    samples = [_sampled_volume(crystals[link_label(name)]) for name in names]
     space_group = relaxation["space_group"]
     try:
         found = fit_thermal_expansion(
@@ -80,7 +80,7 @@ def thermal_expansion(
     return {
         "equilibrium": as_node(Table(found.columns())),
         "curves": as_node(Table({name: getattr(found, name) for name in CURVES})),
-        "samples": orm.Dict(_account(labels, samples, removed, failures.get_dict())),
+        "samples": orm.Dict(_account(names, samples, removed, failures.get_dict())),
         "structures": _expanded(force_constants, found),
     }
 
@@ -92,12 +92,17 @@ def _sampled_volume(crystal: Nodes) -> SampledVolume:
 
 
 def _account(
-    labels: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, object]
+    names: list[str], samples: list[SampledVolume], removed: list[str], failures: dict[str, object]
 ) -> dict[str, object]:
-    """What became of every sampled crystal, by link label."""
+    """Outcome of every sampled crystal, by link label."""
     return failures | {
-        link_label(label): {"label": label, "used": not name, "removed_by": name or None, "volume_A3": sample.volume}
-        for label, sample, name in zip(labels, samples, removed, strict=True)
+        link_label(name): {
+            "label": name,
+            "used": not filtered,
+            "removed_by": filtered or None,
+            "volume_A3": sample.volume,
+        }
+        for name, sample, filtered in zip(names, samples, removed, strict=True)
     }
 
 
@@ -105,7 +110,7 @@ def _expanded(force_constants: ForceConstantsData, found: ThermalExpansion) -> d
     """The reference's primitive cell scaled to V(T), for every temperature that has one."""
     primitive = force_constants.to_science().primitive
     return {
-        link_label(equilibrium_label(temperature)): structure_from_configurations(
+        link_label(equilibrium_name(temperature)): structure_from_configurations(
             strained_structure(primitive, volume / primitive.volumes[0])
         )
         for temperature, volume in zip(found.temperatures_K, found.volumes, strict=True)

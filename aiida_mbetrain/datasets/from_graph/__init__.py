@@ -1,4 +1,4 @@
-"""Datasets from the provenance graph: the only place in ``datasets`` that knows AiiDA.
+"""Datasets from the provenance graph: the only package of ``datasets`` that imports AiiDA.
 
 Nodes of finished processes become the sections of a dataset; nothing is computed but whole molecules, so that an
 imported archive gives the same file.

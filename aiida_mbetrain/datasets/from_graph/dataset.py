@@ -1,4 +1,4 @@
-"""From the provenance graph to a dataset: reads nodes, computes nothing but unwrapped frames."""
+"""Dataset of finished processes, from their nodes; only the whole molecules of the frames are computed."""
 
 from __future__ import annotations
 
@@ -36,11 +36,13 @@ STAGE_OF = {
     "QuasiHarmonicWorkChain": "quasi_harmonic",
     "PhononSamplingWorkChain": "phonon_sampling",
 }
+"""Process label of a stage WorkChain -> name of the stage."""
 TRAINING_SET = "TrainingSetWorkChain"
+"""Process label of the WorkChain that runs all stages."""
 
 
 def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
-    """What a dataset is made of, by stage: the settings of finished stage WorkChains and their outputs.
+    """Nodes of a dataset by stage: settings and outputs of finished stage WorkChains.
 
     Raises InvalidSettings for a process that is no stage or is not finished.
     """
@@ -100,14 +102,14 @@ def _any_job(nodes: Nodes) -> orm.Data:
 
 
 def _crystal_of(nodes: Nodes) -> dict[str, str]:
-    """The crystal that everything began with."""
+    """The crystal at the start of the run."""
     node = crystal_behind(nodes.get("supercell") or nodes.get("force_constants") or nodes["modes"])
     formula = {"crystal_formula": node.get_formula()} if isinstance(node, orm.StructureData) else {}
     return {"crystal_uuid": node.uuid, **formula}
 
 
 def crystal_behind(node: orm.Data) -> orm.Data:
-    """Back from a supercell or force constants to what nothing made."""
+    """The structure without a creator from which a supercell or force constants descend."""
     while (inputs := _inputs_of(node.creator)) and (inputs.keys() & {"structure", "force_constants"}):
         node = inputs.get("structure") or inputs["force_constants"]
     return node
@@ -179,18 +181,18 @@ def _phonon_sections(nodes: Nodes, quasi_harmonic: Nodes | None) -> list[Section
 
 
 def _key_of(constants: orm.Data, quasi_harmonic: Nodes) -> str | None:
-    """Where the quasi-harmonic section keeps these force constants; None where it has them not."""
+    """Path of these force constants in the quasi-harmonic section; None if it does not have them."""
     settings = FreeEnergy(**quasi_harmonic["settings"].get_dict())
-    for label, crystal in crystals(quasi_harmonic, settings).items():
+    for name, crystal in crystals(quasi_harmonic, settings).items():
         if crystal["force_constants"].uuid == constants.uuid:
-            return force_constants_key(settings.root_key, label)
+            return force_constants_key(settings.root_key, name)
     return None
 
 
 def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
     parts = key.strip("/").split("/")
     if len(parts) < 4 or parts[-1] != names.FORCE_CONSTANTS_GROUP or parts[-3] != names.PHONONS:
-        form = f"ROOT/{names.PHONONS}/LABEL/{names.FORCE_CONSTANTS_GROUP}"
+        form = f"ROOT/{names.PHONONS}/CRYSTAL/{names.FORCE_CONSTANTS_GROUP}"
         raise InvalidSettings(f"PhononSampling.force_constants_key = {key!r}: give a path of the form {form}.")
     group = "/".join(parts[-3:])
     return QuasiHarmonicSection(
@@ -201,7 +203,7 @@ def _lone_force_constants(node: orm.Data, key: str) -> QuasiHarmonicSection:
 
 
 def provenance_of(node: orm.Data, prefix: str = "node") -> Provenance:
-    """Where a node came from: its uuid, the process that made it, and that process's model and structure."""
+    """Provenance of a node: its uuid, the process that made it, and the model and structure of that process."""
     found: dict[str, Attribute | None] = {f"{prefix}_uuid": node.uuid, f"{prefix}_type": type(node).__name__}
     if isinstance(node, orm.Dict):
         found[prefix] = json.dumps(node.get_dict(), sort_keys=True)

@@ -1,4 +1,4 @@
-"""The section of a quasi-harmonic calculation, from its nodes."""
+"""Section of a quasi-harmonic calculation, from its nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiida_mbetrain.datasets.layout import (
 )
 from aiida_mbetrain.datasets.model import QuasiHarmonicSection
 from aiida_mbetrain.datasets.tree import Provenance
-from aiida_mbetrain.science.relaxation import LABEL as MOLECULE
+from aiida_mbetrain.science.relaxation import MOLECULE_NAME
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -45,7 +45,7 @@ def quasi_harmonic_section(nodes: Nodes, provenance_of: ProvenanceOf) -> QuasiHa
     """
     settings = FreeEnergy(**nodes["settings"].get_dict())
     found = crystals(nodes, settings)
-    table_of = {label: _table(label, crystal) for label, crystal in found.items()}
+    table_of = {name: _table(name, crystal) for name, crystal in found.items()}
     [reference, *_] = table_of.values()
     tables = {names.THERMODYNAMICS_FIXED_VOLUME: reference}
     if settings.thermal_expansion:
@@ -53,25 +53,25 @@ def quasi_harmonic_section(nodes: Nodes, provenance_of: ProvenanceOf) -> QuasiHa
     for name, node in SUBLIMATION.items():
         if node in nodes:
             tables[name] = with_sublimation(tables[name], as_science(nodes[node]))
-    structures = {label: crystal["relaxed"] for label, crystal in found.items()}
+    structures = {name: crystal["relaxed"] for name, crystal in found.items()}
     if "molecule" in nodes:
-        structures[MOLECULE] = nodes["molecule"]["relaxed"]
+        structures[MOLECULE_NAME] = nodes["molecule"]["relaxed"]
     return QuasiHarmonicSection(
         root_key=settings.root_key,
-        structures={label: as_science(node) for label, node in structures.items()},
-        force_constants={label: crystal["force_constants"].to_science() for label, crystal in found.items()},
-        bands={label: as_science(crystal["phonon_bands"]) for label, crystal in found.items()},
+        structures={name: as_science(node) for name, node in structures.items()},
+        force_constants={name: crystal["force_constants"].to_science() for name, crystal in found.items()},
+        bands={name: as_science(crystal["phonon_bands"]) for name, crystal in found.items()},
         provenance=_provenance(nodes, structures, found, tables, provenance_of),
         **tables,
     )
 
 
-def _table(label: str, crystal: Nodes) -> Table:
+def _table(name: str, crystal: Nodes) -> Table:
     return fixed_volume_table(
         as_science(crystal["thermodynamics"]),
         as_science(crystal["relaxed"]),
         crystal["force_constants"].to_science(),
-        label,
+        name,
     )
 
 
@@ -80,11 +80,11 @@ def _expansion_tables(nodes: Nodes, settings: FreeEnergy, table_of: Mapping[str,
     account = nodes["samples"].get_dict()
     return {
         names.EOS_SAMPLED: sampled_table(
-            [table_of[label] for label in sampled], [account[link_label(label)]["used"] for label in sampled]
+            [table_of[name] for name in sampled], [account[link_label(name)]["used"] for name in sampled]
         ),
         names.EOS_INTERPOLATED: interpolated_table(as_science(nodes["equation_of_state"])),
         names.THERMODYNAMICS_EQUILIBRIUM_VOLUME: equilibrium_table(
-            [table_of[label] for label in equilibrium], as_science(nodes["equilibrium"])
+            [table_of[name] for name in equilibrium], as_science(nodes["equilibrium"])
         ),
     }
 
@@ -93,9 +93,9 @@ def _provenance(
     nodes: Nodes, structures: Nodes, found: Mapping[str, Nodes], tables: Iterable[str], provenance_of: ProvenanceOf
 ) -> dict[str, Provenance]:
     groups: dict[str, orm.Data] = {name: nodes[TABLES[name]] for name in tables}
-    groups |= {f"{names.STRUCTURES}/{label}": node for label, node in structures.items()}
-    for label, crystal in found.items():
-        groups[f"{names.PHONONS}/{label}/{names.FORCE_CONSTANTS_GROUP}"] = crystal["force_constants"]
-        groups[f"{names.PHONONS}/{label}/{names.BRILLOUIN_ZONE_PATH}"] = crystal["phonon_bands"]
+    groups |= {f"{names.STRUCTURES}/{name}": node for name, node in structures.items()}
+    for name, crystal in found.items():
+        groups[f"{names.PHONONS}/{name}/{names.FORCE_CONSTANTS_GROUP}"] = crystal["force_constants"]
+        groups[f"{names.PHONONS}/{name}/{names.BRILLOUIN_ZONE_PATH}"] = crystal["phonon_bands"]
     found_of = {group: provenance_of(node) for group, node in groups.items()}
     return found_of | {"": provenance_of(nodes["settings"], "settings")}

@@ -1,10 +1,12 @@
 """HDF5 files of datasets: writing, appending, reading and validating.
 
-A file is written under a lock to a temporary name and renamed.  Its content has a digest, so that equal training sets
-are recognised.
+A file is written under a temporary name and renamed; only additions to an existing file take a lock.
+Its content has a digest, by which equal training sets are recognised.
 """
 
 from aiida_mbetrain.datasets.hdf5.reader import (
+    EntryOrigin,
+    GroupSummary,
     clusters,
     list_groups,
     opened,
@@ -17,6 +19,8 @@ from aiida_mbetrain.datasets.hdf5.reader import (
 from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 
 __all__ = [
+    "EntryOrigin",
+    "GroupSummary",
     "Storage",
     "append_dataset",
     "append_trees",

@@ -1,4 +1,4 @@
-"""One writer at a time for a file, among all processes that share its folder."""
+"""File lock for writers that add to the same file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(target: Path) -> Iterator[None]:
-    """Wait for, hold and give back the lock of ``target``: an flock on ``.NAME.lock`` beside it.
+    """Hold the lock of ``target`` inside the block: an flock on ``.NAME.lock`` beside it.
 
-    The file that is locked goes away with the last holder; a process that dies gives the lock back.
+    The last holder removes the lock file; the lock of a process that dies is released by the system.
     """
     path = target.with_name(f".{target.name}.lock")
     descriptor = _acquire(path)

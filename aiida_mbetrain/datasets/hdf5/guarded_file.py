@@ -1,4 +1,4 @@
-"""A file whose write errors wait until they can be dealt with."""
+"""File object that postpones write errors until HDF5 has closed it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class GuardedFile(io.FileIO):
-    """A file for HDF5 to write to: a full disk is remembered instead of raised.
+    """File for HDF5 to write to that remembers the first write error instead of raising it.
 
     HDF5 does not survive a failing write: it cannot close the file any more, and crashes at the end of the process.
-    Here everything after the first error is thrown away, HDF5 closes what it believes to be a good file, and
-    :meth:`check` raises the error.
+    Here all data after the first error are discarded, HDF5 closes the file normally, and :meth:`check` raises
+    the error.
     """
 
     error: OSError | None = None

@@ -1,4 +1,4 @@
-"""Two datasets in one: what is in both must be equal."""
+"""Union of two datasets, whose common groups must be equal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Digests = Mapping[tuple[str, str], str]
 
 
 def merge(old: Group, new: Group, old_digests: Digests, new_digests: Digests, path: str = "") -> Group:
-    """The groups of both trees; of equal groups the old one's provenance stays.
+    """Groups of both trees; groups in both keep the provenance of the old one.
 
     digests: of the arrays of either tree (``array_digests``).
     Raises InvalidSettings for a group that is in both with other attributes or arrays.
@@ -61,7 +61,7 @@ def _differing(old: Mapping[str, Attribute], new: Mapping[str, Attribute]) -> li
 
 
 def _united(old: Group, new: Group) -> dict[str, Attribute]:
-    """Provenance of the file as a whole: where the two differ, all values, sorted, whatever the order of merging."""
+    """Provenance of the file as a whole; where the two differ, all values, sorted, in any order of merging."""
     united: dict[str, Attribute] = {}
     for name in old.provenance.keys() | new.provenance.keys():
         values = {v for group in (old, new) if name in group.provenance for v in _values(group.provenance[name])}

@@ -1,4 +1,4 @@
-"""Reads datasets back: whole, one cluster set at a time, or only where an entry came from."""
+"""Reading datasets: whole, one cluster set at a time, or the origin of an entry alone."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SOURCES = (
     names.MOLECULAR_CRYSTAL,
     f"{names.MOLECULAR_CRYSTAL}/{names.SUPERCELL}",
 )
-"""Groups of a section that its clusters and frames were made from."""
+"""Groups of a section from which its clusters and frames were made."""
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """One object of the file: where it is, what it is, how many frames and atoms it has (None: has none)."""
+    """One object of the file: its path and type, and its numbers of frames and atoms (None: not applicable)."""
 
     path: str
     kind: str
@@ -43,9 +43,9 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class EntryOrigin:
-    """Where one frame of one entry came from, as far as the file alone says.
+    """Origin of one frame of one entry, as recorded in the file.
 
-    source: what is known about the frame: MD step and time, or q-point, mode, frequency and amplitude.
+    source: MD step and time of the frame, or its q-point, mode, frequency and amplitude.
     molecule_indices, translations: the molecules of a cluster; empty for periodic frames.
     orbit, multiplicity: of the cluster in the reference crystal.
     provenance: by path, the attributes of every group around the entry, of the frames and molecules it was made
@@ -66,7 +66,7 @@ class EntryOrigin:
 
 
 def read_dataset(path: str | Path, *, verify: bool = True) -> Dataset:
-    """The whole dataset in the containers it was made of; ``verify`` compares its digest first.
+    """Read the whole dataset into the containers it was made of; ``verify`` compares its digest first.
 
     Raises UnreadableFile.
     """
@@ -101,7 +101,7 @@ def clusters(path: str | Path) -> Iterator[tuple[str, ClusterSet]]:
 
 
 def origin_of(path: str | Path, entry: str, frame: int) -> EntryOrigin:
-    """Everything the file says about where a frame of an entry came from.
+    """The origin of a frame of an entry.
 
     entry: path of a cluster set (``.../finite_subsystems/n=3``), trajectory or structure.
     Raises UnreadableFile; InvalidSettings for an entry or a frame that the file does not have.
@@ -145,7 +145,7 @@ def _source(structure: Group, frame: int) -> dict[str, Any]:
 
 
 def _section_facts(section: Group) -> dict[str, Attribute]:
-    """Temperature, pressure and force constants: what all frames of a section share."""
+    """Temperature, pressure and force constants, which all frames of a section share."""
     trajectory = section.groups.get(names.TRAJECTORY, Group()).attributes
     wanted = (names.ENSEMBLE, names.TARGET_TEMPERATURE, names.TARGET_PRESSURE)
     facts = {name: trajectory[name] for name in wanted if name in trajectory}
@@ -198,7 +198,7 @@ def require_unchanged(path: str | Path, root: Group, digests: Mapping[tuple[str,
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Group]:
-    """The tree of an open file; whatever a damaged file makes h5py raise becomes one UnreadableFile."""
+    """Yield the tree of an open file; errors of h5py on a damaged file are raised as UnreadableFile."""
     if not Path(path).is_file():
         raise UnreadableFile(f"{path} does not exist or is not a file.")
     try:

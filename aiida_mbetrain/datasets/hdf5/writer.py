@@ -1,4 +1,4 @@
-"""Writes a dataset to one HDF5 file: the same bytes for the same content, complete or not at all."""
+"""Writing a dataset to one HDF5 file: the same bytes for the same content, complete or not at all."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ total energy of thousands of eV, float32 keeps 0.1 meV per atom."""
 
 
 WORTH_COMPRESSING = 16384
-"""Bytes; the index of a compressed array takes 2 kB and more."""
+"""Size in bytes from which arrays are compressed: the index of a compressed array takes at least 2 kB."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How arrays are stored.
+    """Options for the storage of arrays.
 
     float32: features, forces and velocities in single precision.
     compression: level of gzip from 1 (fast) to 9, with byte shuffling, of arrays of 16 kB and more; None: none.
@@ -72,12 +72,13 @@ def write_dataset(
 def append_dataset(
     path: str | Path, dataset: Dataset, *, provenance: bool = True, storage: Storage | None = None
 ) -> str:
-    """Add the dataset to a file, made where there is none, and return the new ``content_sha256``.
+    """Add the dataset to a file, which is made if there is none, and return the new ``content_sha256``.
 
-    What the file has already must be equal, else it is left as it is; arrays in it keep their precision and
-    compression.  Writers take turns; each writes the whole file anew and renames it, so that readers and a full disk
-    meet a complete file.  Raises UnreadableFile for a foreign or damaged file, UnwritableOutput, InvalidSettings for
-    other data under the same key.
+    Groups that the file already has must be equal, otherwise it is left unchanged; its arrays keep their precision
+    and compression.  Writers wait for one another (``file_lock``); each writes the whole file anew and renames it, so
+    that readers never see an incomplete file.
+    Raises UnreadableFile for a foreign or damaged file, UnwritableOutput, InvalidSettings for other data under the
+    same key.
     """
     storage = storage or Storage()
     root = _tree(dataset, storage, provenance=provenance)
@@ -176,7 +177,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _replace(target: Path, root: Group, digests: Mapping[tuple[str, str], str], storage: Storage) -> str:
-    """Write the tree under a temporary name and rename it; gives its ``content_sha256``."""
+    """Write the tree under a temporary name, rename it, and return its ``content_sha256``."""
     digest = content_sha256(root, digests)
     root.attributes[names.CONTENT_SHA256] = digest
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
@@ -246,7 +247,7 @@ def _write_array(target: h5py.Group, name: str, group: Group, storage: Storage) 
 
 
 def _compression(source: Any, storage: Storage) -> dict[str, Any]:
-    """Of an array that lies in a file already, what it has there."""
+    """Compression options of an array; those it already has if it comes from a file."""
     there = isinstance(source, h5py.Dataset)
     level = source.compression_opts if there and source.compression else None if there else storage.compression
     return {} if level is None else {"compression": "gzip", "compression_opts": level, "shuffle": True}

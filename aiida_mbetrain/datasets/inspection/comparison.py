@@ -1,4 +1,4 @@
-"""What runs and dataset files were made of, and where two of them differ.  No profile, no AiiDA."""
+"""Comparison of runs and dataset files by the facts they record.  Needs no profile and no AiiDA."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SectionFacts:
     """One section of a file, or the stage that makes it.
 
     kind: ``md_sampling``, ``quasi_harmonic`` or ``phonon_sampling``.  settings: flat, by dotted name; None where they
-    are not on record.  own: what only others of the same source can tell.
+    are not recorded.  own: facts that only sources of the same kind record.
     """
 
     kind: str
@@ -30,10 +30,10 @@ class SectionFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run or a file was made of.
+    """Recorded facts about a run or a file.
 
-    shared: facts that runs and files can both tell; a fact that this one cannot is left out.
-    own: facts that only another of the same source can tell.
+    shared: facts that runs and files both record, if this one has them.
+    own: facts that only sources of the same kind (runs or files) record.
     sections: by their path in the file.
     """
 
@@ -53,16 +53,16 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
 
 
 def section_path(kind: str, settings: Mapping[str, Any]) -> str:
-    """Where the file keeps a stage with these settings.  Raises InvalidSettings."""
+    """Path in the file of a stage with these settings.  Raises InvalidSettings."""
     if kind != "md_sampling":
         return str(settings["root_key"])
     wanted = MDSampling(**settings)
     pressure = wanted.pressure_GPa if wanted.md_crystal.ensemble == "NPT" else None
-    return f"{wanted.root_key}/{names.md_label(wanted.temperature_K, pressure)}"
+    return f"{wanted.root_key}/{names.md_crystal_name(wanted.temperature_K, pressure)}"
 
 
 def file_facts(path: str | Path) -> Facts:
-    """What a file was made of, after its content was compared with its digest.  Raises UnreadableFile."""
+    """Facts about a file, whose content is first compared with its digest.  Raises UnreadableFile."""
     with opened(path) as root:
         require_unchanged(path, root, array_digests(root))
         said = root.provenance
@@ -99,9 +99,9 @@ def _made_with(root: Group) -> Row:
 
 
 def differences(first: Facts, second: Facts) -> list[Row]:
-    """One row per fact that is not the same in both, sorted by name: ``fact``, ``first``, ``second``.
+    """One row per fact that differs, sorted by name: ``fact``, ``first``, ``second``.
 
-    Of a run and a file those facts are compared that both can tell.  A section that one of them lacks is a row
+    A run and a file are compared by the facts that both record.  A section that one of them lacks is a row
     ``section PATH`` with its kind on the side that has it.
     """
     alike = first.source == second.source
@@ -136,7 +136,7 @@ def _rows(first: Row, second: Row, prefix: str = "") -> list[Row]:
 def _pairs(
     first: Mapping[str, SectionFacts], second: Mapping[str, SectionFacts]
 ) -> Iterator[tuple[tuple[str, str], str]]:
-    """Paths of sections to compare, "" where there is no partner, and what to call the pair.
+    """Paths of sections to compare, "" without a partner, and the name of the pair.
 
     Partners have the same path, or are the only ones of their kind without such a partner.  A pair is called by its
     kind where no other section is of this kind, else by its path.

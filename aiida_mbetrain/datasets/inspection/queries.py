@@ -1,4 +1,4 @@
-"""Questions to a dataset file alone: no profile, no AiiDA.  Answers are rows of plain values."""
+"""Queries on a dataset file alone, without a profile and AiiDA.  Results are rows of plain values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import InvalidSettings
 
 Row = dict[str, Any]
+"""Plain values by name, ready for a table, JSON or CSV."""
 
 
 def file_datasets(path: str | Path) -> list[Row]:
-    """The sections of a file: one row each, with what is known about model and crystal.  Raises UnreadableFile."""
+    """Sections of a file: one row each, with model and crystal.  Raises UnreadableFile."""
     with opened(path) as root:
         return [
             {
@@ -35,7 +36,7 @@ def file_datasets(path: str | Path) -> list[Row]:
 
 
 def file_origin(path: str | Path, entry: str, frame: int) -> Row:
-    """All that the file says about one frame, flat.  Raises UnreadableFile, InvalidSettings."""
+    """Origin of one frame as a flat row.  Raises UnreadableFile, InvalidSettings."""
     origin = origin_of(path, entry, frame)
     row: Row = {"entry": origin.entry, "frame": origin.frame, "section": origin.section, **origin.source}
     if origin.molecule_indices:
@@ -47,9 +48,9 @@ def file_origin(path: str | Path, entry: str, frame: int) -> Row:
 
 
 def file_destinations(path: str | Path, trajectory: str) -> list[Row]:
-    """Where the frames of a section's trajectory ended up: one row per cluster set.
+    """Cluster sets made from the trajectory of a section, one row each.
 
-    trajectory: path of the section or of anything in it.  Raises UnreadableFile; InvalidSettings where there is none.
+    trajectory: path of the section or of anything in it.  Raises UnreadableFile; InvalidSettings if there is none.
     """
     with opened(path) as root:
         where = trajectory.strip("/")
@@ -88,13 +89,13 @@ def sections_of(root: Group) -> Iterator[tuple[str, Group]]:
 
 
 def _said(root: Group, section: str, name: str) -> Any:
-    """Of a section's own groups the first that says it, or the file."""
+    """Value of an attribute: of the first of the section's groups that has it, else of the file."""
     said = (group.provenance[name] for _, group in root[section].walk() if name in group.provenance)
     return next(said, root.provenance.get(name))
 
 
 def frame_facts(origin: Mapping[str, ArrayLike], frame: int, where: str) -> Row:
-    """Row of a frame in an ``origin``, in plain values.  Raises InvalidSettings where there is no such frame."""
+    """Row of a frame in an ``origin``, in plain values.  Raises InvalidSettings if there is no such frame."""
     n_frames = len(np.atleast_1d(next(iter(origin.values()), [])))
     if not 0 <= frame < n_frames:
         raise InvalidSettings(f"{where} has {n_frames} frames, counted from 0: there is no frame {frame}.")

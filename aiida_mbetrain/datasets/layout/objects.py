@@ -1,4 +1,4 @@
-"""How each science object lies in the file: a pair of functions per object, there and back.
+"""Layout of each science object in the file: one function to write it to a tree, one to read it.
 
 Energies are per atom in the file and total in the objects (``per_atom`` and ``total``).
 """
@@ -223,7 +223,7 @@ def from_cluster_set(clusters: ClusterSet) -> Group:
 
 
 def to_cluster_set(key: str, group: Group) -> ClusterSet:
-    """The inverse of :func:`from_cluster_set`; the key is the group's name."""
+    """The inverse of ``from_cluster_set``; the key is the group's name."""
     cluster = Cluster(
         key=key,
         molecule_indices=group.array(names.MOLECULE_INDICES),
@@ -258,7 +258,7 @@ def from_force_constants(constants: ForceConstants) -> Group:
 
 
 def to_force_constants(group: Group) -> ForceConstants:
-    """The inverse of :func:`from_force_constants`."""
+    """The inverse of ``from_force_constants``."""
     facts: Mapping[str, Any] = group.attributes
     return ForceConstants(
         primitive=to_structure(group[names.PRIMITIVE]),
@@ -295,7 +295,7 @@ def from_band_structure(bands: BandStructure) -> Group:
 
 
 def to_band_structure(group: Group) -> BandStructure:
-    """The inverse of :func:`from_band_structure`."""
+    """The inverse of ``from_band_structure``."""
     segments = range(int(group.attributes[names.N_SEGMENTS]))  # type: ignore[arg-type]
     return BandStructure(
         qpoints=[group.array(names.kpoints_segment(i)) for i in segments],

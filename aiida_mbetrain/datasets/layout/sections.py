@@ -1,4 +1,4 @@
-"""How sections lie in the file: a pair of functions per kind of section, there and back."""
+"""Layout of sections in the file: for each kind one function to write it to a tree, one to read it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.tables import Table
 
 SCHEMA_VERSION = 1
+"""Version of the layout, an attribute of the file's root."""
 TABLES = (
     names.THERMODYNAMICS_FIXED_VOLUME,
     names.THERMODYNAMICS_EQUILIBRIUM_VOLUME,
@@ -51,7 +52,7 @@ COUNTS = ("n_below_window", "n_imaginary", "n_repeated_frames")
 def from_dataset(dataset: Dataset) -> Group:
     """The whole file, without its ``content_sha256``.
 
-    Raises InvalidSettings where two sections claim the same place, where provenance names no group, and where
+    Raises InvalidSettings if two sections have the same path, if provenance names no group, or if
     ``force_constants_key`` names no force constants.
     """
     root = Group(attributes={names.SCHEMA_VERSION: SCHEMA_VERSION})
@@ -96,7 +97,7 @@ def _get_molecules(group: Group) -> Molecules | None:
 
 
 def cluster_order(key: str) -> tuple[str, float, int]:
-    """Sorts ``n=2`` before ``n=2,c=2`` before ``n=10``."""
+    """Sort key that puts ``n=2`` before ``n=2,c=2`` before ``n=10``."""
     base, _, index = key.partition(",c=")
     rule, _, value = base.partition("=")
     return rule, float(value), int(index or 1)
@@ -108,8 +109,9 @@ def _from_md(section: MDSection) -> Group:
         names.ENSEMBLE: section.ensemble,
         names.TARGET_TEMPERATURE: float(section.temperature_K),
         names.TIME_EQUILIBRATION: float(section.time_equilibration_fs),
-        names.N_REMOVED_TRANS_DOF: int(section.n_removed_trans_dof),
-        names.N_REMOVED_ROT_DOF: int(section.n_removed_rot_dof),
+        # Only the centre of mass is held: the angular momentum of a periodic cell is not conserved.
+        names.N_REMOVED_TRANS_DOF: 3,
+        names.N_REMOVED_ROT_DOF: 0,
     }
     if section.pressure_GPa is not None:
         at = rows_at(section.series, section.trajectory.origin["time_fs"])
@@ -133,8 +135,6 @@ def _to_md(path: str, group: Group) -> MDSection:
         temperature_K=facts[names.TARGET_TEMPERATURE],
         pressure_GPa=facts.get(names.TARGET_PRESSURE),
         time_equilibration_fs=facts[names.TIME_EQUILIBRATION],
-        n_removed_trans_dof=facts[names.N_REMOVED_TRANS_DOF],
-        n_removed_rot_dof=facts[names.N_REMOVED_ROT_DOF],
         trajectory=to_structure(trajectory),
         series=to_series(group[names.TIME_SERIES]),
         molecules=_get_molecules(group),

@@ -9,10 +9,10 @@ from ase import units
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.constants import KJ_PER_MOL
 from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.tables import Table
 
-KJ_PER_MOL = units.kJ / units.mol
 G_PER_CM3 = 1e-3 * units.kg / 1e24
 """Of amu and Å³."""
 
@@ -48,12 +48,10 @@ CURVES = {
 }
 
 
-def fixed_volume_table(
-    vibrations: Table, relaxed: Configurations, force_constants: ForceConstants, label: str
-) -> Table:
+def fixed_volume_table(vibrations: Table, relaxed: Configurations, force_constants: ForceConstants, name: str) -> Table:
     """The table ``thermodynamics_fixed_volume``, per primitive cell.
 
-    vibrations: columns of :class:`HarmonicThermodynamics`.  relaxed: the crystal with its energy, in any cell.
+    vibrations: columns of ``HarmonicThermodynamics``.  relaxed: the crystal with its energy, in any cell.
     """
     n_rows = len(vibrations["temperature_K"])
     primitive = force_constants.primitive
@@ -68,7 +66,7 @@ def fixed_volume_table(
         names.V_CRYSTAL: np.full(n_rows, volume),
         names.RHO_CRYSTAL: np.full(n_rows, primitive.masses.sum() / volume / G_PER_CM3),
         names.SPACE_GROUP: np.full(n_rows, force_constants.space_group),
-        names.SYSTEM_LABEL_CRYSTAL: np.full(n_rows, label),
+        names.SYSTEM_LABEL_CRYSTAL: np.full(n_rows, name),
         names.FOURIER_INTERP_MESH: np.full(n_rows, mesh),
     }
     return Table(columns)
@@ -97,7 +95,7 @@ def interpolated_table(curves: Table) -> Table:
 def equilibrium_table(tables: Sequence[Table], equilibrium: Table) -> Table:
     """The table ``thermodynamics_equilibrium_volume``: the crystal at V(T), one row per temperature that has one.
 
-    tables: one row each.  equilibrium: columns of :class:`ThermalExpansion`.
+    tables: one row each.  equilibrium: columns of ``ThermalExpansion``.
     """
     rows = np.flatnonzero(np.isfinite(equilibrium["V_A3"]))
     return Table({**stacked(tables).columns, **{new: equilibrium[old][rows] for old, new in EQUILIBRIUM.items()}})

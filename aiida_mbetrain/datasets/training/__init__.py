@@ -7,10 +7,11 @@ from aiida_mbetrain.datasets.training.external_labels import (
     target_minus_baseline,
     with_labels,
 )
-from aiida_mbetrain.datasets.training.extxyz import write_training_files, write_unlabelled
+from aiida_mbetrain.datasets.training.extxyz import Export, write_training_files, write_unlabelled
 from aiida_mbetrain.datasets.training.frames import (
     SOURCES,
     Entry,
+    Lineage,
     check_sources,
     entries_of,
     frame_uids,
@@ -32,9 +33,11 @@ __all__ = [
     "SOURCES",
     "SUBSETS",
     "Entry",
+    "Export",
     "ExternalLabels",
     "HoldOut",
     "Label",
+    "Lineage",
     "Split",
     "check_sources",
     "delta_e0s",

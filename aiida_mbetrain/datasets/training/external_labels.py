@@ -1,4 +1,4 @@
-"""Energies and forces computed elsewhere, brought back to the frames they belong to by uid."""
+"""Energies and forces computed by another program, matched with their frames by uid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray, In
 from aiida_mbetrain.science.io import read_frames
 
 SAME_GEOMETRY = 1e-3
-"""Å by which atoms of a labelled frame may lie elsewhere than in the dataset: the rounding of file formats."""
+"""Largest distance (Å) between an atom of a labelled frame and of the dataset: rounding in file formats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class ExternalLabels:
-    """Labels by uid, and the E0s (eV, by atomic number) of the same level of theory where they were computed."""
+    """Labels by uid, and the E0s (eV, by atomic number) of the same level of theory if the file has them."""
 
     where: str
     frames: Mapping[str, Label]
@@ -42,7 +42,7 @@ class ExternalLabels:
 
 
 def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str = FORCES) -> ExternalLabels:
-    """Labels from an extended XYZ file whose frames carry ``uid``; single atoms of config_type IsolatedAtom are E0s.
+    """Read labels from an extended XYZ file with a ``uid`` per frame; atoms of config_type IsolatedAtom are E0s.
 
     Energies and forces come from the keys, or where they are absent from plain ``energy`` and ``forces``; stress from
     ``REF_stress`` or ``stress``.  Raises UnreadableFile for a foreign or damaged file and for frames without uid,
@@ -104,7 +104,7 @@ def _stress(atoms: Atoms, where: str) -> FloatArray | None:
 
 
 def with_labels(entries: Sequence[Entry], labels: ExternalLabels) -> list[Entry]:
-    """The entries' labelled frames, with these labels in place of what the entries had; features are left out.
+    """The labelled frames of the entries, with these labels in place of the old ones; features are left out.
 
     Entries none of whose frames is labelled are left out.  Raises InvalidSettings for a uid that no frame has and for
     a label whose atoms are not those of its frame.

@@ -1,4 +1,4 @@
-"""Extended XYZ for trainers, MACE above all: total eV, eV/Å, eV/Å³ under ``REF_`` keys, and a ready configuration.
+"""Extended XYZ for training MACE: total eV, eV/Å, eV/Å³ under ``REF_`` keys, and a configuration file.
 
 The keys start with ``REF_`` because ASE takes plain ``energy`` and ``forces`` out of ``info`` and ``arrays``.
 """
@@ -36,12 +36,12 @@ MACE = {
     "ema": True, "ema_decay": 0.99, "amsgrad": True, "clip_grad": 10.0,
     "default_dtype": "float64", "device": "cpu", "save_cpu": True, "error_table": "PerAtomRMSE", "plot": False,
 }  # fmt: skip
-"""What ``train.yaml`` starts from."""
+"""Defaults of ``train.yaml``."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written: frames per file, and how many were left out at seams or as repetitions."""
+    """Counts of an export: frames per file, and frames left out at seams or as duplicates."""
 
     folder: Path
     n_frames: Mapping[str, int] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def write_unlabelled(folder: str | Path, entries: Sequence[Entry]) -> Export:
 
 
 def isolated_atoms(e0s: Mapping[int, float | None], head: str | None = None) -> list[Atoms]:
-    """One atom per element as MACE knows them; without energy where that is None."""
+    """One isolated atom per element in the form that MACE reads, with its E0 unless that is None."""
     frames = []
     for z, energy in e0s.items():
         atoms = Atoms([z], positions=np.zeros((1, 3)))

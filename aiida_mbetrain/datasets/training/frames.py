@@ -1,9 +1,9 @@
-"""A dataset as a list of entries: frames of the same atoms, each frame with a uid and with what it must not part from.
+"""A dataset as a list of entries: frames of the same atoms, each with a uid and the unit of the split it belongs to.
 
 Two frames are *related* when one contains the other (nested clusters, the crystal they were cut from), when they lie
-along the same normal mode, or when they are neighbours in time.  A trainer that validates on a relative of a training
-frame measures its memory.  Every frame therefore carries its *unit*, the smallest thing that a split may move: an MD
-frame, or all frames of one mode.
+along the same normal mode, or when they are neighbours in time.  Validation on a frame
+related to a training frame underestimates the error.  Every frame therefore carries its *unit*, the smallest set of
+frames that a split may move: an MD frame, or all frames of one mode.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCES = {"md": MDSection, "phonons": PhononSection, "quasi_harmonic": QuasiHar
 """Name on the command line -> kind of section."""
 
 REPEATED = 1e-6
-"""Two parent frames whose atoms are nearer than this (Å) are one frame written twice."""
+"""Parent frames whose atoms are nearer than this (Å) are duplicates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Entry:
 
 
 def frame_uids(path: str, configurations: Configurations, rows: IntArray) -> list[str]:
-    """Names of frames: their place and number in the dataset and their geometry, 80 bits of sha256 in hexadecimal.
+    """Digests of frames: 80 bits of the sha256 of path, number in the dataset and geometry, in hexadecimal.
 
     The same from nodes and from their HDF5 file.  Starts with a letter: extended XYZ would read some hexadecimal
     digests as numbers.
@@ -104,7 +104,7 @@ def entries_of(
     """The entries of a dataset in the order of their paths.
 
     sources: some of ``SOURCES``; None: md and phonons.  sizes: numbers of molecules, 0 for the crystal; None: all.
-    Raises InvalidSettings for an unknown source, and where nothing is left.
+    Raises InvalidSettings for an unknown source, and if nothing is left.
     """
     wanted = check_sources(sources or ("md", "phonons"))
     found = [entry for section in dataset.sections for entry in _entries(section) if entry.source in wanted]
@@ -173,13 +173,13 @@ def _cluster_entries(
 
 
 def _trajectory_lineage(key: str, frames: Configurations) -> Lineage:
-    """Every frame is a unit, numbered in the order of time."""
+    """Units of a trajectory: every frame, numbered in the order of time."""
     units = np.argsort(np.argsort(frames.origin["time_fs"], kind="stable"), kind="stable")
     return Lineage(key, len(frames), units.astype(np.int64), ordered=True)
 
 
 def _phonon_lineage(key: str, frames: Configurations) -> Lineage:
-    """All frames of one mode are a unit; where all modes are superposed, every frame is, ordered if propagated."""
+    """Units of phonon frames: all frames of one mode, or every frame where all modes are superposed."""
     origin = frames.origin
     modes = np.stack([origin["q_index"], origin["mode"]], axis=1)
     if np.all(origin["q_index"] < 0):
@@ -206,7 +206,7 @@ def select_sections(
     sizes: Sequence[int] | None = None,
     features: bool = True,
 ) -> Dataset:
-    """The part of a dataset that a file shall have: some sources, some cluster sizes, with or without features.
+    """A part of a dataset: some sources, some cluster sizes, with or without features.
 
     Raises InvalidSettings where nothing is left.
     """
@@ -254,7 +254,7 @@ def _with_features(section: Section, *, keep: bool) -> Section:
 
 
 def _without_dangling_keys(dataset: Dataset) -> Dataset:
-    """Phonon sections whose force constants were left out no longer point at them."""
+    """Remove ``force_constants_key`` from phonon sections whose force constants were left out."""
     known = {
         force_constants_key(section.root_key, label)
         for section in dataset.quasi_harmonic

@@ -1,4 +1,4 @@
-"""E0s: the energies of isolated atoms, the zero that a trainer counts from.
+"""E0s: energies of isolated atoms, to which atomisation energies refer.
 
 A least-squares fit of E0s to total energies ("average" in MACE) needs as many independent compositions as there are
 elements.  Clusters of one kind of molecule are all multiples of one composition, so the fit has one equation for all
@@ -37,7 +37,7 @@ def compositions(entries: Sequence[Entry]) -> IntArray:
 
 
 def undetermined(entries: Sequence[Entry]) -> str | None:
-    """Why total energies cannot determine the E0s of these entries; None where they can."""
+    """Reason for which total energies do not determine the E0s of these entries; None if they do."""
     counts = compositions(entries)
     rank, n_elements = int(np.linalg.matrix_rank(counts)), counts.shape[1]
     if rank == n_elements:
@@ -55,7 +55,7 @@ def undetermined(entries: Sequence[Entry]) -> str | None:
 def fit_e0s(entries: Sequence[Entry]) -> dict[int, float]:
     """E0s by least squares over the mean energy of every entry.
 
-    Raises InvalidSettings where the compositions do not determine them.
+    Raises InvalidSettings if the compositions do not determine them.
     """
     reason = undetermined(entries)
     if reason is not None:
@@ -108,7 +108,7 @@ def _first(item: Configurations) -> float:
 
 
 def require_elements(e0s: E0s, elements: Sequence[int], where: str) -> dict[int, float]:
-    """The E0s of exactly these elements.  Raises InvalidSettings where one is missing or not finite."""
+    """The E0s of exactly these elements.  Raises InvalidSettings if one is missing or not finite."""
     missing = [chemical_symbols[z] for z in elements if z not in e0s]
     if missing:
         known = ", ".join(chemical_symbols[z] for z in sorted(e0s)) or "none"

@@ -1,4 +1,4 @@
-"""Training, validation and test sets that share no relatives (see :mod:`~aiida_mbetrain.datasets.training.frames`)."""
+"""Training, validation and test sets that share no relatives (see ``frames``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import IntArray
 
 SUBSETS = ("train", "valid", "test")
+"""Names of the parts of a split, in the order of their numbers."""
 TEST = SUBSETS.index("test")
 LEFT_OUT = -1
 N_BLOCKS = 10
@@ -65,7 +66,7 @@ class HoldOut:
 
 @dataclass(frozen=True)
 class Split:
-    """How frames are shared out.
+    """Fractions and blocks of a split.
 
     fractions: of training, validation and test; they add up to 1.
     block: successive units that stay together; None: a tenth of the trajectory.
@@ -111,7 +112,7 @@ def subset_of_units(lineage: Lineage, split: Split) -> IntArray:
 
 
 def _quotas(n: int, fractions: Sequence[float]) -> IntArray:
-    """Blocks per subset by largest remainder, at least one for every wanted subset while they last."""
+    """Blocks per subset by largest remainder, at least one for every wanted subset as far as there are enough."""
     shares = np.asarray(fractions) * n
     quotas = np.floor(shares + 1e-9).astype(np.int64)
     for subset in np.argsort(quotas - shares, kind="stable")[: n - quotas.sum()]:
@@ -124,7 +125,7 @@ def _quotas(n: int, fractions: Sequence[float]) -> IntArray:
 
 
 def _with_gaps(subsets: IntArray, gap: int) -> IntArray:
-    """Leave out what lies within ``gap`` of a later-named subset: of training and validation the training frames."""
+    """Leave out the units within ``gap`` of a later subset: between training and validation, the training frames."""
     left_out = np.zeros(len(subsets), dtype=bool)
     for distance in range(1, min(gap, len(subsets) - 1) + 1):
         early, late = subsets[:-distance], subsets[distance:]
@@ -136,7 +137,7 @@ def _with_gaps(subsets: IntArray, gap: int) -> IntArray:
 def split_entries(entries: Sequence[Entry], split: Split) -> list[IntArray]:
     """Subset of every frame of every entry; ``LEFT_OUT`` for gaps and repeated frames.
 
-    Raises InvalidSettings where a wanted subset gets no frame.
+    Raises InvalidSettings if a wanted subset gets no frame.
     """
     of_lineage = {entry.lineage.key: subset_of_units(entry.lineage, split) for entry in entries}
     shares = [

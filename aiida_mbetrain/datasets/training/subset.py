@@ -1,4 +1,4 @@
-"""The part of a dataset that a subsampling picked, with the uids that its frames have in the whole."""
+"""Frames of a dataset picked by a subsampling, with their uids in the whole dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def picked_entries(entries: Sequence[Entry], dataset: Dataset, picks: Mapping[st
     """The picked frames of the entries; entries without any are left out.
 
     picks: rows of the picked frames by uuid of the node that they were picked from.
-    Raises InvalidSettings where none of these nodes is behind an entry.
+    Raises InvalidSettings if no entry was made from any of these nodes.
     """
     uuids = {
         f"{section.group}/{path}": str(said.get("node_uuid"))

@@ -38,7 +38,7 @@ def distances_section(source: Source) -> Section | None:
             contacts.setdefault(size, {}).setdefault(chosen.kind, []).append(closest)
             centers.setdefault(size, {}).setdefault(chosen.kind, []).append(between)
     total = sum(len(chosen.frames) for chosen in sets)
-    whole = sum(int(chosen.structure.attributes[names.N_FRAMES]) for chosen in sets)  # type: ignore[arg-type]
+    whole = sum(chosen.structure.integer(names.N_FRAMES) for chosen in sets)
     drawn = [
         _ridges(_joined(contacts), "Closest contacts", "shortest distance between atoms of two molecules / Å"),
         _ridges(_joined(centers), "Centres of mass", "distance between two centres of mass / Å"),
@@ -74,7 +74,8 @@ def _shortest(one: FloatArray, two: FloatArray) -> FloatArray:
     """Of every frame, (F,)."""
     # |a - b|^2 = a^2 + b^2 - 2 ab needs (F, n, m) numbers instead of (F, n, m, 3)
     squares = (one**2).sum(-1)[:, :, None] + (two**2).sum(-1)[:, None, :] - 2.0 * one @ two.transpose(0, 2, 1)
-    return np.sqrt(np.maximum(squares.min(axis=(1, 2)), 0.0))
+    nearest: FloatArray = np.sqrt(np.maximum(squares.min(axis=(1, 2)), 0.0))
+    return nearest
 
 
 def _joined(parts: Mapping[int, Mapping[str, list[FloatArray]]]) -> Distances:

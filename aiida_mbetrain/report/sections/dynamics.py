@@ -181,8 +181,10 @@ def _cells(section: Group) -> list[Markup]:
         return []
     parameters = np.array([cell_to_cellpar(cell) for cell in cells])
     time = trajectory.array(names.TIME) / 1000.0
-    lengths = _cell_figure(time, parameters[:, :3], "Cell lengths", "Å", "abc")
-    return [lengths, _cell_figure(time, parameters[:, 3:], "Cell angles", "°", "αβγ")]
+    drawn = [_cell_figure(time, parameters[:, :3], "Cell lengths", "Å", "abc")]
+    if np.ptp(parameters[:, 3:], axis=0).max() > 1e-6:
+        drawn.append(_cell_figure(time, parameters[:, 3:], "Cell angles", "°", "αβγ"))
+    return drawn
 
 
 def _cell_figure(time: FloatArray, columns: FloatArray, title: str, unit: str, symbols: str) -> Markup:

@@ -33,7 +33,7 @@ def map_section(source: Source) -> Section | None:
     if not sets:
         return None
     projection = project(sets, source.seed)
-    total = sum(int(chosen.structure.attributes[names.N_FRAMES]) for chosen in sets)  # type: ignore[arg-type]
+    total = sum(chosen.structure.integer(names.N_FRAMES) for chosen in sets)
     shown = sum(len(chosen.frames) for chosen in sets)
     embedded = sum(int(chosen.embedded.sum()) for chosen in sets)
     axes = "mean feature vectors of the model" if projection.of_features else "interatomic distances"
@@ -50,7 +50,9 @@ def map_section(source: Source) -> Section | None:
             f"by chance with seed {source.seed}."
         )
     if embedded < shown:
-        notes.append(f"{embedded:,} of them, chosen likewise, carry coordinates; the others show where they come from.")
+        notes.append(
+            f"{embedded:,} of them, chosen likewise, carry their coordinates; the others show where they come from."
+        )
     data = _data(source, sets, projection.points)
     body = join(
         *[element("p", note, class_="note-line") for note in notes],
@@ -161,7 +163,7 @@ def _atoms_of_first(crystal: Group | None, molecules: np.ndarray) -> int:
 
 
 def _origin(chosen: ChosenSet) -> list[dict[str, Any]]:
-    """What is known about each chosen frame, a column each: name, values, width."""
+    """Columns about the chosen frames: name, values, width."""
     if names.ORIGIN not in chosen.structure:
         return []
     origin = chosen.structure[names.ORIGIN]

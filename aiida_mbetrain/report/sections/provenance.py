@@ -72,7 +72,7 @@ def run_boxes(source: Source) -> list[Box]:
                      for item in section.groups.get(names.PHONONS, Group()).groups.values()
                      if names.FORCE_CONSTANTS_GROUP in item]  # fmt: skip
         if constants:
-            count = sum(int(one.attributes[names.N_DISPLACEMENTS]) for one in constants)  # type: ignore[arg-type]
+            count = sum(one.integer(names.N_DISPLACEMENTS) for one in constants)
             boxes.append(
                 Box("constants", 2, 1, "force constants", f"{count} displacements", _uuid(constants[0]), before)
             )
@@ -107,7 +107,7 @@ def _clusters(boxes: list[Box], sections: list[Group], source: str, row: int, co
 
 
 def _count(structure: Group) -> int:
-    return int(structure.attributes[names.N_FRAMES])  # type: ignore[arg-type]
+    return structure.integer(names.N_FRAMES)
 
 
 def _uuid(group: Group) -> str:

@@ -134,7 +134,7 @@ def _free_energy_figure(curves: Group) -> Markup:
         description=f"F(V) at {n} temperatures from {number(float(temperatures[0]))} to "
         f"{number(float(temperatures[-1]))} K; minima at "
         + ", ".join(f"{v:.1f} Å³" for v in minima_v if np.isfinite(v)),
-        height=330,
+        height=250,
     )
     for row in range(n):
         colour = f"ramp{round(7 * row / max(n - 1, 1))}"

@@ -20,6 +20,7 @@ def verdicts_section(source: Source) -> Section:
                 passed=False,
                 value=f"{call.label}<{call.pk}> {call.state}: {source.run.failure}",
                 advice="The page shows what was finished before.",
+                section="The run",
             ),
         )
     open_points = sum(not verdict.passed for verdict in found)

@@ -6,13 +6,19 @@ and applied to every frame.  Clusters that a symmetry operation maps onto each o
 
 from aiida_mbetrain.science.clusters.extraction import Cluster, ClusterSet, extract_clusters, select_clusters
 from aiida_mbetrain.science.clusters.neighbours import Measure
-from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry, Representative, orbit_representatives
+from aiida_mbetrain.science.clusters.symmetry_orbits import (
+    MoleculeSymmetry,
+    Orbit,
+    Representative,
+    orbit_representatives,
+)
 
 __all__ = [
     "Cluster",
     "ClusterSet",
     "Measure",
     "MoleculeSymmetry",
+    "Orbit",
     "Representative",
     "extract_clusters",
     "orbit_representatives",

@@ -1,9 +1,9 @@
 """Further clusters of a size: around many central molecules, balanced over symmetry orbits and distances.
 
-One nested cluster per size shows a model the same few neighbours over and over.  Drawing neighbours at random
-would show mostly distant ones, whose number grows with the square of the distance, and mostly clusters of low
-symmetry, whose orbits are the largest.  So proposals are drawn first and then chosen one by one, always of what
-the choice has least of.
+One nested cluster per size always contains the same few neighbours.  Neighbours drawn at random would be mostly
+distant ones, whose number grows with the square of the distance, and the clusters mostly of low symmetry, whose
+orbits are the largest.  Proposals are therefore drawn first and then chosen one by one, always from the orbit, the
+range of distances and the central molecule that have been chosen least.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.settings import FiniteSubsystemFilter
 
 ALL_PROPOSALS, SOME_PROPOSALS = 400, 60
-"""Around the first central molecule of each symmetry class, and around any further one.
+"""Numbers of proposals around the first central molecule of each symmetry class and around any further one.
 
 400 is above the 18 dimers and 153 trimers of the default candidates, so that all of their orbits are found.
 """
 
 DISTANCE_RANGES = 6
-"""Between the nearest and the farthest candidate, each as likely to give a member."""
+"""Number of equally likely ranges of distance between the nearest and the farthest candidate."""
 
 MAX_CENTERS = 24
-"""Central molecules that proposals are made around, for one size."""
+"""Number of central molecules for the proposals of one size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def _balanced(proposals: list[Proposal], rule: FiniteSubsystemFilter, rng: np.ra
 
 @dataclass(frozen=True, eq=False)
 class _Traits:
-    """What proposals are balanced over, as integers: orbit, range of extents, central molecule; and identity."""
+    """Balanced properties of proposals, as integers: orbit, range of extents, central molecule; and identity."""
 
     orbits: IntArray
     ranges: IntArray

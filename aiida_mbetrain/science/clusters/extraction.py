@@ -32,7 +32,7 @@ class Cluster:
     translations: (K, 3), lattice translations relative to the whole reference molecules.
     n_repeated_molecules: members that are a periodic image of an earlier member; above 0 the supercell is too
         small to hold the cluster, and the motion of its molecules is correlated.
-    orbit: names the symmetry orbit of the reference's cluster, see :class:`~.orbits.Orbit`.
+    orbit: names the symmetry orbit of the reference's cluster, see ``symmetry_orbits.Orbit``.
     multiplicity: clusters of this orbit that contain the first molecule.
         Both are None for clusters that were made before there were orbits.
     """
@@ -96,7 +96,7 @@ class ClusterSet:
 
 @dataclass(frozen=True, eq=False)
 class WholeFrames:
-    """Frames ready to be cut: whole molecules, and broken frames treated as the settings say.
+    """Frames with whole molecules, from which clusters are cut; broken frames are treated as set.
 
     frames: whole molecules, periodic; indices: the source frame of each, (F,); intact: (F,).
     """
@@ -114,7 +114,7 @@ def select_clusters(crystal: MolecularCrystal, rule: FiniteSubsystemFilter) -> l
     index, then translation, and one that equals the cutoff is outside.  The central molecule is always the first
     member.  ``closest_to_center_of_mass`` counts from the centre of mass of the reference's whole molecules,
     whose own centres of mass lie inside the cell.  With ``clusters_per_size`` above 1 each of these clusters is
-    followed by others of its size, see :func:`~.cluster_sampling.further_clusters`.
+    followed by others of its size, see ``balanced_selection.further_clusters``.
     """
     symmetry = MoleculeSymmetry.of(crystal, symprec=rule.symmetry_tolerance)
     selected = []
@@ -181,7 +181,7 @@ def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster)
 
 
 def _geometry(frames: Configurations) -> Configurations:
-    """The frames without labels, which would be copied for nothing."""
+    """The frames without labels, which need not be copied."""
     return Configurations(numbers=frames.numbers, positions=frames.positions, cells=frames.cells, origin=frames.origin)
 
 

@@ -1,4 +1,4 @@
-"""Symmetry orbits of clusters: which n-mers of the reference crystal are images of one another, and how many.
+"""Symmetry orbits and multiplicities of clusters of the reference crystal.
 
 The group is that of the infinite crystal, however its supercell was chosen: operations that the supercell breaks
 count.  A molecule is the pair (primitive molecule, primitive lattice translation); an operation of the space group
@@ -29,9 +29,9 @@ CLUSTERS_AT_ONCE = 512
 """Clusters to which all operations of the group are applied together: a few MB."""
 
 GENERIC = 0.0367
-"""A molecule counts to the primitive cell in which its centre of mass lies, and cells begin at minus this fraction.
+"""Offset (fraction of a lattice vector) of the primitive cells to which molecules are assigned by centre of mass.
 
-No special position of any space group is near, so that noise does not carry molecules from one cell to the next.
+No special position of any space group lies near this boundary, so that noise moves no molecule across it.
 """
 
 
@@ -143,7 +143,7 @@ class MoleculeSymmetry:
 
 
 def _lexicographic_minima(codes: IntArray) -> NDArray[np.bool_]:
-    """Which of the G rows of K numbers come first in each of B blocks (B, G, K), equal ones alike, (B, G)."""
+    """Mask of the lexicographically smallest of the G rows of each block (B, G, K), ties included, (B, G)."""
     first = np.ones(codes.shape[:2], dtype=bool)
     for column in np.moveaxis(codes, -1, 0):
         smallest = np.where(first, column, np.iinfo(np.int64).max).min(axis=1, keepdims=True)
@@ -285,7 +285,7 @@ class _PrimitiveAtoms:
         )
 
     def molecules_under(self, group: SpaceGroup) -> tuple[IntArray, IntArray, IntArray]:
-        """What the G operations make of the molecule of each primitive atom.
+        """Images of the molecule of each primitive atom under the G operations.
 
         Returns its image's anchor (G, p), that one's translation (G, p, 3), and the operations that keep every
         molecule whole, as indices.

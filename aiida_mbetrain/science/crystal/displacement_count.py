@@ -1,4 +1,4 @@
-"""How many finite displacements phonopy makes for a crystal in a supercell, without building the supercell."""
+"""Number of finite displacements that phonopy needs in a supercell, without building the supercell."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aiida_mbetrain.science.crystal.symmetry import SpaceGroup
 
 @dataclass(frozen=True)
 class DisplacementCounter:
-    """Counts the displacements of a crystal in supercells that keep only some of its n symmetry operations."""
+    """Counter of the displacements of a crystal in supercells that keep some of its n symmetry operations."""
 
     group: SpaceGroup
     _counts: dict[bytes, int] = field(default_factory=dict)
 
     def kept_by(self, matrix: IntArray) -> BoolArray:
-        """Which operations map the lattice of the supercell (3, 3) onto itself, boolean (n,)."""
+        """Mask of the operations that map the lattice of the supercell (3, 3) onto itself, (n,)."""
         kept: BoolArray = keep_sublattices(matrix[None], self.group.rotations)[0]
         return kept
 
@@ -32,7 +32,9 @@ class DisplacementCounter:
         key = kept.tobytes() + np.ascontiguousarray(matrix).tobytes()
         if key not in self._counts:
             images, rotations = self.group.images[kept], self.group.rotations[kept]
+            # Rotations in the basis of the supercell.
             turned = np.rint(np.linalg.inv(matrix).T @ rotations @ matrix.T).astype(np.int64)
+            # One atom of each orbit is displaced, in directions that its site symmetry does not connect.
             independent = np.unique(images.min(axis=0))
             sites = [turned[images[:, atom] == atom].tobytes() for atom in independent]
             self._counts[key] = sum(_n_directions(site) for site in sites)
@@ -48,11 +50,12 @@ def _n_directions(site_rotations: bytes) -> int:
 
 
 def keep_sublattices(forms: IntArray, rotations: IntArray) -> BoolArray:
-    """Whether each rotation W maps each sublattice H onto itself: H W^T H^-1 integer, boolean (s, n).
+    """Mask of the rotations W that map each sublattice H onto itself (H W^T H^-1 integer), (s, n).
 
     forms: (s, 3, 3) integers, rows are vectors.  rotations: (n, 3, 3) integers, fractional, of columns.
     """
     determinants = np.rint(np.linalg.det(forms)).astype(np.int64)
+    # H^-1 = adj(H) / det(H): divisibility by the determinant decides without rounding.
     adjugates = np.rint(np.linalg.inv(forms) * determinants[:, None, None]).astype(np.int64)
     kept = np.empty((len(forms), len(rotations)), dtype=bool)
     for i, rotation in enumerate(rotations):

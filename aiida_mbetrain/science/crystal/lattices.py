@@ -124,7 +124,7 @@ def _avoiding(forbidden: IntArray, a: int, e: int, g: int) -> IntArray:
 
 
 def contain(forms: IntArray, vectors: IntArray) -> BoolArray:
-    """Whether each sublattice (n, 3, 3) contains each vector (K, 3): boolean (n, K)."""
+    """Mask of the vectors (K, 3) that each sublattice (n, 3, 3) contains, (n, K)."""
     x1, x2, x3 = vectors.T
     a, b, c = (forms[:, 0, i, None] for i in range(3))
     e, f, g = forms[:, 1, 1, None], forms[:, 1, 2, None], forms[:, 2, 2, None]

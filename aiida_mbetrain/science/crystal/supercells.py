@@ -51,6 +51,8 @@ def choose_supercell(cell: FloatArray, radius: float, *, diagonal: bool = False,
     basis = reduced_basis(cell)
     index = _fewest_cells(basis, radius)
     forms = np.zeros((0, 3, 3), dtype=np.int64)
+    # All sublattices of rising index, enumerated by Hermite normal forms (Hart and Forcade, Phys. Rev. B 77, 224115
+    # (2008)); the first index with any that avoids all short vectors is the smallest volume.
     # Large enough multiples reach any radius, so this ends.
     while not len(forms):
         if index > max_cells:
@@ -91,6 +93,7 @@ def _smallest_diagonal(cell: FloatArray, radius: float, max_cells: float) -> Int
 def _diagonals(cell: FloatArray, radius: float, max_cells: float) -> IntArray:
     """All diagonals (n, 3) worth trying that reach the radius, by number of cells, then by shape."""
     basis = np.asarray(cell, dtype=float)
+    # n_i a_i must itself be long enough, and n_i times the distance of the lattice planes always suffices.
     lengths, heights = np.linalg.norm(basis, axis=1), 1 / np.linalg.norm(np.linalg.inv(basis), axis=0)
     low, high = (np.ceil((radius - LENGTH_TOLERANCE) / size).astype(int) for size in (lengths, heights))
     fewest = max(_fewest_cells(basis, radius), int(np.prod(low)))
@@ -159,6 +162,7 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
     # The same operations, acting on coefficients of the reduced basis.
     rotations = np.rint(np.linalg.inv(to_basis).T @ displacements.group.rotations @ to_basis.T).astype(np.int64)
     every = np.ones(len(rotations), dtype=bool)
+    # The full point group needs the fewest displacements: it bounds the cost of every larger supercell from below.
     fewest = displacements.number(every, to_basis)
     n_atoms = displacements.group.images.shape[1]
     start = _fewest_cells(basis, radius)
@@ -175,6 +179,7 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
         # Each operation turns one displacement into one more, and 3 N of them are needed.
         hopeful = kept.sum(axis=1) * best.cost > 3 * n_atoms * index
         forms, kept = forms[hopeful], kept[hopeful]
+        # Sublattices that keep the same operations cost the same; of each such set the most compact one is taken.
         for mask in np.unique(kept, axis=0):
             if displacements.number(mask, to_basis) * index < best.cost:
                 form = _most_compact(forms[(kept == mask).all(axis=1)], basis)
@@ -194,7 +199,7 @@ def md_supercell_matrix(structure: Configurations, settings: ClassicalMD) -> Int
 def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> IntArray:
     """The supercell of the force constants, relative to the structure's cell; SupercellTooLarge likewise.
 
-    Give the primitive cell, as :func:`force_constants.plan_displacements` does, unless the matrix or the
+    Give the primitive cell, as ``plan_displacements`` does, unless the matrix or the
     diagonal is meant for another one: fewer cells reach the radius from it.
     """
 
@@ -253,6 +258,7 @@ def make_supercell(structure: Configurations, matrix: IntArray) -> Configuration
 def _translations(matrix: IntArray) -> IntArray:
     """The lattice points inside the supercell, (det, 3), in exact integer arithmetic."""
     det = round(float(np.linalg.det(matrix)))
+    # Coordinates in the supercell times det are integers, so that points on its faces are decided exactly.
     adjugate = np.rint(np.linalg.inv(matrix) * det).astype(np.int64)
     corners = np.array(list(product((0, 1), repeat=3))) @ matrix
     axes = [np.arange(low, high + 1) for low, high in zip(corners.min(axis=0), corners.max(axis=0), strict=True)]

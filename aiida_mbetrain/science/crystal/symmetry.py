@@ -53,12 +53,15 @@ class SpaceGroup:
         fractional = structure.positions[0] @ np.linalg.inv(structure.cells[0])
         moved = np.einsum("oab,oib->oia", self.rotations, fractional[self._origins])
         moved += self.translations[:, None]
+        # To the image nearest to the atom itself, so that the mean is not taken across the cell boundary.
         moved -= np.rint(moved - fractional)
         cell = self.symmetrized_cell(structure.cells[0])
         return Configurations(structure.numbers, (moved.mean(axis=0) @ cell)[None], cell[None])
 
     def symmetrized_cell(self, cell: FloatArray) -> FloatArray:
         """The cell whose metric is the group's average, reached by a stretch without rotation."""
+        # W^T G W averaged over the group is invariant.  The symmetric square root maps the old cell onto one with this
+        # metric by a pure stretch (polar decomposition), so that the crystal keeps its orientation.
         metric = np.einsum("oba,bc,ocd->ad", self.rotations, cell @ cell.T, self.rotations) / len(self.rotations)
         inverse = np.linalg.inv(cell)
         symmetrized: FloatArray = cell @ np.real(sqrtm(inverse @ metric @ inverse.T))
@@ -73,6 +76,7 @@ class SpaceGroup:
 
     def symmetrized_tensor(self, tensor: FloatArray, cell: FloatArray) -> FloatArray:
         """The invariant part of a Cartesian tensor of rank two (stress), (3, 3)."""
+        # Rotations act on columns of fractional coordinates, x = A^T f with the cell vectors as rows of A.
         cartesian = cell.T @ self.rotations @ np.linalg.inv(cell.T)
         mean: FloatArray = np.einsum("oab,bc,odc->ad", cartesian, tensor, cartesian) / len(cartesian)
         return mean

@@ -37,7 +37,7 @@ BeforeStep = Callable[[Callable[[], RestartState]], None]
 
 @dataclass(frozen=True, eq=False)
 class MDRun:
-    """What a run has stored.
+    """Stored results of a run.
 
     frames: the stored frames, at t > time_equilibration_fs, with energies, forces, stress (of the potential
         alone; None where the potential has none), velocities, and features if asked for and offered; origin
@@ -45,13 +45,10 @@ class MDRun:
     series: one-dimensional arrays from t = 0 of ``time_fs``, ``temperature_K`` (of 3N - 3 degrees of freedom),
         ``pressure_GPa`` (kinetic part included), ``volume_A3``, ``potential_energy_eV``, ``kinetic_energy_eV``,
         ``conserved_energy_eV``; every frame's time is among them.  A finite system has pressure and volume nan.
-    n_removed_trans_dof, n_removed_rot_dof: degrees of freedom without kinetic energy.
     """
 
     frames: Configurations
     series: dict[str, FloatArray]
-    n_removed_trans_dof: int = 3
-    n_removed_rot_dof: int = 0
 
 
 def run_molecular_dynamics(

@@ -1,4 +1,4 @@
-"""When a molecular dynamics run must stop itself: no dataset is made of an explosion."""
+"""Stability limits at which a molecular dynamics run stops itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a molecular dynamics run keeps, and when."""
+"""Recording of frames and thermodynamic series during a molecular dynamics run."""
 
 from __future__ import annotations
 

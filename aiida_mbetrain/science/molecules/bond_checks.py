@@ -1,4 +1,4 @@
-"""Which frames still have the bond graph of the reference crystal."""
+"""Comparison of the bond graph of frames with that of the reference crystal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.molecules.bond_graph import bond_cutoffs, find_bonds
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal
-from aiida_mbetrain.science.molecules.unwrapping import unwrap_molecules
 
 CALM_DISPLACEMENT = 1.5
 """Frames whose atoms all moved less than this (Å) share one list of pairs that could have come close."""
@@ -18,24 +17,15 @@ CALM_STRETCH = 0.8
 """... and whose cell shrank by no more than this factor in any direction."""
 
 
-def intact_frames(
-    crystal: MolecularCrystal, frames: Configurations, *, bond_tolerance: float, bond_check_tolerance: float
-) -> NDArray[np.bool_]:
-    """Frames whose bond graph is the reference's, (F,).
-
-    frames: wrapped in any way.  Every reference bond must be shorter than ``bond_check_tolerance`` times the
-    covalent radii, and no other two atoms, periodic images included, closer than ``bond_tolerance`` times
-    theirs.  The first is wider because hot molecules stretch; the second is the criterion of detection.
-    Raises InvalidStructure for frames of other atoms or without cells.
-    """
-    whole = unwrap_molecules(crystal, frames)
-    return bonds_intact(crystal, whole, bond_tolerance=bond_tolerance, bond_check_tolerance=bond_check_tolerance)
-
-
 def bonds_intact(
     crystal: MolecularCrystal, whole: Configurations, *, bond_tolerance: float, bond_check_tolerance: float
 ) -> NDArray[np.bool_]:
-    """:func:`intact_frames` for frames that :func:`unwrap_molecules` has returned."""
+    """Mask of the frames whose bond graph is that of the reference, (F,).
+
+    whole: frames from :func:`unwrap_molecules`.  Every reference bond must be shorter than ``bond_check_tolerance``
+    times the covalent radii, and no other two atoms, periodic images included, closer than ``bond_tolerance`` times
+    theirs.  The first is wider because hot molecules stretch; the second is the criterion of detection.
+    """
     first, second = crystal.bonds.T
     lengths = np.linalg.norm(whole.positions[:, second] - whole.positions[:, first], axis=-1)
     unbroken = (lengths < bond_cutoffs(crystal.numbers, first, second, bond_check_tolerance)).all(axis=1)
@@ -59,7 +49,7 @@ def _new_bonds(crystal: MolecularCrystal, whole: Configurations, tolerance: floa
 
 
 def _displacements(crystal: MolecularCrystal, whole: Configurations) -> tuple[FloatArray, FloatArray]:
-    """How far each atom moved from the homogeneously strained reference, (F, N) Å, and the strain's smallest
+    """Distance of each atom from its place in the homogeneously strained reference, (F, N) Å, and the smallest
     stretch, (F,).
 
     With these, two atoms at distance d in the reference are at least stretch * d - u_i - u_j apart in the frame.
@@ -91,7 +81,7 @@ def _candidates(
 
 
 def _known(crystal: MolecularCrystal, bonds: IntArray, offsets: IntArray) -> NDArray[np.bool_]:
-    """Which bonds between atoms of whole molecules (i <= j) the reference has."""
+    """Mask of the pairs (i <= j) of whole molecules that are bonded in the reference."""
     keys = np.array([crystal.n_atoms, 1])
     return np.isin(bonds @ keys, crystal.bonds @ keys) & ~offsets.any(axis=1)
 

@@ -16,7 +16,6 @@ from matscipy.neighbours import neighbour_list
 from aiida_mbetrain.errors import InfiniteNetwork, InvalidStructure, UnequalMolecules
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal import distances_to_molecule, nearest_images
-from aiida_mbetrain.science.molecules.bond_checks import intact_frames
 from aiida_mbetrain.science.molecules.bond_graph import (
     NETWORK_NAMES,
     find_bonds,
@@ -28,7 +27,7 @@ from aiida_mbetrain.science.molecules.bond_graph import (
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal, centers_of_mass
 from aiida_mbetrain.science.molecules.unwrapping import unwrap_molecules
 
-__all__ = ["MolecularCrystal", "check_structure", "detect_molecules", "intact_frames", "unwrap_molecules"]
+__all__ = ["MolecularCrystal", "check_structure", "detect_molecules", "unwrap_molecules"]
 
 OVERLAP = 0.5
 """Atoms closer than this (Å) are not a structure; the shortest bond, of H2, is 0.74 Å."""
@@ -38,7 +37,7 @@ WRAP_MARGIN = 1e-6
 
 
 def check_structure(structure: Configurations) -> None:
-    """Refuse what cannot be a crystal: raises InvalidStructure.
+    """Raise InvalidStructure if the structure is not one periodic frame of a crystal.
 
     Accepts one periodic frame with finite numbers, a cell of non-zero volume, known elements and no two atoms
     closer than 0.5 Å, periodic images included.
@@ -144,7 +143,7 @@ def _describe(
     bonds: IntArray,
     bond_offsets: IntArray,
 ) -> MolecularCrystal:
-    """Everything that follows from the whole molecules."""
+    """The MolecularCrystal of whole molecules."""
     positions = wrapped + offsets @ cell
     masses = Configurations(numbers=numbers, positions=positions[None]).masses
     molecules = [row[row >= 0] for row in index_map]

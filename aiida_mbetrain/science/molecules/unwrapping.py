@@ -41,7 +41,7 @@ def unwrap_molecules(crystal: MolecularCrystal, frames: Configurations) -> Confi
 
 
 def check_frames(crystal: MolecularCrystal, frames: Configurations) -> None:
-    """Raises InvalidStructure unless the frames are periodic and of the crystal's atoms in the same order."""
+    """Raise InvalidStructure unless the frames are periodic and of the crystal's atoms in the same order."""
     if frames.cells is None:
         raise InvalidStructure("The frames have no cells; molecules are followed through periodic frames.")
     if not np.array_equal(frames.numbers, crystal.numbers):

@@ -108,6 +108,7 @@ class ForceConstants:
         By how much they violate sum rule and permutation symmetry is recorded; then both are imposed, in place.
         """
         raw: Any = phonon.force_constants
+        # Both sums: the rule holds for rows and columns, which differ before the permutation symmetry is imposed.
         violation = float(max(np.abs(raw.sum(axis=axis)).max() for axis in (0, 1)))
         asymmetry = float(np.abs(raw - raw.transpose(1, 0, 3, 2)).max())
         phonon.symmetrize_force_constants()
@@ -173,6 +174,7 @@ class DisplacementPlan:
 
     def force_constants(self, forces: FloatArray) -> ForceConstants:
         """From the forces of every frame, (1 + D, Ns, 3), eV/Å; those of the undisplaced one are subtracted."""
+        # Residual forces of an incompletely relaxed crystal cancel in the difference.
         self.phonopy.forces = forces[1:] - forces[0]
         self.phonopy.produce_force_constants(show_drift=False)
         return ForceConstants.symmetrized(self.phonopy, self.primitive, self.n_displacements)
@@ -250,6 +252,7 @@ def _lowest_optical_at_gamma(phonon: Phonopy) -> float:
     phonon.run_qpoints([[0, 0, 0]], with_dynamical_matrices=True)
     result: Any = phonon.qpoints
     matrix = result.dynamical_matrices[0].real
+    # Projected out instead of sorted out: in an unstable crystal the translations are not the lowest modes.
     translations = np.kron(np.sqrt(phonon.primitive.masses)[:, None], np.eye(3))
     complement = np.linalg.svd(translations)[0][:, 3:]
     lowest = float(np.linalg.eigvalsh(complement.T @ matrix @ complement)[0])

@@ -1,4 +1,4 @@
-"""The real normal modes of a supercell as one table, and which of them a filter selects."""
+"""Table of the real normal modes of a supercell, and their selection by a filter."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
+from aiida_mbetrain.science.constants import THZ_PER_ROOT_EIGENVALUE
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.q_points import number_of_cells
 
@@ -39,13 +39,10 @@ DEGENERACY_THz = 1e-4
 SITE_TOLERANCE = 1e-2
 """Å; how far an atom of the supercell may lie from its site of the primitive lattice."""
 
-THZ_PER_ROOT_EIGENVALUE = units.fs * 1e3 / (2.0 * np.pi)
-"""Frequency in THz of sqrt(eV / Å² / amu)."""
-
 
 @dataclass(frozen=True, eq=False)
 class PrimitiveLattice:
-    """Where the atoms of a supercell sit on the primitive lattice.
+    """Sites and lattice vectors of the atoms of a supercell on the primitive lattice.
 
     site: index of the primitive atom, (Ns,).
     lattice_vectors: primitive cell of each atom, (Ns, 3), integers.
@@ -60,7 +57,7 @@ class PrimitiveLattice:
 
     @classmethod
     def of(cls, force_constants: ForceConstants) -> PrimitiveLattice:
-        """Match the supercell's atoms with the primitive cell's; raises InvalidStructure where that fails."""
+        """Match the atoms of supercell and primitive cell; raises InvalidStructure if that fails."""
         primitive, supercell = force_constants.primitive, force_constants.supercell
         assert primitive.cells is not None
         cell = primitive.cells[0]
@@ -71,6 +68,7 @@ class PrimitiveLattice:
         site = np.argmin(distance, axis=1)
         atoms = np.arange(supercell.n_atoms)
         n_cells = number_of_cells(force_constants.supercell_matrix)
+        # Every site must occur once in each primitive cell: a shifted origin can match two atoms to the same site.
         counts = np.bincount(site, minlength=primitive.n_atoms)
         if np.any(distance[atoms, site] > SITE_TOLERANCE) or np.any(counts != n_cells):
             raise InvalidStructure(
@@ -81,6 +79,7 @@ class PrimitiveLattice:
 
     def phases(self, numerators: IntArray) -> ComplexArray:
         """exp(2πi q·L) of every atom, (..., Ns), for numerators (..., 3); exact reduction modulo 1."""
+        # The N-th roots of unity are tabulated and indexed by integers, so that equal phases are equal to the last bit.
         roots = np.exp(2j * np.pi * np.arange(self.n_cells) / self.n_cells)
         phases: ComplexArray = roots[(numerators @ self.lattice_vectors.T) % self.n_cells]
         return phases
@@ -125,11 +124,14 @@ def dynamical_matrices(
     """
     n_sites = len(lattice.masses)
     images = np.argsort(lattice.site, kind="stable").reshape(n_sites, lattice.n_cells)
+    # By translation symmetry one atom of each site gives a whole row of D; the reference cell may differ between
+    # sites, hence the phase of the first atom is divided out below.
     first = images[:, 0]
     phases = lattice.phases(numerators)
     blocks = force_constants.force_constants[first[:, None, None], images[None]]
     matrix = np.einsum("jknab,qkn->qjakb", blocks, phases[:, images], optimize=True)
     matrix *= phases[:, first].conj()[:, :, None, None, None]
+    # Mass-weighted (Born and Huang, § 38); averaged with its adjoint, since rounding leaves D slightly non-Hermitian.
     root_mass = np.sqrt(np.repeat(lattice.masses, 3))
     matrix = matrix.reshape(-1, 3 * n_sites, 3 * n_sites) / (root_mass[:, None] * root_mass)
     hermitian: ComplexArray = (matrix + matrix.conj().swapaxes(1, 2)) / 2.0
@@ -146,6 +148,7 @@ def normal_modes(force_constants: ForceConstants, lattice: PrimitiveLattice, num
 
 
 def _diagonalize(matrix: ComplexArray, numerators: IntArray, lattice: PrimitiveLattice) -> NormalModes:
+    # Where q = -q + G all phases are +1 or -1: a real solver gives real eigenvectors and with them one real wave.
     self_conjugate = not np.any(2 * numerators % lattice.n_cells)
     hermitian = matrix.real if self_conjugate else matrix
     if np.any(numerators % lattice.n_cells):
@@ -163,6 +166,7 @@ def _solve_at_gamma(matrix: AnyArray, masses: FloatArray) -> tuple[FloatArray, A
     Recognising them by their form and not by the lowest frequencies holds for unstable crystals, and it makes
     every other mode leave the centre of mass at rest even where the acoustic sum rule is slightly violated.
     """
+    # Mass-weighted uniform displacements e = sqrt(m_j / M) along x, y, z, and an orthonormal basis of the rest.
     translations = np.kron(np.sqrt(masses / masses.sum())[:, None], np.eye(3))
     complement = np.linalg.qr(translations, mode="complete")[0][:, 3:]
     frequencies, vectors = _solve(complement.T @ matrix @ complement, complement)
@@ -177,6 +181,7 @@ def _solve(matrix: AnyArray, basis: FloatArray | None = None) -> tuple[FloatArra
     if basis is not None:
         vectors = basis @ vectors
     subspaces = _degenerate_subspaces(_to_frequencies(eigenvalues))
+    # Subspaces of equal size are treated together, as one stack of matrices.
     for size in np.unique(np.bincount(subspaces)):
         members = np.flatnonzero(np.bincount(subspaces)[subspaces] == size).reshape(-1, size)
         eigenvalues[members] = eigenvalues[members].mean(axis=1, keepdims=True)
@@ -200,6 +205,8 @@ def _canonical_basis(vectors: AnyArray) -> AnyArray:
     """
     size = vectors.shape[-1]
     overlap = vectors.conj().swapaxes(1, 2) @ _generic_vectors(vectors.shape[1], size)
+    # V V^† G = V Q R: the columns of V Q depend on the projector V V^† alone once the phases of R are fixed, because
+    # the QR decomposition with a positive diagonal is unique (Golub and Van Loan, Matrix Computations, § 5.2).
     rotation, triangle = np.linalg.qr(overlap)
     diagonal = np.diagonal(triangle, axis1=1, axis2=2)
     basis: AnyArray = vectors @ (rotation * (diagonal / np.abs(diagonal))[:, None, :])

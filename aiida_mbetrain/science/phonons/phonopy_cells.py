@@ -1,4 +1,4 @@
-"""Between configurations and phonopy's cells."""
+"""Conversion between configurations and the cells of phonopy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float
 
 
 def to_phonopy_atoms(structure: Configurations) -> PhonopyAtoms:
-    """The first frame."""
+    """The first frame as PhonopyAtoms."""
     assert structure.cells is not None
     cell = structure.cells[0]
     return PhonopyAtoms(
@@ -72,7 +72,7 @@ def to_phonopy_atoms(structure: Configurations) -> PhonopyAtoms:
 
 
 def from_phonopy_atoms(atoms: PhonopyAtoms) -> Configurations:
-    """One frame."""
+    """PhonopyAtoms as one frame."""
     return Configurations(np.asarray(atoms.numbers), atoms.positions[None], np.asarray(atoms.cell)[None])
 
 

@@ -1,4 +1,4 @@
-"""Which q-points a supercell can hold: commensurate meshes, and q and -q taken together.
+"""Commensurate q-points and meshes of a supercell, and pairs q, -q.
 
 A displacement field exp(2πi q·L) repeats with the supercell only where the supercell matrix maps q onto
 integers: M^T q ∈ Z³ for phonopy's M, whose columns are the supercell vectors in units of the primitive ones.
@@ -37,9 +37,11 @@ def commensurate_q_points(supercell_matrix: ArrayLike) -> IntArray:
     """
     matrix = np.asarray(supercell_matrix, dtype=float)
     n_cells = number_of_cells(matrix)
+    # q = (M^T)^-1 n for integer n, so that N q is an integer vector (Cramer's rule).
     generators = np.rint(n_cells * np.linalg.inv(matrix.T)).astype(np.int64).T
     group = np.zeros((1, 3), dtype=np.int64)
     for generator in generators:
+        # Order of the generator in the group modulo N; beyond it its multiples repeat.
         order = n_cells // int(np.gcd.reduce([n_cells, *np.abs(generator).tolist()]))
         multiples = np.arange(order)[:, None] * generator
         group = np.unique((group[:, None] + multiples).reshape(-1, 3) % n_cells, axis=0)
@@ -118,6 +120,7 @@ def pair_opposite(numerators: IntArray, n_cells: int) -> tuple[IntArray, IntArra
     """
     radix = np.array([n_cells**2, n_cells, 1], dtype=np.int64)
     opposite = -numerators % n_cells
+    # Numerators as digits to the base N: one comparison of integers orders the points and picks one of each pair.
     kept = numerators @ radix <= opposite @ radix
     order = np.argsort(numerators[kept] @ radix)
     return numerators[kept][order], opposite[kept][order]

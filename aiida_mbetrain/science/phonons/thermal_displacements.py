@@ -29,6 +29,7 @@ from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.constants import EV_PER_THZ
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 from aiida_mbetrain.science.phonons.mode_selection import ModeTable, count_below_window, select_modes
 from aiida_mbetrain.science.phonons.normal_modes import NormalModes, PrimitiveLattice, normal_modes
@@ -36,7 +37,6 @@ from aiida_mbetrain.science.phonons.q_points import pair_opposite, q_points, to_
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.settings import PhononSampling
 
-PLANCK_eV_per_THz = units._hplanck / units._e * 1e12
 THz = 1e-3 / units.fs
 """In the angular-frequency unit that belongs to eV, Å and amu."""
 
@@ -109,7 +109,8 @@ def thermal_sigma(frequencies_THz: FloatArray, temperature_K: float, *, statisti
     """
     thermal_energy = float(units.kB) * temperature_K
     if statistics == "quantum":
-        half_quantum = PLANCK_eV_per_THz * frequencies_THz / 2.0
+        # E = (hf/2) coth(hf/2kT), from the Bose-Einstein occupation (Wallace, Thermodynamics of Crystals, 1972).
+        half_quantum = EV_PER_THZ * frequencies_THz / 2.0
         energy = half_quantum / np.tanh(half_quantum / thermal_energy)
     else:
         energy = np.full_like(frequencies_THz, thermal_energy)
@@ -215,7 +216,7 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
 def _origin(
     table: ModeTable, amplitudes: FloatArray, settings: PhononSampling, lattice: PrimitiveLattice
 ) -> dict[str, AnyArray]:
-    """What is known about each frame; see :class:`PhononFrames`."""
+    """Origin of each frame; see :class:`PhononFrames`."""
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"
     times = {"time_fs": _times_fs(settings)} if settings.amplitude_scan == "time_propagation" else {}

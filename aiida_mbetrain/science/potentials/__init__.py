@@ -1,4 +1,4 @@
-"""Where energies, forces, stress and features come from.
+"""Potentials: energies, forces, stress and features of batches of configurations.
 
 PyTorch and MACE are imported by the functions that need them: importing this package takes milliseconds.
 """
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def load_mace(path: str | Path, inference: Inference | None = None, *, sha256: str | None = None) -> Potential:
-    """The potential in a MACE model file, ready for evaluation.
+    """Load the potential of a MACE model file.
 
     A model file is a pickle, that is, executable code: load only files you trust, and give ``sha256`` (the
     hexadecimal digest on record) so that another file is refused before it is unpickled.
@@ -39,7 +39,7 @@ def load_mace(path: str | Path, inference: Inference | None = None, *, sha256: s
 
 
 def inspect_mace(path: str | Path) -> dict[str, Any]:
-    """What a MACE model file says about itself, as plain values.
+    """Metadata of a MACE model file, as plain values.
 
     elements (chemical symbols), r_max (Å), num_interactions, dtype, heads, and mace_version: the version of
     the installed package, for the file does not record its own.  Unpickles the file; raises NotAModel.

@@ -1,4 +1,4 @@
-"""What every stage needs from a potential, whatever is behind it."""
+"""Interface of potentials."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Potential(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, str | float | int | None]:
-        """Name, versions, device, dtype: what a result records about the potential that made it."""
+        """Name, versions, device and dtype of the potential, recorded with every result."""
 
     def require_elements(self, numbers: Iterable[int]) -> None:
-        """Raise ElementsNotInModel when the potential does not know one of the atomic numbers."""
+        """Raise ElementsNotInModel if the potential does not know one of the atomic numbers."""
         if self.elements is None:
             return
         missing = sorted({int(number) for number in numbers} - self.elements)

@@ -1,4 +1,4 @@
-"""Which frames are evaluated together: bounded memory whatever the number of configurations."""
+"""Batches of frames of bounded size, for any number of configurations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Chunk(NamedTuple):
 
     @property
     def frames(self) -> int:
-        """How many frames."""
+        """Number of frames."""
         return self.stop - self.start
 
     @property

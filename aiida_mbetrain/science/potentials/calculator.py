@@ -13,11 +13,11 @@ from aiida_mbetrain.science.potentials.base import Potential
 
 
 class PotentialCalculator(Calculator):
-    """One evaluation of the potential per structure, whichever of these are asked for and in which order.
+    """ASE calculator with one evaluation of the potential per structure, in any order of requests.
 
     ``results``: energy, free_energy (eV), forces (eV/Å), and stress (eV/Å³, Voigt order) where periodic.  A finite
     system has no stress: asking for it raises ASE's PropertyNotImplementedError.  Features (N, D) come with them
-    where they are asked for: of every step of a trajectory they would only be copied to be thrown away.
+    only where they are requested, because copying them at every step of a trajectory would be wasted.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "features"]  # noqa: RUF012
@@ -32,7 +32,7 @@ class PotentialCalculator(Calculator):
         properties: Sequence[str] | None = None,
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill ``results``; raises InvalidStructure where only some directions are periodic."""
+        """Fill ``results``; raises InvalidStructure if only some directions are periodic."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         frame = Configurations.from_atoms(self.atoms)

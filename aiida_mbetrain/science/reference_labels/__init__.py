@@ -19,6 +19,7 @@ from aiida_mbetrain.science.reference_labels.many_body_expansion import (
     ClusterExpansion,
     ExpandedEnergies,
     Expansion,
+    Term,
     expand,
     expansion_terms,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "LatticeEnergies",
     "LatticeExpansion",
     "MoleculeStates",
+    "Term",
     "backend_of",
     "expand",
     "expand_lattice",

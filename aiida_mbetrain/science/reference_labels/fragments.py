@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
 
 ID_LENGTH = 32
@@ -125,12 +125,12 @@ class Fragments:
         """Atoms of each fragment, ghosts included, (R,)."""
         return np.diff(self.offsets)
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 

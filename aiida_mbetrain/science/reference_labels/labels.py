@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
 from aiida_mbetrain.science.reference_labels.fragments import Fragments, atoms_of_rows
 
 
@@ -52,7 +52,7 @@ class FragmentLabels:
         """Fragments with an energy, (R,)."""
         return ~np.isnan(self.energies)
 
-    def to_arrays(self) -> dict[str, NDArray]:
+    def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
         rows = sorted(self.failures)
         return {
@@ -67,7 +67,7 @@ class FragmentLabels:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
         failures = zip(arrays["failed_rows"].tolist(), arrays["failure_messages"].tolist(), strict=True)
         return cls(

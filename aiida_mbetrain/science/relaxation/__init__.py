@@ -4,7 +4,7 @@ A crystal is symmetrised and relaxed by a preconditioned optimizer and, where th
 molecule is relaxed and its vibrations are computed from its Hessian.
 """
 
-from aiida_mbetrain.science.relaxation.crystal import LABELS, relax
-from aiida_mbetrain.science.relaxation.isolated_molecule import LABEL, IsolatedMolecule, isolated_molecule
+from aiida_mbetrain.science.relaxation.crystal import CRYSTAL_NAMES, Relaxation, relax
+from aiida_mbetrain.science.relaxation.isolated_molecule import MOLECULE_NAME, IsolatedMolecule, isolated_molecule
 
-__all__ = ["LABEL", "LABELS", "IsolatedMolecule", "isolated_molecule", "relax"]
+__all__ = ["CRYSTAL_NAMES", "MOLECULE_NAME", "IsolatedMolecule", "Relaxation", "isolated_molecule", "relax"]

@@ -28,11 +28,12 @@ from aiida_mbetrain.settings import FreeEnergy
 
 Mode = Literal["full", "constant_volume", "only_atoms"]
 
-LABELS: dict[Mode, str] = {
+CRYSTAL_NAMES: dict[Mode, str] = {
     "full": "crystal[opt:atoms,shape,V]",
     "constant_volume": "crystal[opt:atoms,shape]",
     "only_atoms": "crystal[opt:atoms]",
 }
+"""What is relaxed -> name of the relaxed crystal in a dataset."""
 ALGORITHMS: dict[str, type[PreconLBFGS | PreconFIRE]] = {"PreconLBFGS": PreconLBFGS, "PreconFIRE": PreconFIRE}
 MAX_SYMMETRY_ROUNDS = 3
 
@@ -47,7 +48,7 @@ class Relaxation:
     max_stress: largest component of the stress that was to vanish, eV/Å³ (deviatoric at constant volume, the
         deviation from the applied pressure otherwise; of the whole stress where only atoms relax).
     space_group_input, space_group: symbols, at the loose tolerance before and the strict one after.
-    label: names the structure in a dataset.
+    crystal_name: name of the structure in a dataset.
     """
 
     structure: Configurations
@@ -57,7 +58,7 @@ class Relaxation:
     max_stress: float
     space_group_input: str
     space_group: str
-    label: str
+    crystal_name: str
 
 
 def relax(
@@ -135,7 +136,7 @@ class _KeepSymmetry(FixConstraint):
 
 
 class _CellFilter(FrechetCellFilter):
-    """ASE's filter, with calculators that know no force-consistent energy.
+    """FrechetCellFilter of ASE for calculators without a force-consistent energy.
 
     An optimizer asks for the forces five times a step, and each answer takes a logarithm and nine derivatives of
     an exponential of matrices: it is kept as long as the geometry stays.
@@ -168,7 +169,7 @@ class _Run:
 
     @property
     def algorithms(self) -> Sequence[str]:
-        """The same one twice starts anew from where it stopped."""
+        """Primary and fallback algorithm; the same one twice is restarted from where it stopped."""
         return [self.settings.relax_algo_primary, self.settings.relax_algo_fallback]
 
     def converge(self, structure: Configurations, constraint: _KeepSymmetry | None) -> Configurations:
@@ -223,7 +224,7 @@ class _Run:
             max_stress=float(np.abs(self._to_vanish(labelled.stress[0])).max()),
             space_group_input=loose.symbol,
             space_group=symbol,
-            label=LABELS[self.mode],
+            crystal_name=CRYSTAL_NAMES[self.mode],
         )
 
     def _to_vanish(self, stress: FloatArray) -> FloatArray:

@@ -11,21 +11,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from aiida_mbetrain.errors import InvalidStructure, RelaxationNotConverged
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
+from aiida_mbetrain.science.constants import THZ_PER_ROOT_EIGENVALUE
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.science.relaxation.crystal import ALGORITHMS
 from aiida_mbetrain.settings import FreeEnergy
 
 Geometry = Literal["monatomic", "linear", "nonlinear"]
-LABEL = "molecule[opt:atoms]"
+MOLECULE_NAME = "molecule[opt:atoms]"
 LINEAR = 1e-3
 """A molecule is linear where its smallest moment of inertia is below this fraction of the largest."""
-THZ_PER_INTERNAL = float(np.sqrt(units._e / units._amu) * 1e10 / (2 * np.pi) * 1e-12)
-"""Frequency (THz) of the eigenvalue 1 eV/Å²/amu of the mass-weighted Hessian."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +46,9 @@ class IsolatedMolecule:
     max_force: float
 
     def facts(self) -> dict[str, str | int | float]:
-        """What is neither the structure nor the frequencies."""
+        """All fields but the structure and the frequencies."""
         names = ("geometry", "symmetry_number", "n_steps", "algorithm", "max_force")
-        return {"label": LABEL} | {name: getattr(self, name) for name in names}
+        return {"label": MOLECULE_NAME} | {name: getattr(self, name) for name in names}
 
 
 def isolated_molecule(
@@ -102,7 +101,7 @@ def _relaxed(
 
 
 def _optimize(atoms: Atoms, algorithm: str, settings: FreeEnergy) -> tuple[bool, int]:
-    """Whether it converged, and the steps it took."""
+    """Run one algorithm; return whether it converged and its number of steps."""
     optimizer = ALGORITHMS[algorithm](atoms, precon=None, logfile=None)
     try:
         converged = bool(optimizer.run(fmax=settings.max_force_on_atom, steps=settings.max_n_steps))
@@ -115,7 +114,7 @@ def _optimize(atoms: Atoms, algorithm: str, settings: FreeEnergy) -> tuple[bool,
 
 
 def geometry(molecule: Configurations) -> Geometry:
-    """Whether the first frame has three, two or no axes to rotate about."""
+    """Geometry of the first frame by its moments of inertia: nonlinear, linear or monatomic."""
     if molecule.n_atoms == 1:
         return "monatomic"
     moments = molecule.to_atoms()[0].get_moments_of_inertia()
@@ -137,7 +136,7 @@ def vibrations(molecule: Configurations, potential: Potential, *, displacement: 
     weighted = (hessian + hessian.T) / 2 / np.sqrt(np.outer(masses, masses))
     basis = _internal_motions(molecule)
     eigenvalues = np.linalg.eigvalsh(basis.T @ weighted @ basis)
-    frequencies: FloatArray = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_INTERNAL
+    frequencies: FloatArray = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * THZ_PER_ROOT_EIGENVALUE
     return frequencies
 
 

@@ -26,7 +26,7 @@ BOND_STIFFNESS = 45.0
 DECAY = 3.0
 """1/Å; a contact 2 Å beyond the sum of covalent radii is left with 0.1 eV/Å²."""
 CUTOFF = 5.0
-"""Å."""
+"""Å; pairs farther apart have no spring."""
 ATOM_STABILIZER = 0.05
 """eV/Å², for directions that no spring resists."""
 CELL_STABILIZER = 0.05
@@ -34,7 +34,7 @@ CELL_STABILIZER = 0.05
 
 
 class StretchingSprings(Precon):
-    """ASE's interface: ``make_precon`` with the atoms (or their cell filter), then ``solve`` and ``dot``."""
+    """ASE preconditioner: ``make_precon`` with the atoms or their cell filter, then ``solve`` and ``dot``."""
 
     def make_precon(self, atoms: Any, reinitialize: bool | None = None) -> None:
         """Build and factorise P for the present positions of Atoms or of their FrechetCellFilter, in its rows."""
@@ -43,12 +43,14 @@ class StretchingSprings(Precon):
         n = len(crystal)
         i, j, d, vectors = neighbour_list("ijdD", crystal, CUTOFF)
         bonded = covalent_radii[crystal.numbers]
+        # Capped at 0.4 Å below the covalent radii: the springs of overlapping atoms would dominate P.
         stiffness = BOND_STIFFNESS * np.exp(-DECAY * np.maximum(d - bonded[i] - bonded[j], -0.4))
         along = vectors / d[:, None]
         # Stretch of every spring per unit of every coordinate.
         blocks = [(3 * i[:, None] + np.arange(3), -along), (3 * j[:, None] + np.arange(3), along)]
         stabilizer = np.full(3 * len(atoms), ATOM_STABILIZER)
         if filtered:
+            # A strain ε stretches a vector d by d·ε·d/|d|; the filter's cell rows are log-strains times its factor.
             strain = along[:, :, None] * vectors[:, None, :]
             if atoms.constant_volume:
                 strain -= np.eye(3) * np.trace(strain, axis1=1, axis2=2)[:, None, None] / 3
@@ -80,7 +82,7 @@ class StretchingSprings(Precon):
         return dense
 
     def copy(self) -> Self:
-        """Another one; nothing is kept between steps."""
+        """A new preconditioner; nothing is kept between steps."""
         return type(self)()
 
 

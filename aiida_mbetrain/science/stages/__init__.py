@@ -15,11 +15,12 @@ from aiida_mbetrain.science.stages.cost_estimate import (
 )
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels import compute_labels
-from aiida_mbetrain.science.stages.memory_use import measured
+from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.stages.table import STAGES
 
 __all__ = [
     "STAGES",
+    "Growth",
     "Job",
     "Probe",
     "StageEstimate",

@@ -30,7 +30,7 @@ class Timer:
         self._last = time.monotonic()
 
     def fires(self) -> bool:
-        """True once for every interval that has passed."""
+        """Return True if an interval has passed since this last was True."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False

@@ -1,4 +1,4 @@
-"""What a training set would cost, before anything expensive is computed."""
+"""Estimate of the cost of a training set, before anything expensive is computed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, Potential
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.thermodynamics import (
     check_thermal_expansion,
-    equilibrium_labels,
-    label_of_key,
-    sampled_labels,
+    equilibrium_names,
+    name_of_key,
+    sampled_names,
 )
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
@@ -84,7 +84,7 @@ def estimate_force_constants(structure: Configurations, settings: FreeEnergy) ->
     """
     if settings.thermal_expansion:
         check_thermal_expansion(settings)
-    n_crystals = 1 + len(sampled_labels(settings)) + len(equilibrium_labels(settings))
+    n_crystals = 1 + len(sampled_names(settings)) + len(equilibrium_names(settings))
     plan = _plan(structure, settings)
     name = "force constants" if n_crystals == 1 else f"force constants of {n_crystals} crystals"
     return StageEstimate(
@@ -145,7 +145,7 @@ def estimate_all(
     structure: Configurations, md: MDSampling, free_energy: FreeEnergy, phonons: PhononSampling
 ) -> list[StageEstimate]:
     """Sizes of the three stages; raises whatever can be refused before anything expensive starts."""
-    label_of_key(phonons.force_constants_key, free_energy)
+    name_of_key(phonons.force_constants_key, free_energy)
     return [
         estimate_md(structure, md),
         estimate_force_constants(structure, free_energy),
@@ -155,7 +155,7 @@ def estimate_all(
 
 @dataclass(frozen=True)
 class Probe:
-    """What a potential took on this machine.
+    """Measured speed and memory of a potential on this machine.
 
     n_features: per atom, 0 without.  memory: for n_atoms evaluated at once, with features; None where the system
     does not tell.  batch_atoms: small configurations are evaluated together up to this many atoms.

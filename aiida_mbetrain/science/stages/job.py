@@ -14,7 +14,7 @@ from aiida_mbetrain.settings import Inference
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage works on.
+    """Inputs of a stage.
 
     inputs: science objects by port name.  settings: the stage's own settings as plain data.
     observe: molecular dynamics tells it temperature, volume and energies on the way.

@@ -1,4 +1,4 @@
-"""How much memory work takes, as the operating system or the CUDA device counts it."""
+"""Memory taken by a call, as counted by the operating system or the CUDA device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Growth:
 
 
 def measured(call: Callable[[], Any]) -> tuple[Any, Growth | None]:
-    """What the call gives, and how memory grew meanwhile; None where the system does not tell (not Linux)."""
+    """Result of the call, and the growth of memory meanwhile; None where the system does not report it (not Linux)."""
     torch: Any = sys.modules.get("torch")
     on_device = torch is not None and torch.cuda.is_available()
     if on_device:

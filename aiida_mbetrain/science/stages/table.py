@@ -40,7 +40,7 @@ def relaxation(job: Job) -> dict[str, Any]:
     potential = RecordedPotential(job.potential, CheckpointFile(job, "relaxation", settings.to_dict()))
     result = relax(job.inputs["structure"], potential, settings, pressure_GPa=settings.pressure_GPa, report=job.report)
     facts = {
-        "label": result.label,
+        "label": result.crystal_name,
         "algorithm": result.algorithm,
         "n_steps": int(result.n_steps),
         "max_force": float(result.max_force),
@@ -136,7 +136,7 @@ def labels(job: Job) -> dict[str, Any]:
 
 
 def _wants_features(values: Sequence[Any], inference: Inference) -> list[bool]:
-    """Which sets get feature vectors, by ``Inference.features``."""
+    """Selection of the sets that get feature vectors, by ``Inference.features``."""
     wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[inference.features]
     return [isinstance(value, wanted) for value in values]
 
@@ -204,3 +204,4 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "labels": labels,
     "reference_labels": reference_labels,
 }
+"""Name of a stage -> the function that does its work."""

@@ -4,6 +4,6 @@ Frames are divided into strata (source, temperature, size, orbit); from each, fr
 k-means selection in feature space, with a share chosen at random.  Duplicates are found first.
 """
 
-from aiida_mbetrain.science.subsampling.choice import subsample
+from aiida_mbetrain.science.subsampling.choice import Picks, subsample
 
-__all__ = ["subsample"]
+__all__ = ["Picks", "subsample"]

@@ -1,4 +1,4 @@
-"""A given number of frames out of many: diverse in feature space, balanced over strata, with reasons.
+"""Selection of a given number of frames, diverse in feature space and balanced over strata.
 
 Feature vectors are per atom; a configuration's is their mean, which compares configurations of different sizes.
 """
@@ -21,7 +21,7 @@ from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportio
 from aiida_mbetrain.settings import Subsampling
 
 CENTER, FARTHEST, K_MEANS, RANDOM = "center", "farthest_point", "k_means", "random"
-"""Reasons of a pick: nearest to the stratum's mean, farthest from earlier picks, nearest to a centre, by chance."""
+"""Reasons for a pick: nearest to the stratum's mean, farthest from earlier picks, nearest to a centre, by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Picks:
         }
 
     def summary(self) -> dict[str, object]:
-        """How many were there and were picked, in all and by stratum, and for which reasons."""
+        """Numbers of available and picked frames, in all, by stratum and by reason."""
         counts = {str(name): int(n) for name, n in zip(*np.unique(self.strata, return_counts=True), strict=True)}
         reasons = {str(name): int(n) for name, n in zip(*np.unique(self.reasons, return_counts=True), strict=True)}
         return {

@@ -1,4 +1,4 @@
-"""Frames that were made twice: phonon trajectories commensurate with a period, sets given under two names."""
+"""Detection of duplicate frames, as in phonon trajectories commensurate with a period."""
 
 from __future__ import annotations
 

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans
 from scipy.spatial.distance import cdist
 
 from aiida_mbetrain.science.configurations import FloatArray
-
-MAX_ITERATIONS = 100
 
 
 def farthest_points(features: FloatArray, count: int, chosen: Sequence[int] = ()) -> list[tuple[int, float]]:
@@ -45,26 +44,19 @@ def _take(point: int, features: FloatArray, nearest: FloatArray, taken: NDArray[
 
 def k_means(features: FloatArray, count: int, rng: np.random.Generator) -> list[int]:
     """The points nearest to the centres of up to ``count`` clusters of (n, D); fewer where clusters run empty."""
-    centers = features[_plus_plus(features, count, rng)]
-    labels = np.full(len(features), -1)
-    for _ in range(MAX_ITERATIONS):
-        distances = cdist(features, centers)
-        if np.array_equal(new := distances.argmin(axis=1), labels):
-            break
-        labels = new
-        sizes = np.bincount(labels, minlength=len(centers))
-        sums = np.zeros_like(centers)
-        np.add.at(sums, labels, features)
-        # a cluster that ran empty keeps its centre
-        centers = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centers)
-    own = cdist(features, centers)[np.arange(len(features)), labels]
+    centers, _ = kmeans(features, features[_plus_plus(features, count, rng)])
+    distances = cdist(features, centers)
+    labels, own = distances.argmin(axis=1), distances.min(axis=1)
     order = np.lexsort((own, labels))
     _, starts = np.unique(labels[order], return_index=True)
     return [int(point) for point in order[starts]]
 
 
 def _plus_plus(features: FloatArray, count: int, rng: np.random.Generator) -> list[int]:
-    """Starting points drawn with probability proportional to the squared distance from those before."""
+    """Starting points drawn with probability proportional to the squared distance from those before.
+
+    Unlike that of ``scipy.cluster.vq.kmeans2`` this stops when all distinct points are taken.
+    """
     points = [int(rng.integers(len(features)))]
     squared = np.full(len(features), np.inf)
     while len(points) < count:

@@ -1,4 +1,4 @@
-"""What frames are divided by before some are picked, and how many each part gets."""
+"""Strata of frames, and the allocation of picks to strata."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def apportion(total: int, weights: AnyArray, capacities: AnyArray) -> IntArray:
 
 
 def stratum_of_frames(name: str, value: FrameSet, settings: Subsampling) -> NDArray[np.str_]:
-    """What the stratum of each frame of a set is, (F,)."""
+    """Stratum of each frame of a set, (F,)."""
     frames = configurations_of(value)
     cluster = value.cluster if isinstance(value, ClusterSet) else None
     parts: dict[str, AnyArray] = {
@@ -60,7 +60,7 @@ def _everywhere(text: str, frames: Configurations) -> NDArray[np.str_]:
 
 
 def _source(name: str, frames: Configurations) -> str:
-    """What made the frames, as their origin says; else the name of the set."""
+    """Method that made the frames, by their origin; else the name of the set."""
     return {"md_step": "molecular dynamics", "mode": "phonons"}.get(
         next((key for key in ("md_step", "mode") if key in frames.origin), ""), name
     )

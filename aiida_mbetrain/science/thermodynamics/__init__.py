@@ -5,12 +5,12 @@ energy of sampled volumes at every temperature and finds the equilibrium volume.
 """
 
 from aiida_mbetrain.science.thermodynamics.crystal_names import (
-    equilibrium_label,
-    equilibrium_labels,
+    equilibrium_name,
+    equilibrium_names,
     force_constants_key,
-    label_of_key,
-    reference_label,
-    sampled_labels,
+    name_of_key,
+    reference_name,
+    sampled_names,
 )
 from aiida_mbetrain.science.thermodynamics.harmonic import HarmonicThermodynamics, harmonic_thermodynamics
 from aiida_mbetrain.science.thermodynamics.quasi_harmonic import ThermalExpansion, bracketing_advice, thermal_expansion
@@ -20,23 +20,25 @@ from aiida_mbetrain.science.thermodynamics.sampled_volumes import (
     filtered_by,
     strained_structure,
 )
-from aiida_mbetrain.science.thermodynamics.sublimation import molecules_per_cell, sublimation
+from aiida_mbetrain.science.thermodynamics.sublimation import IdealGas, Sublimation, molecules_per_cell, sublimation
 
 __all__ = [
     "HarmonicThermodynamics",
+    "IdealGas",
     "SampledVolume",
+    "Sublimation",
     "ThermalExpansion",
     "bracketing_advice",
     "check_thermal_expansion",
-    "equilibrium_label",
-    "equilibrium_labels",
+    "equilibrium_name",
+    "equilibrium_names",
     "filtered_by",
     "force_constants_key",
     "harmonic_thermodynamics",
-    "label_of_key",
     "molecules_per_cell",
-    "reference_label",
-    "sampled_labels",
+    "name_of_key",
+    "reference_name",
+    "sampled_names",
     "strained_structure",
     "sublimation",
     "thermal_expansion",

@@ -15,13 +15,8 @@ from ase import units
 from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import AnyArray, FloatArray
+from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
 from aiida_mbetrain.science.phonons import ForceConstants
-
-EV_PER_THZ = units._hplanck * 1e12 / units._e
-"""h times 1 THz, eV; ASE's constants are newer than phonopy's, from which they differ by 1e-6."""
-KJ_PER_MOL = units.kJ / units.mol
-"""eV."""
-J_PER_MOL = units.J / units.mol
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +108,7 @@ def harmonic_thermodynamics(
         (phonopy's rule), or "gamma".
     """
     frequencies, weights, is_gamma, divisions = _mesh_frequencies(force_constants, mesh)
+    # At Γ the three modes nearest to zero are the translations, up to the rounding of the force constants.
     translation = np.zeros(frequencies.shape, dtype=bool)
     translation[is_gamma, np.argsort(np.abs(frequencies[is_gamma]), axis=-1)[..., :3]] = True
     counted = (frequencies > 0) & ~translation
@@ -180,7 +176,7 @@ def _oscillators(quanta: FloatArray, temperature: float, share: FloatArray) -> t
         return zero_point, zero_point, 0.0, 0.0
     thermal = units.kB * temperature
     x = quanta / thermal
-    # In terms of e^-x nothing overflows at low temperature.
+    # In terms of e^-x nothing overflows at low temperature; expm1 keeps the digits of 1 - e^-x at high temperature.
     decay = np.exp(-x)
     occupation = decay / -np.expm1(-x)
     free = zero_point + thermal * float(share @ np.log(-np.expm1(-x)))

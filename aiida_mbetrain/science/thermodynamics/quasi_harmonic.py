@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidSettings, NoEquilibriumVolume, NotEnoughVolumes
 from aiida_mbetrain.science.configurations import AnyArray, FloatArray
+from aiida_mbetrain.science.constants import KJ_PER_MOL
 from aiida_mbetrain.science.thermodynamics.equations_of_state import (
     N_PARAMETERS,
     EquationOfState,
     Form,
     fit_equation_of_state,
 )
-from aiida_mbetrain.science.thermodynamics.harmonic import KJ_PER_MOL
 from aiida_mbetrain.science.thermodynamics.sampled_volumes import SampledVolume, filtered_by
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -51,9 +51,9 @@ class ThermalExpansion:
     missing_pressures_GPa: sampled pressure under which the static crystal has that volume; nan also where no
         pressure holds it there, (T,).
     used: which of the n samples entered the fits, (n,).
-    sampled_volumes (m,), sampled_free_energies (T, m): the points of the fits, Å³ and kJ/mol, pressure-volume
+    sampled_volumes, sampled_free_energies: the points of the fits, (m,) Å³ and (T, m) kJ/mol, pressure-volume
         work included.
-    curve_volumes (k,), curve_free_energies (T, k): the fits.
+    curve_volumes, curve_free_energies: the fits, (k,) and (T, k).
     """
 
     temperatures_K: FloatArray
@@ -163,7 +163,7 @@ def thermal_expansion(
 
 
 def bracketing_advice(settings: FreeEnergy, fitted_volume: float, *, ratio: float, pressure_GPa: float) -> str:
-    """What to add to the sampled range so that a minimum lies inside.
+    """Advice on the point to add to the sampled range so that a minimum lies inside.
 
     fitted_volume: of the extrapolated fit, Å³, nan if it has none.  ratio, pressure_GPa: ``missing_ratios`` and
     ``missing_pressures_GPa`` of that temperature.
@@ -222,6 +222,7 @@ class _Equilibrium:
         except NoEquilibriumVolume:
             return cls(nan, nan, nan, nan, nan, False, nan, nan, nan, nan, np.full(len(curve), nan))
         volume, energies = fit.volume_0, fit.energy(curve)
+        # A cubic, the degree of the polynomial equation of state; of lower degree for fewer than four volumes.
         slope = Polynomial.fit(volumes, vibrational, min(3, len(volumes) - 1)).deriv()
         bracketed = bool(volumes[0] < volume < volumes[-1])
         missing = (nan, nan) if bracketed else _missing_point(volumes, fit, slope)
@@ -253,6 +254,7 @@ def _missing_point(volumes: FloatArray, fit: EquationOfState, slope: Polynomial)
     edge = volumes[0] if below else volumes[-1]
     target = float(edge + MARGIN * (fit.volume_0 - edge))
     way = np.linspace(edge, target, N_INTERPOLATED)
+    # With F = E + F_vib the static pressure above p is -dE/dV - p = -d(F + pV)/dV + dF_vib/dV.
     pressures = fit.pressure(way) + slope(way)
     turns = np.any(np.diff(pressures) < 0) if below else np.any(np.diff(pressures) > 0)
     return target, float("nan" if turns else pressures[-1])

@@ -1,4 +1,4 @@
-"""The volumes at which a quasi-harmonic calculation computes the crystal: which to take, and which to leave out.
+"""Sampled volumes of a quasi-harmonic calculation: checks, strained structures and filters.
 
 Everything is per primitive cell.
 """
@@ -57,7 +57,7 @@ class SampledVolume:
 
 
 def check_thermal_expansion(settings: FreeEnergy) -> None:
-    """Raise InvalidSettings where the settings cannot lead to an equation of state, before anything is computed."""
+    """Raise InvalidSettings if the settings cannot lead to an equation of state, before anything is computed."""
     if settings.relax_input_cell == "only_atoms":
         raise InvalidSettings(
             "FreeEnergy.relax_input_cell = 'only_atoms' with thermal_expansion = True: the cell has to relax at every "

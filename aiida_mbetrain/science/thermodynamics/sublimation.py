@@ -16,14 +16,15 @@ from ase.thermochemistry import IdealGasThermo
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
+from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
-from aiida_mbetrain.science.thermodynamics.harmonic import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL, HarmonicThermodynamics
+from aiida_mbetrain.science.thermodynamics.harmonic import HarmonicThermodynamics
 
 STANDARD_PRESSURE_PA = 1e5
 
 
 def molecules_per_cell(crystal: Configurations, molecule: Configurations) -> int:
-    """Z: how many of the molecule make up the crystal's cell.
+    """Z, the number of molecules in the cell of the crystal.
 
     Raises InvalidStructure where its composition is not a multiple of the molecule's (another molecule, a
     co-crystal, a solvate), and for a periodic molecule.
@@ -151,6 +152,7 @@ def sublimation(
     temperatures = crystal.temperatures_K
     gas = ideal_gas(molecule, temperatures)
     bound = static_energy / z / KJ_PER_MOL
+    # H of the crystal is its energy: pV is neglected.  H of the gas holds kT from pV, which ΔU does not.
     enthalpies = gas.enthalpies - (bound + crystal.energies / z)
     return Sublimation(
         temperatures_K=temperatures,

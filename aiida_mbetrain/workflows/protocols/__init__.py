@@ -66,7 +66,7 @@ def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] 
 
 
 def check_options(code: orm.AbstractCode | None, options: Mapping[str, Any] | None) -> bool:
-    """Whether there is a code; raises InvalidSettings for options without one."""
+    """Return True if there is a code; raises InvalidSettings for options without one."""
     if code is None and options:
         raise InvalidSettings("options are those of jobs: give the code of mbetrain-worker too, or leave them out.")
     return code is not None

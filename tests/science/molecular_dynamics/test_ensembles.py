@@ -68,8 +68,8 @@ def _data(run, temperature_K, pressure_GPa=None):
         system=pv.data.SystemData(
             natoms=n,
             nconstraints=0,
-            ndof_reduction_tra=run.n_removed_trans_dof,
-            ndof_reduction_rot=run.n_removed_rot_dof,
+            ndof_reduction_tra=3,
+            ndof_reduction_rot=0,
         ),
         observables=pv.data.ObservableData(
             kinetic_energy=kinetic,

@@ -111,10 +111,6 @@ class TestStorage:
         fastest = np.linalg.norm(result.frames.velocities, axis=2).max()
         assert steps.max() < 2 * fastest * 40.0
 
-    def test_removed_degrees_of_freedom_are_reported(self):
-        result = run(md_settings())
-        assert (result.n_removed_trans_dof, result.n_removed_rot_dof) == (3, 0)
-
 
 class TestEvaluations:
     @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 from aiida_mbetrain.errors import InfiniteNetwork, InvalidStructure, UnequalMolecules
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import MolecularCrystal, check_structure, detect_molecules, unwrap_molecules
+from aiida_mbetrain.science.molecules.bond_checks import bonds_intact
 from aiida_mbetrain.science.molecules.bond_graph import find_bonds, spanning_forest, sum_to_roots
-from aiida_mbetrain.science.molecules.detection import intact_frames
 
 BOND_LENGTHS = {
     "CC": (1.19, 1.57), "CH": (1.04, 1.11), "CO": (1.14, 1.32), "CN": (1.32, 1.49), "HN": (0.96, 1.03),
@@ -392,12 +392,16 @@ def test_frames_of_another_crystal_are_refused():
 # Bond checks
 
 
+def intact_frames(crystal, frames):
+    return bonds_intact(crystal, unwrap_molecules(crystal, frames), **TOLERANCES)
+
+
 def test_undistorted_and_thermal_frames_are_intact():
     for name, build in MOLECULAR.items():
         crystal = detect(build())
         frames = scrambled(thermal_frames(crystal, 11), 11)
-        assert intact_frames(crystal, frames, **TOLERANCES).all(), name
-        assert intact_frames(crystal, one_frame(build()), **TOLERANCES).all(), name
+        assert intact_frames(crystal, frames).all(), name
+        assert intact_frames(crystal, one_frame(build())).all(), name
 
 
 def test_bond_is_broken_beyond_the_check_tolerance_only():
@@ -409,7 +413,7 @@ def test_bond_is_broken_beyond_the_check_tolerance_only():
     positions = frames.positions.copy()
     for frame, length in enumerate([1.16, limit - 1e-6, limit + 1e-6, 2.5]):
         positions[frame, oxygen] = positions[frame, carbon] + bond * length / np.linalg.norm(bond)
-    intact = intact_frames(crystal, scrambled(frames.with_(positions=positions), 4), **TOLERANCES)
+    intact = intact_frames(crystal, scrambled(frames.with_(positions=positions), 4))
     assert intact.tolist() == [True, True, False, False]
 
 
@@ -422,7 +426,7 @@ def test_new_bond_between_molecules_and_to_an_image_is_seen():
         vector = positions[frame, 1] - positions[frame, 0]
         positions[frame, 0] += vector * (1 - distance / np.linalg.norm(vector))
     cells[3, 0] *= 2.4 / np.linalg.norm(cells[3, 0])
-    intact = intact_frames(crystal, frames.with_(positions=positions, cells=cells), **TOLERANCES)
+    intact = intact_frames(crystal, frames.with_(positions=positions, cells=cells))
     assert intact.tolist() == [True, True, False, False]
 
 
@@ -433,7 +437,7 @@ def test_compression_alone_can_form_bonds(scale, intact):
     squeezed.set_cell(np.eye(3) * 2.8 * np.sqrt(2), scale_atoms=True)
     crystal = detect(squeezed)
     frame = crystal.reference.with_(positions=crystal.positions[None] * scale, cells=crystal.cell[None] * scale)
-    assert intact_frames(crystal, frame, **TOLERANCES).tolist() == [intact]
+    assert intact_frames(crystal, frame).tolist() == [intact]
 
 
 @settings(max_examples=12, deadline=None)
@@ -450,4 +454,4 @@ def test_bond_check_equals_comparing_whole_bond_graphs(seed, noise, name):
     for x, cell in zip(positions, cells, strict=True):
         atoms = Atoms(crystal.numbers, x, cell=cell, pbc=True)
         expected.append(brute_force_bonds(atoms, 1.2) <= known <= brute_force_bonds(atoms, 1.5))
-    assert intact_frames(crystal, frames, **TOLERANCES).tolist() == expected
+    assert intact_frames(crystal, frames).tolist() == expected

@@ -5,9 +5,9 @@ import pytest
 from cheap_potentials import LennardJones, argon
 
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.constants import EV_PER_THZ, KJ_PER_MOL
 from aiida_mbetrain.science.phonons import calculate_force_constants, density_of_states
 from aiida_mbetrain.science.thermodynamics import harmonic_thermodynamics
-from aiida_mbetrain.science.thermodynamics.harmonic import EV_PER_THZ, KJ_PER_MOL
 from aiida_mbetrain.settings import FreeEnergy
 
 

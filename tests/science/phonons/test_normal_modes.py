@@ -13,9 +13,10 @@ from spring_crystals import as_phonopy, monatomic_chain_crystal, rock_salt, scra
 
 from aiida_mbetrain.errors import IncommensurateMesh, InvalidStructure
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.constants import THZ_PER_ROOT_EIGENVALUE
 from aiida_mbetrain.science.phonons import normal_modes as module
 from aiida_mbetrain.science.phonons import q_points
-from aiida_mbetrain.science.phonons.normal_modes import THZ_PER_ROOT_EIGENVALUE, PrimitiveLattice, normal_modes
+from aiida_mbetrain.science.phonons.normal_modes import PrimitiveLattice, normal_modes
 from aiida_mbetrain.science.phonons.q_points import (
     commensurate_meshes,
     commensurate_q_points,

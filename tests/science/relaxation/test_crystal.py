@@ -52,7 +52,7 @@ def test_full_relaxation_finds_the_minimum_over_the_volume():
     result = relax(start, LennardJones(), FreeEnergy(relax_input_cell="full"))
     assert result.structure.volumes[0] == pytest.approx(lattice_constant_of_argon() ** 3 / 4, rel=1e-5)
     assert result.max_stress * result.structure.volumes[0] < 1e-4
-    assert result.label == "crystal[opt:atoms,shape,V]"
+    assert result.crystal_name == "crystal[opt:atoms,shape,V]"
 
 
 def test_full_relaxation_under_pressure_ends_at_that_pressure():
@@ -75,7 +75,7 @@ def test_constant_volume_keeps_the_volume_and_relaxes_the_shape():
     # The relaxed cell is the cube: the shape was off by one per cent.
     lengths = np.linalg.norm(result.structure.cells[0], axis=1)
     assert np.ptp(lengths) / lengths.mean() < 2e-3
-    assert result.label == "crystal[opt:atoms,shape]"
+    assert result.crystal_name == "crystal[opt:atoms,shape]"
 
 
 def test_only_atoms_keeps_the_cell():
@@ -83,7 +83,7 @@ def test_only_atoms_keeps_the_cell():
     result = relax(start, carbon_dioxide_potential(), free(relax_input_cell="only_atoms"))
     assert np.array_equal(result.structure.cells, start.cells)
     assert result.max_force < 1e-4
-    assert result.label == "crystal[opt:atoms]"
+    assert result.crystal_name == "crystal[opt:atoms]"
 
 
 def test_relaxed_harmonic_crystal_returns_to_its_sites():

@@ -6,10 +6,10 @@ from cheap_potentials import HarmonicCrystal, LennardJones, argon, nitrogen, nit
 from scipy import constants
 
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.constants import EV_PER_THZ
 from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, harmonic_thermodynamics
-from aiida_mbetrain.science.thermodynamics.harmonic import EV_PER_THZ
 from aiida_mbetrain.settings import FreeEnergy
 
 GAS_CONSTANT = 8.314462618  # J/K/mol

@@ -60,7 +60,7 @@ def _cells(part: Configurations) -> FloatArray:
 def to_model_input(
     graphs: Graphs, species: IntArray, n_species: int, head: int, device: torch.device, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """What ``MACE.forward`` reads; ``species``: the place of every atom's element in the model's table, (n,)."""
+    """The input of ``MACE.forward``; ``species``: index of every atom's element in the model's table, (n,)."""
     n_graphs = len(graphs.sizes)
     batch = torch.as_tensor(np.repeat(np.arange(n_graphs), graphs.sizes), device=device)
     edges = torch.as_tensor(graphs.edges, device=device)

@@ -1,4 +1,4 @@
-"""What computes the tensor products of a MACE model."""
+"""Kernels for the tensor products of a MACE model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.potentials.mace.fused import FusedModules, fuse
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
-"""Of energies and forces, relative to the largest force: what other kernels may change by rounding.
+"""Largest difference of energies and forces between kernels, relative to the largest force: rounding.
 
 In double precision, that of the coupling coefficients of a model that was made in single precision.
 """
@@ -39,7 +39,7 @@ def choose_kernels(wanted: str, device: torch.device) -> str:
 
 
 def with_kernels(model: Any, kernels: str, device: torch.device) -> tuple[Any, FusedModules | None]:
-    """The model with other kernels and, where they are fused, what wants to know every batch.
+    """The model with other kernels and, if they are fused, their handle (else None).
 
     The model is changed in place, or replaced by one in the same precision.
     """
@@ -49,7 +49,7 @@ def with_kernels(model: Any, kernels: str, device: torch.device) -> tuple[Any, F
 
 
 def _with_cueq(model: Any, device: torch.device) -> Any:
-    """As MACECalculator's enable_cueq does."""
+    """Convert the model to cuEquivariance, as the option enable_cueq of MACECalculator does."""
     from mace.cli.convert_e3nn_cueq import run
 
     dtype = torch.get_default_dtype()
@@ -62,7 +62,7 @@ def _with_cueq(model: Any, device: torch.device) -> Any:
 
 
 def probe(numbers: list[int], r_max: float) -> Configurations:
-    """Eight atoms of the elements in a cell of the size of the cutoff: what kernels are compared on."""
+    """Eight atoms of the elements in a cell of the size of the cutoff, on which kernels are compared."""
     edge = max(r_max, 4.0)
     corners = np.stack(np.meshgrid(*[[0.0, 0.5 * edge]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, size=corners.shape)

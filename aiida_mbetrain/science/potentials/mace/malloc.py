@@ -1,4 +1,4 @@
-"""glibc's allocator, told to keep large tensors on the heap."""
+"""Tuning of glibc's allocator to keep large tensors on the heap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOP_PAD_BYTES = 2**28
 
 @cache
 def tune_malloc() -> bool:
-    """Stop glibc from mapping and unmapping memory for every large tensor; True where that was possible.
+    """Stop glibc from mapping and unmapping memory for every large tensor; return True if that was possible.
 
     By default each large tensor costs page faults, up to half of the CPU time of a MACE evaluation.  Changes
     no number; costs 10 to 60 % more resident memory.  Acts on the whole process, once, and lasts.

@@ -148,7 +148,7 @@ class MacePotential(Potential):
         )
 
     def _set_batch_size(self, atoms: int | None) -> None:
-        """As the user says, or, on a CPU, what fits its caches, or, on a CUDA device, what a first batch tells."""
+        """Set the batch size: from the settings, by the caches of a CPU, or after a first batch on a CUDA device."""
         self._edge_limit = np.inf
         self._probes_memory = atoms is None and self.device.type == "cuda"
         if atoms is None and self.device.type == "cpu":

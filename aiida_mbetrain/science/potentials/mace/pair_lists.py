@@ -1,4 +1,4 @@
-"""Pairs of atoms within a cutoff, each once, and how a list of them serves the steps of a trajectory."""
+"""Pairs of atoms within a cutoff, each once, in lists that are reused along a trajectory."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PairLists:
         return pairs
 
     def _is_complete(self, kept: _Kept, positions: FloatArray, cell: FloatArray) -> bool:
-        """Whether no pair that a list of the kept frame lacks can be closer than the cutoff by now.
+        """Return True if no pair missing from the kept list can be closer than the cutoff.
 
         With F the strain of the cell since then and u the displacements of the atoms beyond it, a distance d has
         become at least d times the smallest singular value of F, less 2 max |u|.

@@ -9,9 +9,9 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.calculators import calculator as known
 from ase.calculators.calculator import CalculatorError, FileIOCalculator, get_calculator_class
 from ase.calculators.genericfileio import GenericFileIOCalculator
+from ase.calculators.names import names as calculator_names
 
 from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed
 from aiida_mbetrain.science.reference_labels.backends.base import Backend, Evaluation
@@ -29,8 +29,10 @@ class AseBackend(Backend):
     def __init__(self, method: AseMethod) -> None:
         """Raise InvalidSettings for a name that ASE does not have, a missing package, and refused parameters."""
         self._method = method
-        if method.method not in known.names:
-            raise InvalidSettings(f"AseMethod.method = {method.method!r}: ASE knows {', '.join(sorted(known.names))}.")
+        if method.method not in calculator_names:
+            raise InvalidSettings(
+                f"AseMethod.method = {method.method!r}: ASE knows {', '.join(sorted(calculator_names))}."
+            )
         try:
             self._class = get_calculator_class(method.method)
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""How the atoms and edges of a batch are ordered for products of matrices."""
+"""Order of the atoms and edges of a batch for matrix products."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Receivers:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """receivers: every atom once.  receiver_order: place of every atom in them, None: their own order.
+    """Order of the atoms of a batch as receivers and by species.
+
+    receivers: every atom once.  receiver_order: place of every atom in them, None: their own order.
 
     species: index in the model's table -> atoms.  species_order: place of every atom in them.
     """
@@ -72,12 +74,12 @@ def _by_species(species: bytes, device: torch.device) -> tuple[dict[int, torch.T
 
 
 def _places(parts: list[IntArray], device: torch.device) -> torch.Tensor:
-    """Where each atom is in the joined parts."""
+    """Position of each atom in the joined parts."""
     return torch.as_tensor(np.argsort(np.concatenate(parts)), device=device)
 
 
 def _smallest_type(n: int) -> np.dtype:
-    """Of n indices: NumPy sorts those of 16 bits by their digits, three times faster than those of 64."""
+    """Smallest type of n indices: NumPy sorts 16-bit integers by radix sort, three times faster than 64-bit ones."""
     return np.min_scalar_type(max(n - 1, 0))
 
 

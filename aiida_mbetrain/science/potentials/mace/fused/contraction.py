@@ -41,7 +41,7 @@ class FusedContraction(torch.nn.Module):
 
     @staticmethod
     def can_replace(contraction: Any) -> bool:
-        """Whether the module is MACE's own."""
+        """Return True if the module is MACE's own."""
         return type(contraction) is SymmetricContraction
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
@@ -83,6 +83,7 @@ class _Polynomial(torch.autograd.Function):
                     monomials.mul_(points.index_select(1, factor))
                 vector = torch.bmm(coefficients, monomials)
             values = values + vector
+            # Euler: a homogeneous polynomial of degree p with symmetric coefficients has the gradient p v.
             slopes = torch.add(slopes, vector, alpha=degree)
         ctx.save_for_backward(slopes.view(channels, -1, d, n))
         return (values.view(channels, -1, d, n) * points.unsqueeze(1)).sum(dim=2)
@@ -116,6 +117,7 @@ def _packed(tensor: torch.Tensor, degree: int) -> _Term:
     tensor = torch.stack([tensor.permute(0, 1, *order) for order in orders]).mean(dim=0)
     factors = list(itertools.combinations_with_replacement(range(d), degree - 1))
     index = torch.tensor(factors, dtype=torch.int64, device=tensor.device).reshape(len(factors), degree - 1).T
+    # A monomial stands for all orders of its factors: multinomial coefficient.
     repeats = [math.factorial(degree - 1) / math.prod(map(math.factorial, _counts(each))) for each in factors]
     packed = tensor[(..., *index)] if degree > 1 else tensor.unsqueeze(-1)
     packed = packed * torch.tensor(repeats, dtype=tensor.dtype, device=tensor.device)
@@ -123,5 +125,5 @@ def _packed(tensor: torch.Tensor, degree: int) -> _Term:
 
 
 def _counts(factors: tuple[int, ...]) -> list[int]:
-    """How often each factor of a monomial occurs."""
+    """Multiplicity of each factor of a monomial."""
     return [factors.count(factor) for factor in set(factors)]

@@ -61,7 +61,7 @@ class FusedConvolution(torch.nn.Module):
 
     @staticmethod
     def can_replace(product: Any) -> bool:
-        """Whether the tensor product is one of e3nn's that couples each channel with one harmonic and one weight."""
+        """Return True for a tensor product of e3nn that couples each channel with one harmonic and one weight."""
         return (
             isinstance(product, o3.TensorProduct)
             and not product.internal_weights

@@ -1,4 +1,4 @@
-"""What the fused modules of one model share."""
+"""Shared state of the fused modules of one model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Current:
 
     @property
     def arrangement(self) -> Arrangement:
-        """Of the batch; there is one whenever the model is called."""
+        """The arrangement, which is set before every call of the model."""
         assert self._arrangement is not None
         return self._arrangement
 

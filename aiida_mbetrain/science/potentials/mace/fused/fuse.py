@@ -24,11 +24,11 @@ WITH_CONVOLUTION = (
     blocks.RealAgnosticAttResidualInteractionBlock,
     blocks.RealAgnosticResidualNonLinearInteractionBlock,
 )
-"""Interaction blocks that call a fused convolution where they have one."""
+"""Interaction blocks that call a fused convolution if they have the attribute ``conv_fusion``."""
 
 
 class FusedModules:
-    """The modules that ``fuse`` put into a model; they want to know every batch before the model sees it."""
+    """Handle on the modules that ``fuse`` put into a model, which have to know every batch before the model runs."""
 
     def __init__(self, current: Current, *, halved: bool) -> None:
         self._current, self._halved = current, halved
@@ -39,7 +39,7 @@ class FusedModules:
 
 
 def fuse(model: Any) -> FusedModules:
-    """Replace what can be replaced, in place."""
+    """Replace the modules of a model for which there is a fused one, in place."""
     current = Current()
     convolutions = [
         block

@@ -13,9 +13,9 @@ from mace.modules.blocks import (
 
 
 class HalvedRadialEmbedding(torch.nn.Module):
-    """Of the first half of the edges; the second half holds the same edges reversed, which are as long.
+    """Radial embedding of the first half of the edges; the second half holds the same edges reversed.
 
-    What the interaction blocks compute from it (the weights of the convolution) is half as long too.
+    The weights of the convolution, which the interaction blocks compute from it, are half as long too.
     """
 
     def __init__(self, embedding: torch.nn.Module) -> None:
@@ -24,7 +24,7 @@ class HalvedRadialEmbedding(torch.nn.Module):
 
     @staticmethod
     def can_replace(model: Any) -> bool:
-        """Whether nothing but the weights of convolutions is made from the model's radial embedding."""
+        """Return True if only the weights of convolutions are computed from the model's radial embedding."""
         return type(model.radial_embedding) is RadialEmbeddingBlock and all(
             type(block) in (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock)
             for block in model.interactions
@@ -37,7 +37,7 @@ class HalvedRadialEmbedding(torch.nn.Module):
         edge_index: torch.Tensor,
         atomic_numbers: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the embedding gives for half of the lengths (e, 1), Å."""
+        """The embedding of the first half of the lengths (e, 1), Å."""
         half = len(edge_lengths) // 2
         embedded: tuple[torch.Tensor, torch.Tensor | None] = self.embedding(
             edge_lengths[:half], node_attrs, edge_index[:, :half], atomic_numbers

@@ -32,7 +32,7 @@ class FusedSelfConnection(torch.nn.Module):
 
     @staticmethod
     def can_replace(product: Any) -> bool:
-        """Whether the tensor product is one of e3nn's with its own weights and scalars as its second factor."""
+        """Return True for a tensor product of e3nn with internal weights and scalars as its second factor."""
         return (
             type(product) is o3.FullyConnectedTensorProduct
             and product.internal_weights
