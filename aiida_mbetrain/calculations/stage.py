@@ -31,13 +31,15 @@ class StageCalculation(CalcJob):
 
     CACHE_VERSION = 1
     stage: ClassVar[str]
+    needs_potential: ClassVar[bool] = True
     settings_class: ClassVar[type[Settings] | None] = None
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports and exit codes common to all stages."""
         super().define(spec)
-        define_potential_ports(spec)
+        if cls.needs_potential:
+            define_potential_ports(spec)
         if cls.settings_class is not None:
             spec.input(
                 "settings",
@@ -97,7 +99,7 @@ class StageCalculation(CalcJob):
             "schema_version": job_file.SCHEMA,
             "stage": self.stage,
             "settings": self.inputs.settings.get_dict() if self.settings_class else {},
-            "inference": Inference(**self.inputs.inference.get_dict()).to_dict(),
+            "inference": self._inference().to_dict(),
             "model": self._model(),
             "inputs": entries,
             "max_seconds": self.options.get("max_wallclock_seconds"),
@@ -106,7 +108,12 @@ class StageCalculation(CalcJob):
         }
         return job_file.JobFile(**job).to_dict()
 
-    def _model(self) -> JsonObject:
+    def _inference(self) -> Inference:
+        return Inference(**self.inputs.inference.get_dict()) if self.needs_potential else Inference()
+
+    def _model(self) -> JsonObject | None:
+        if not self.needs_potential:
+            return None
         model = self.inputs.model
         if isinstance(model, MaceModelData):
             return {"kind": "mace", "file": f"{MODEL}/{model.filename}", "sha256": model.sha256}
@@ -115,7 +122,7 @@ class StageCalculation(CalcJob):
     def _files_to_copy(self) -> list[tuple[str, str, str]]:
         """Large files straight from AiiDA's repository: (uuid, file, path in the job's folder)."""
         copies = []
-        if isinstance(self.inputs.model, MaceModelData):
+        if self.needs_potential and isinstance(self.inputs.model, MaceModelData):
             model = self.inputs.model
             copies.append((model.uuid, model.filename, f"{MODEL}/{model.filename}"))
         if "checkpoint" in self.inputs:

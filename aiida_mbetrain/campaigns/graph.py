@@ -6,19 +6,20 @@ Importing aiida_workgraph takes seconds: import this module inside functions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from aiida import orm
 from aiida_workgraph import WorkGraph, task
 from aiida_workgraph.manager import get_current_graph
 
+from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
 from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name
 from aiida_mbetrain.campaigns.record import Record
-from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
 from aiida_mbetrain.science.thermodynamics import reference_name
 from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 
 
 def build_graph(
@@ -82,7 +83,10 @@ def _described(
         if stage.name in force_constants:
             facts["force_constants"] = force_constants[stage.name]
         elif stage.parent is not None:
-            facts |= {"parent": task_name(stage.parent), "output": output_path(stage)}
+            assert isinstance(stage.parent.settings, FreeEnergy)
+            reference = reference_name(stage.parent.settings)
+            facts |= {"parent": task_name(stage.parent), "reference_name": reference}
+            facts["constants_label"] = stage.constants_label
         described.append(facts)
     return {"stages": described, "options": dict(options)}
 
@@ -93,42 +97,52 @@ def task_name(stage: Stage) -> str:
     return identifier("_".join(filter(None, (stage.kind, condition))))
 
 
-def output_path(stage: Stage) -> list[str]:
-    """Path of the force constants among the outputs of a phonon sampling's parent."""
-    assert stage.parent is not None
-    assert isinstance(stage.parent.settings, FreeEnergy)
-    assert stage.constants_label is not None
-    if stage.constants_label == reference_name(stage.parent.settings):
-        return ["force_constants"]
-    return [EQUILIBRIUM, link_label(stage.constants_label), "force_constants"]
-
-
 def crystal_graph(structure: Any, model: Any, stages: Any, code: Any = None) -> None:
     """Body of the graph of one crystal and model; it runs in the daemon.
 
     structure, model, code: sockets.  stages: the dictionary of ``_described``.
     """
     graph = get_current_graph()
-    nodes: dict[str, orm.Dict] = {}
+    options, at_volumes = dict(stages["options"]), []
     for facts in stages["stages"]:
-        inference = nodes.setdefault(str(facts["inference"]), orm.Dict(dict(facts["inference"])))
-        inputs = stage_inputs(facts["kind"], dict(facts["settings"]), inference, dict(stages["options"]), code)
-        inputs["model"] = model
+        inputs = _inputs(facts, options, model, code)
         if facts["kind"] != PHONONS:
             inputs["structure"] = structure
         elif "force_constants" in facts:
             inputs["force_constants"] = orm.load_node(str(facts["force_constants"]))
+        elif facts["constants_label"] == facts["reference_name"]:
+            inputs["force_constants"] = graph.tasks[facts["parent"]].outputs.force_constants
         else:
-            inputs["force_constants"] = output_socket(graph.tasks[facts["parent"]], facts["output"])
+            at_volumes.append(dict(facts))
+            continue
         graph.add_task(WORKCHAINS[facts["kind"]], name=facts["name"], **inputs)
+    for parent in sorted({facts["parent"] for facts in at_volumes}):
+        inputs = {"model": model, "reference": graph.tasks[parent].outputs.force_constants}
+        inputs["stages"] = orm.Dict({"stages": [f for f in at_volumes if f["parent"] == parent], "options": options})
+        if code is not None:
+            inputs["code"] = code
+        graph.add_task(task.graph(max_number_jobs=1)(volumes_graph), name=f"volumes_of_{parent}", **inputs)
 
 
-def output_socket(parent: Any, path: Sequence[str]) -> Any:
-    """The socket of an output; those of a dynamic namespace are declared here, for they are known by the plan alone."""
-    socket = parent.outputs
-    for depth, name in enumerate(path, start=1):
-        if name not in socket:
-            kind = "workgraph.any" if depth == len(path) else "workgraph.namespace"
-            parent.add_output_spec(kind, ".".join(path[:depth]))
-        socket = socket[name]
-    return socket
+def volumes_graph(reference: Any, model: Any, stages: Any, code: Any = None) -> None:
+    """Body of the graph of the phonon samplings at V(T); those at temperatures without a volume are left out.
+
+    Which volumes there are is known when the quasi-harmonic stage has ended: a link to an output that it may not
+    have would end the whole graph.
+    reference: force constants of the relaxed crystal, an output of that stage.
+    """
+    graph = get_current_graph()
+    links = orm.load_node(reference.uuid).base.links.get_incoming(orm.WorkChainNode).all()
+    found = (link.node for link in links if link.node.process_label == QuasiHarmonicWorkChain.__name__)
+    parent = cast(orm.WorkChainNode, next(found))
+    for facts in stages["stages"]:
+        constants = force_constants_of(parent, str(facts["constants_label"]))
+        if constants is not None:
+            inputs = _inputs(facts, dict(stages["options"]), model, code) | {"force_constants": constants}
+            graph.add_task(WORKCHAINS[PHONONS], name=facts["name"], **inputs)
+
+
+def _inputs(facts: Mapping[str, Any], options: Mapping[str, Any], model: Any, code: Any) -> dict[str, Any]:
+    """Inputs of a described stage but for the structure or the force constants."""
+    inference = orm.Dict(dict(facts["inference"]))
+    return stage_inputs(facts["kind"], dict(facts["settings"]), inference, options, code) | {"model": model}

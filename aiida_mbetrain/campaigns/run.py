@@ -4,23 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from aiida import orm
 from aiida.engine import run_get_node
 
+from aiida_mbetrain.campaigns.costs import estimate_plan
 from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
-from aiida_mbetrain.campaigns.plan import Plan, Stage
-from aiida_mbetrain.campaigns.record import Record
+from aiida_mbetrain.campaigns.plan import Plan, Stage, make_plan
+from aiida_mbetrain.campaigns.reading import read_sources
+from aiida_mbetrain.campaigns.record import Record, group_of, read_record, record_of, write_record
 from aiida_mbetrain.campaigns.refusals import Refusals
-from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive
+from aiida_mbetrain.campaigns.settings import read_campaign
+from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive, stage_states, to_start
 from aiida_mbetrain.errors import InvalidSettings, StoppedEarly
+
+if TYPE_CHECKING:
+    from aiida_workgraph import WorkGraph
 
 RUNS_HERE = "running_here"
 """Extra of the group: the process that runs the campaign without a daemon."""
 
 OnStage = Callable[[int, int, Stage], None]
+
+
+def prepare(path: str | Path) -> tuple[Plan, Record, orm.Group]:
+    """Read a campaign file, refuse what cannot be computed, and record the campaign in the profile; starts nothing.
+
+    Raises InvalidCampaign with all refusals, UnreadableFile, InvalidSettings.
+    """
+    settings = read_campaign(path)
+    crystals, models = read_sources(settings, Path(path).parent)
+    group = group_of(settings.name, create=True)
+    before = read_record(group)
+    plan = make_plan(settings, crystals, models, {} if before is None else before.repairs)
+    estimate_plan(plan)
+    if before is not None:
+        earlier = before.plan()
+        require_no_contradiction(earlier, stage_states(earlier, group), plan)
+    record = record_of(settings, crystals, models, before)
+    write_record(group, record)
+    return record.plan(), record, group
+
+
+def build(path: str | Path) -> WorkGraph:
+    """The graph of what is missing of a campaign file, to which tasks can be added before it is submitted.
+
+    Its tasks are the graphs of one crystal and model each.
+    """
+    plan, record, group = prepare(path)
+    states = stage_states(plan, group)
+    return graph_of(plan, record, states, to_start(states))
+
+
+def graph_of(plan: Plan, record: Record, states: Mapping[str, StageState], wanted: Sequence[str]) -> WorkGraph:
+    """The graph of some stages; finished ones that they need are inputs."""
+    from aiida_mbetrain.campaigns.graph import build_graph
+
+    code = None if record.settings.code is None else orm.load_code(record.settings.code)
+    return build_graph(plan, record, wanted, existing_force_constants(plan, states), code)
 
 
 def require_no_contradiction(before: Plan, states: Mapping[str, StageState], after: Plan) -> None:
@@ -61,10 +105,7 @@ def submit_campaign(
     plan: Plan, record: Record, group: orm.Group, states: Mapping[str, StageState], wanted: Sequence[str]
 ) -> orm.ProcessNode:
     """Submit the graph of the wanted stages to the daemon."""
-    from aiida_mbetrain.campaigns.graph import build_graph
-
-    code = None if record.settings.code is None else orm.load_code(record.settings.code)
-    graph = build_graph(plan, record, wanted, existing_force_constants(plan, states), code)
+    graph = graph_of(plan, record, states, wanted)
     graph.submit()
     node: orm.ProcessNode = graph.process
     group.add_nodes(node)

@@ -132,25 +132,10 @@ def run(file: Path, here: bool) -> None:
     What is finished, also by single runs and by other campaigns, is used; the same command goes on after an
     interruption.  What has failed is left to `campaign retry`.
     """
-    from aiida_mbetrain.campaigns.costs import estimate_plan
-    from aiida_mbetrain.campaigns.plan import make_plan
-    from aiida_mbetrain.campaigns.reading import read_sources
-    from aiida_mbetrain.campaigns.record import group_of, read_record, record_of, write_record
-    from aiida_mbetrain.campaigns.run import require_no_contradiction
-    from aiida_mbetrain.campaigns.settings import read_campaign
-    from aiida_mbetrain.campaigns.state import stage_states
+    from aiida_mbetrain.campaigns.run import prepare
 
-    settings = read_campaign(file)
-    crystals, models = read_sources(settings, file.parent)
-    group = group_of(settings.name, create=True)
-    before = read_record(group)
-    made = make_plan(settings, crystals, models, {} if before is None else before.repairs)
-    estimate_plan(made)
-    if before is not None:
-        earlier = before.plan()
-        require_no_contradiction(earlier, stage_states(earlier, group), made)
-    write_record(group, record_of(settings, crystals, models, before))
-    start(settings.name, here=here)
+    made, *_ = prepare(file)
+    start(made.name, here=here)
 
 
 def start(name: str, *, here: bool, failed: bool = False) -> None:

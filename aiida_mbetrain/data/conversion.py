@@ -12,6 +12,7 @@ from aiida_mbetrain.data.bands import bands_from_structure, bands_to_structure
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
+from aiida_mbetrain.data.reference_labels import FragmentsData, ReferenceLabelsData
 from aiida_mbetrain.data.structures import (
     structure_to_configurations,
     trajectory_from_configurations,
@@ -22,6 +23,7 @@ from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
+from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
 
 TO_NODE: dict[type, Callable[..., orm.Data]] = {
@@ -30,6 +32,8 @@ TO_NODE: dict[type, Callable[..., orm.Data]] = {
     ClusterSet: ClusterSetData.from_science,
     ForceConstants: ForceConstantsData.from_science,
     BandStructure: bands_from_structure,
+    Fragments: FragmentsData.from_science,
+    FragmentLabels: ReferenceLabelsData.from_science,
     Table: TableData.from_science,
     dict: orm.Dict,
 }

@@ -12,6 +12,7 @@ from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.io import load_npz, save_npz
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import ForceConstants
+from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import JsonObject
 
@@ -19,6 +20,8 @@ CLASSES: dict[str, Any] = {
     "Configurations": Configurations,
     "ClusterSet": ClusterSet,
     "ForceConstants": ForceConstants,
+    "FragmentLabels": FragmentLabels,
+    "Fragments": Fragments,
     "MolecularCrystal": MolecularCrystal,
     "Table": Table,
     "dict": dict,

@@ -63,6 +63,7 @@ class InputFile(Settings):
 class JobFile(Settings):
     """Content of ``job.json``.
 
+    model: None for a stage that evaluates no potential.
     max_seconds: time until the scheduler ends the job; None: unlimited.
     checkpoint: file to continue from where it exists, and to save to.
     """
@@ -71,7 +72,7 @@ class JobFile(Settings):
     stage: str
     settings: JsonObject
     inference: Inference
-    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")]
+    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")] | None
     inputs: dict[str, InputFile]
     max_seconds: Annotated[float, Field(gt=0)] | None
     checkpoint: str

@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 
 from aiida_mbetrain import __version__  # noqa: E402
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly  # noqa: E402
-from aiida_mbetrain.science.potentials import Potential, load_mace, named_calculator  # noqa: E402
+from aiida_mbetrain.science.potentials import NoPotential, Potential, load_mace, named_calculator  # noqa: E402
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
 from aiida_mbetrain.settings import JsonObject, NamedCalculator  # noqa: E402
 from aiida_mbetrain.worker import codec, job_file  # noqa: E402
@@ -100,6 +100,8 @@ def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
 
 def load_potential(folder: Path, job: JobFile) -> Potential:
     """The potential that the job names."""
+    if job.model is None:
+        return NoPotential()
     if isinstance(job.model, MaceFile):
         return load_mace(folder / job.model.file, job.inference, sha256=job.model.sha256)
     return named_calculator(NamedCalculator(name=job.model.name, parameters=job.model.parameters))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from aiida import orm
 from aiida.engine import ExitCode, ToContext, WorkChain
@@ -27,11 +27,14 @@ CHILD_FAILED = 500
 class StageWorkChain(WorkChain):
     """Base of the plugin's WorkChains."""
 
+    needs_potential: ClassVar[bool] = True
+
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Inputs and exit codes common to all."""
         super().define(spec)
-        define_potential_ports(spec)
+        if cls.needs_potential:
+            define_potential_ports(spec)
         define_exit_codes(spec)
         spec.exit_code(CHILD_FAILED, "ERROR_CHILD_FAILED", message="The step {step} failed: {reason}")
 
@@ -50,7 +53,8 @@ class StageWorkChain(WorkChain):
         Its finished node, failed or not, will be ``ctx[label]``; the label is the stage's name by default.
         """
         label = label or stage
-        potential = {"model": self.inputs.model, "inference": self.inputs.inference}
+        needed = ("model", "inference") if HEAVY[stage].calculation.needs_potential else ()
+        potential = {name: self.inputs[name] for name in needed}
         if "code" not in self.inputs:
             self.ctx[label] = self.call(HEAVY[stage].function, label, **potential, **inputs)
             return None

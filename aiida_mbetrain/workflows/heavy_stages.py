@@ -14,6 +14,7 @@ from aiida_mbetrain.calculations.functions.force_constants import force_constant
 from aiida_mbetrain.calculations.functions.isolated_molecule import isolated_molecule
 from aiida_mbetrain.calculations.functions.labels import labels
 from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
+from aiida_mbetrain.calculations.functions.reference_labels import reference_labels
 from aiida_mbetrain.calculations.functions.relaxation import relaxation
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.workflows.jobs import (
@@ -21,6 +22,7 @@ from aiida_mbetrain.workflows.jobs import (
     IsolatedMoleculeJob,
     LabelsJob,
     MolecularDynamicsJob,
+    ReferenceLabelsJob,
     RelaxationJob,
     StageJob,
 )
@@ -44,6 +46,7 @@ HEAVY = {
     "molecular_dynamics": HeavyStage(molecular_dynamics, MolecularDynamicsJob),
     "force_constants": HeavyStage(force_constants, ForceConstantsJob),
     "labels": HeavyStage(labels, LabelsJob),
+    "reference_labels": HeavyStage(reference_labels, ReferenceLabelsJob),
 }
 
 

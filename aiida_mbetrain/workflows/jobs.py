@@ -16,6 +16,7 @@ from aiida_mbetrain.calculations.isolated_molecule import IsolatedMoleculeCalcul
 from aiida_mbetrain.calculations.labels import LabelsCalculation
 from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalculation
 from aiida_mbetrain.calculations.monitors import is_unstable
+from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
@@ -172,3 +173,17 @@ class LabelsJob(StageJob):
     """Labels of frames and clusters."""
 
     _process_class = LabelsCalculation
+
+
+class ReferenceLabelsJob(StageJob):
+    """Reference labels of a bundle of fragments."""
+
+    _process_class = ReferenceLabelsCalculation
+
+    @process_handler(priority=195)
+    def continue_out_of_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """The scheduler killed the job for its memory: go on from what was saved.
+
+        Where one fragment alone needs more than the job has, the jobs make no progress and the chain says so.
+        """
+        return self._next_job(node) if node.exit_status == OUT_OF_MEMORY else None

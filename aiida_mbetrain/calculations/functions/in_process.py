@@ -19,7 +19,7 @@ from aiida.manage import get_manager
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly
-from aiida_mbetrain.science.potentials import Potential, named_calculator
+from aiida_mbetrain.science.potentials import NoPotential, Potential, named_calculator
 from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
 from aiida_mbetrain.settings import Inference, NamedCalculator
 from aiida_mbetrain.worker.machine import describe_machine
@@ -99,13 +99,20 @@ def stop_on_signal() -> Iterator[ShouldStop]:
 
 
 def run_stage(
-    stage: str, model: orm.Data, inference: orm.Dict, settings: Mapping[str, object] | None = None, **inputs: orm.Data
+    stage: str,
+    model: orm.Data | None,
+    inference: orm.Dict | None,
+    settings: Mapping[str, object] | None = None,
+    **inputs: orm.Data,
 ) -> dict[str, orm.Data]:
-    """Run a heavy stage in this process and return its results as nodes, together with a ``run_info`` node."""
+    """Run a heavy stage in this process and return its results as nodes, together with a ``run_info`` node.
+
+    Model and inference are None for a stage that evaluates no potential.
+    """
     from aiida_mbetrain.science.stages import STAGES, Job
 
-    options = Inference(**inference.get_dict())
-    potential = load_potential(model, options)
+    options = Inference() if inference is None else Inference(**inference.get_dict())
+    potential = NoPotential() if model is None else load_potential(model, options)
     job = Job(
         inputs={name: as_science(node) for name, node in inputs.items()},
         potential=potential,

@@ -6,6 +6,7 @@ energy corrects the baseline's periodic energy by the expansion of the differenc
 """
 
 from aiida_mbetrain.science.reference_labels.backends import Backend, Evaluation, backend_of
+from aiida_mbetrain.science.reference_labels.bundles import split_by_cost
 from aiida_mbetrain.science.reference_labels.evaluation import label_fragments
 from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragments, MoleculeStates
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels, merge_labels
@@ -44,4 +45,5 @@ __all__ = [
     "label_fragments",
     "lattice_energies",
     "merge_labels",
+    "split_by_cost",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, BoolArray, FloatArray, IntArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
 
 ID_LENGTH = 32
@@ -25,8 +25,6 @@ ID_LENGTH = 32
 
 RESOLUTION = 1e-6
 """Å to which coordinates enter the id: far above the rounding errors of a lattice translation, far below physics."""
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import AnyArray, BoolArray, FloatArray, IntArray
 from aiida_mbetrain.science.reference_labels.fragments import Fragments, atoms_of_rows
 
 
@@ -48,7 +48,7 @@ class FragmentLabels:
         return len(self.ids)
 
     @property
-    def labelled(self) -> NDArray[np.bool_]:
+    def labelled(self) -> BoolArray:
         """Fragments with an energy, (R,)."""
         return ~np.isnan(self.energies)
 

@@ -19,10 +19,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import FloatArray, IntArray
+from aiida_mbetrain.science.configurations import BoolArray, FloatArray, IntArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.reference_labels.fragments import (
-    BoolArray,
     Fragment,
     Fragments,
     MoleculeStates,

@@ -9,7 +9,11 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.calculators.calculator import CalculatorError, FileIOCalculator, get_calculator_class
+from ase.calculators.calculator import (
+    CalculatorError,
+    FileIOCalculator,
+    get_calculator_class,
+)
 from ase.calculators.genericfileio import GenericFileIOCalculator
 from ase.calculators.names import names as calculator_names
 

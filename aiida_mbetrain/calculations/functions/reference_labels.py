@@ -1,0 +1,130 @@
+"""Reference labels: fragments of cluster sets, their calculation in process, and clusters composed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
+from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.data.reference_labels import FragmentsData, ReferenceLabelsData
+from aiida_mbetrain.errors import LabelsMissing
+from aiida_mbetrain.science.clusters import ClusterSet
+from aiida_mbetrain.science.configurations import IntArray
+from aiida_mbetrain.science.reference_labels import (
+    ClusterExpansion,
+    ExpandedEnergies,
+    Expansion,
+    expand,
+    merge_labels,
+    split_by_cost,
+)
+from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.settings import ReferenceLabels
+
+ROW = "row"
+"""Origin of a composed frame: its number in the set that it was cut from."""
+
+Nodes = Mapping[str, orm.Data]
+
+
+def expansion_of(settings: ReferenceLabels, sets: Nodes, crystals: Nodes) -> Expansion:
+    """The expansion of stored cluster sets.  Raises InvalidSettings for impossible charges and multiplicities."""
+    return expand(
+        {name: as_science(node) for name, node in sorted(sets.items())},
+        {name: as_science(node) for name, node in crystals.items()},
+        settings,
+    )
+
+
+@calcfunction
+@exit_codes
+def reference_fragments(settings: orm.Dict, n_jobs: orm.Int, **inputs: Nodes) -> dict[str, orm.Data]:
+    """Distinct fragments of cluster sets that have no label yet, in bundles of about equal cost.
+
+    inputs: namespaces ``sets`` (ClusterSetData), ``crystals`` (the reference of each set, under the same name) and
+    ``known`` (ReferenceLabelsData).  Outputs: ``bundle_0`` ... and ``summary``; no bundle where all is known.
+    """
+    wanted = ReferenceLabels(**settings.get_dict())
+    expansion = expansion_of(wanted, inputs["sets"], inputs["crystals"])
+    known = [as_science(node) for _, node in sorted(inputs.get("known", {}).items())]
+    missing = np.flatnonzero(~merge_labels(expansion.fragments, wanted.method.hash, known).labelled)
+    bundles = split_by_cost(expansion.fragments.select(missing), n_jobs.value)
+    summary = {
+        "level_of_theory": wanted.method.name,
+        "method_hash": wanted.method.hash,
+        "n_clusters": expansion.n_clusters,
+        "n_terms": expansion.n_terms,
+        "n_fragments": len(expansion.fragments),
+        "n_known": len(expansion.fragments) - len(missing),
+    }
+    return {f"bundle_{i}": as_node(bundle) for i, bundle in enumerate(bundles)} | {"summary": orm.Dict(summary)}
+
+
+@calcfunction
+@exit_codes
+def reference_labels(fragments: FragmentsData, settings: orm.Dict) -> dict[str, orm.Data]:
+    """Calculate fragments in this process."""
+    return run_stage("reference_labels", None, None, settings.get_dict(), fragments=fragments)
+
+
+@calcfunction
+@exit_codes
+def compose_reference_labels(settings: orm.Dict, **inputs: Nodes) -> dict[str, orm.Data]:
+    """Energies and forces of clusters from those of their fragments.
+
+    inputs: namespaces ``sets`` and ``crystals`` as for :func:`reference_fragments`, and ``labels``
+    (ReferenceLabelsData).  Outputs: ``labels``, those of all fragments; ``clusters``, the complete frames of each set
+    with energies and, where the method gives them, forces of the reference (``origin`` has their numbers in the set as
+    ``row``); ``expansions``, interaction and m-body energies of the same frames; ``missing``, the ids of missing
+    fragments by set and frame, with the messages of those that failed.
+    Raises LabelsMissing where not a single frame is complete.
+    """
+    wanted = ReferenceLabels(**settings.get_dict())
+    expansion = expansion_of(wanted, inputs["sets"], inputs["crystals"])
+    parts = [as_science(node) for _, node in sorted(inputs["labels"].items())]
+    labels = merge_labels(expansion.fragments, wanted.method.hash, parts)
+    messages = {str(labels.ids[row]): message for row, message in labels.failures.items()}
+    outputs: dict[str, orm.Data] = {}
+    missing: dict[str, dict[str, list[str]]] = {}
+    for name, cluster in expansion.clusters.items():
+        composed = cluster.compose(labels)
+        if incomplete := {str(frame): list(ids) for frame, ids in enumerate(composed.missing) if ids}:
+            missing[name] = incomplete
+        rows = np.flatnonzero(~np.isnan(composed.energies))
+        if len(rows):
+            node = as_node(_labelled(as_science(inputs["sets"][name]), composed, rows))
+            node.base.attributes.set("level_of_theory", wanted.method.name)
+            outputs |= {f"clusters.{name}": node, f"expansions.{name}": as_node(_table(cluster, composed, rows))}
+    if not outputs:
+        reasons = "; ".join(sorted(set(messages.values()))[:3]) or "not calculated"
+        raise LabelsMissing(f"No cluster has all of its fragments at {wanted.method.name}: {reasons}.")
+    return outputs | {
+        "labels": ReferenceLabelsData.from_science(labels),
+        "missing": orm.Dict({"fragments": missing, "failures": messages}),
+    }
+
+
+def _labelled(clusters: ClusterSet, composed: ExpandedEnergies, rows: IntArray) -> ClusterSet:
+    """The complete frames, with labels of the reference in place of the baseline's."""
+    frames, forces = clusters.configurations.select(rows), composed.forces[rows]
+    labelled = frames.with_(
+        energies=composed.energies[rows],
+        forces=None if np.isnan(forces).any() else forces,
+        features=None,
+        origin={**frames.origin, ROW: rows},
+    )
+    return ClusterSet(clusters.cluster, labelled)
+
+
+def _table(cluster: ClusterExpansion, composed: ExpandedEnergies, rows: IntArray) -> Table:
+    """Energies, and of an expansion interaction and m-body energies, of the complete frames."""
+    columns = {ROW: rows, "energy_eV": composed.energies[rows]}
+    if cluster.fragmented and composed.interaction is not None:
+        columns["interaction_eV"] = composed.interaction[rows]
+        orders = enumerate(composed.contributions[rows].T, start=1)
+        columns |= {f"body_{order}_eV": values for order, values in orders}
+    return Table(columns)
