@@ -56,7 +56,7 @@ class StageCalculation(CalcJob):
             "metadata.options.checkpoint_interval_seconds",
             valid_type=(int, float),
             default=600,
-            help="Time between two savings: what a job that is killed can lose.",
+            help="Time between two saves of the checkpoint: what a job that is killed can lose.",
         )
         spec.output("run_info", valid_type=orm.Dict, required=False, help="Versions, machine, timings.")
         spec.output("checkpoint", valid_type=orm.SinglefileData, required=False, help="Of an unfinished job.")

@@ -14,7 +14,7 @@ from aiida_mbetrain.settings import Inference, JsonObject, Settings
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"
-OUTPUTS, CHECKPOINT = "outputs", "checkpoint.npz"
+OUTPUTS, CHECKPOINT = "outputs", "checkpoint.segments"
 FINISHED, UNEXPECTED = "finished", "unexpected"
 """Words in results.json beside the status words of the named errors."""
 

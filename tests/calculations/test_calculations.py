@@ -282,7 +282,7 @@ class TestParser:
         assert code.invalidates_cache
 
     def test_checkpoint_of_a_killed_job_is_kept(self, tmp_path):
-        (tmp_path / "checkpoint.npz").write_bytes(b"work of hours")
+        (tmp_path / "checkpoint.segments").write_bytes(b"work of hours")
         _, outputs = self.parse(tmp_path, None, exit_status=120)
         assert outputs.checkpoint.get_content("rb") == b"work of hours"
 

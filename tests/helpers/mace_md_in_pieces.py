@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
+
+from md_states import save_state, state_after
 
 from aiida_mbetrain import demo
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.molecular_dynamics import Checkpoint, MDRun, run_molecular_dynamics
+from aiida_mbetrain.science.molecular_dynamics import MDRun, run_molecular_dynamics
 from aiida_mbetrain.science.potentials import load_mace
 from aiida_mbetrain.settings import ClassicalMD, Inference
 
@@ -20,9 +23,8 @@ SETTINGS = ClassicalMD(
 )
 
 
-def run_piece(*, start: Checkpoint | None = None, stop_after: int | None = None) -> MDRun:
-    """One unit cell in NPT for 24 steps, with a model loaded anew; stop_after: return after this many steps."""
-    asked = iter(range(10**6))
+def run_piece(**options: Any) -> MDRun:
+    """One unit cell in NPT for 24 steps, with a model loaded anew."""
     return run_molecular_dynamics(
         Configurations.from_atoms(demo.crystal()),
         load_mace(demo.model_path(), Inference(device="cpu")),
@@ -30,10 +32,9 @@ def run_piece(*, start: Checkpoint | None = None, stop_after: int | None = None)
         temperature_K=298.15,
         pressure_GPa=1e-4,
         features=True,
-        checkpoint=start,
-        should_stop=lambda: stop_after is not None and next(asked) >= stop_after,
+        **options,
     )
 
 
 if __name__ == "__main__":
-    run_piece(stop_after=11).checkpoint.save(Path(sys.argv[1]))
+    save_state(Path(sys.argv[1]), state_after(11, run_piece))

@@ -101,7 +101,7 @@ def workers_of(job: orm.CalcJobNode) -> list[int]:
 
 def has_checkpoint(job: orm.CalcJobNode, *, newer_than: float = 0.0) -> bool:
     """Whether the worker has saved something of its own."""
-    path = Path(job.get_remote_workdir()) / "checkpoint.npz"
+    path = Path(job.get_remote_workdir()) / "checkpoint.segments"
     return path.exists() and path.stat().st_mtime > newer_than
 
 

@@ -44,7 +44,7 @@ def write_job(folder: Path, **changes: Any) -> Path:
         "model": {"kind": "ase", "name": "lennard_jones", "parameters": LENNARD_JONES},
         "inputs": {"supercell": codec.save(folder, "supercell", SUPERCELL)},
         "max_seconds": None,
-        "checkpoint": "checkpoint.npz",
+        "checkpoint": "checkpoint.segments",
         "checkpoint_interval_s": 600.0,
     }
     job |= changes
@@ -106,7 +106,7 @@ def test_job_writes_results_outputs_and_progress(tmp_path):
     assert outputs_of(tmp_path)["trajectory"].n_frames == 3
     progress = json.loads((tmp_path / "progress.json").read_text())
     assert (progress["stage"], progress["done"], progress["total"]) == ("molecular_dynamics", 30, 30)
-    assert not (tmp_path / "checkpoint.npz").exists()
+    assert not (tmp_path / "checkpoint.segments").exists()
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -132,7 +132,7 @@ def test_program_does_not_import_aiida(tmp_path):
     ({"max_second": 10}, "max_second"),
     ({"schema_version": 2}, "schema_version"),
     ({"checkpoint_interval_s": 0}, "checkpoint_interval_s"),
-    ({"checkpoint": "../checkpoint.npz"}, "checkpoint"),
+    ({"checkpoint": "../checkpoint.segments"}, "checkpoint"),
     ({"settings": {"temperature": 300}}, "temperature"),
     ({"inference": {"devise": "cpu"}}, "devise"),
     ({"model": {"kind": "mace", "file": "m.model"}}, "sha256"),
@@ -221,7 +221,7 @@ def test_killed_job_continues_to_the_same_arrays(tmp_path, expected):
 def time_of_checkpoint(folder: Path) -> int:
     """When the checkpoint was written (ns), 0 where there is none."""
     try:
-        return (folder / "checkpoint.npz").stat().st_mtime_ns
+        return (folder / "checkpoint.segments").stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
@@ -242,7 +242,7 @@ def test_job_stops_before_its_walltime(tmp_path):
     assert results["status"] == "stopped"
     assert 0.9 * 12 < results["total_time_s"] < 12
     assert time.monotonic() - begin < 20
-    assert (tmp_path / "checkpoint.npz").exists()
+    assert (tmp_path / "checkpoint.segments").exists()
 
 
 def test_demo_model_runs_with_features(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Mapping
@@ -37,6 +38,13 @@ def load_npz(path: str | Path) -> dict[str, AnyArray]:
             return dict(file)
     except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
         raise UnreadableFile(f"{path} is not a readable file of arrays ({error}): write it anew.") from error
+
+
+def npz_bytes(arrays: Mapping[str, AnyArray]) -> bytes:
+    """Content of an npz file, for a part of another file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
 
 
 def text_to_array(text: str) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """Molecular dynamics with classical nuclei: frames of a thermal ensemble, and the series that show it is one.
 
-Integrators and their degrees of freedom: :mod:`.integrators`.  Restart: :mod:`.checkpoints`.  Windows that
+Integrators and their degrees of freedom: :mod:`.integrators`.  Restart: :mod:`.restart_state`.  Windows that
 stop a run: :mod:`.stability`.  Velocities start from the Maxwell-Boltzmann distribution; positions are never
 wrapped into the cell, so that molecules stay whole if they were.
 """
@@ -24,19 +24,15 @@ from aiida_mbetrain.science.molecular_dynamics.integrators import (
     maxwell_boltzmann_momenta,
     restore_integrator,
 )
-from aiida_mbetrain.science.molecular_dynamics.restart_state import (
-    Checkpoint,
-    restore_rng,
-    rng_state_to_json,
-    run_fingerprint,
-)
+from aiida_mbetrain.science.molecular_dynamics.restart_state import RestartState, restore_rng, rng_state_to_json
 from aiida_mbetrain.science.molecular_dynamics.stability import StabilityGuard
 from aiida_mbetrain.science.molecular_dynamics.trajectory import Recorder, Schedule
 from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, ignore, never, silent
+from aiida_mbetrain.science.progress import Observe, Report, ignore, silent
 from aiida_mbetrain.settings import ClassicalMD
 
-OnCheckpoint = Callable[[Checkpoint], None]
+BeforeStep = Callable[[Callable[[], RestartState]], None]
+"""Given a function that makes the restart state of the moment; called often, so it must be cheap to ignore it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +45,10 @@ class MDRun:
     series: one-dimensional arrays from t = 0 of ``time_fs``, ``temperature_K`` (of 3N - 3 degrees of freedom),
         ``pressure_GPa`` (kinetic part included), ``volume_A3``, ``potential_energy_eV``, ``kinetic_energy_eV``,
         ``conserved_energy_eV``; every frame's time is among them.  A finite system has pressure and volume nan.
-    checkpoint: where to continue; None when finished.
     """
 
     frames: Configurations
     series: dict[str, FloatArray]
-    checkpoint: Checkpoint | None = None
-    finished: bool = True
 
 
 def run_molecular_dynamics(
@@ -66,47 +59,35 @@ def run_molecular_dynamics(
     temperature_K: float,
     pressure_GPa: float | None = None,
     features: bool = False,
-    checkpoint: Checkpoint | None = None,
-    should_stop: ShouldStop = never,
+    start: RestartState | None = None,
+    before_step: BeforeStep | None = None,
     report: Report = silent,
     observe: Observe = ignore,
-    checkpoint_interval_steps: int | None = None,
-    on_checkpoint: OnCheckpoint | None = None,
 ) -> MDRun:
     """Run, or continue, molecular dynamics of one periodic cell (or, in NVT, of a finite system).
 
     supercell: one frame of at least two atoms.  pressure_GPa: needed in NPT, not read in NVT.
     features: store the feature vectors of every frame, from the pass that made its forces.
-    checkpoint: continue from here; a run in pieces equals one in one go bit for bit (float64, same machine,
-        potential without memory).
-    should_stop: asked before every step; True returns an unfinished run with its checkpoint.
+    start: continue from this state of a run with the same supercell, potential and settings (:data:`.FREE_TO_CHANGE`
+        apart); a run in pieces equals one in one go bit for bit (float64, same machine, potential without memory).
+    before_step: called before every step with a function that gives the restart state of the moment; an error that
+        it raises ends the run.
     report: called with steps done and steps in total.
     observe: given every point of the series as it is recorded.
-    on_checkpoint: given a checkpoint every ``checkpoint_interval_steps`` absolute steps.
     The stress is evaluated at every step in NPT and at recorded steps in NVT, always in the pass of the forces.
-    Raises UnstableDynamics, InvalidStructure, InvalidSettings, ElementsNotInModel, and UnreadableFile for a
-    checkpoint of another run.
+    Raises UnstableDynamics, InvalidStructure, InvalidSettings, ElementsNotInModel.
     """
     _check_inputs(supercell, potential, settings, temperature_K, pressure_GPa)
-    state: dict[str, Any] = {"temperature_K": temperature_K, "features": features}
-    state |= {"pressure_GPa": pressure_GPa} if settings.ensemble == "NPT" else {}
-    fingerprint = run_fingerprint(supercell, settings, state, potential.describe())
-    if checkpoint is not None:
-        checkpoint.require(fingerprint)
-    simulation = _Simulation(
-        supercell, potential, settings, temperature_K, pressure_GPa, features, fingerprint, checkpoint
-    )
+    simulation = _Simulation(supercell, potential, settings, temperature_K, pressure_GPa, features, start)
     total = simulation.schedule.n_steps
     while simulation.step < total:
-        if should_stop():
-            return simulation.result(finished=False)
+        if before_step is not None:
+            before_step(simulation.restart_state)
         simulation.advance()
         if simulation.schedule.records(simulation.step):
             observe(simulation.recorder.last_point())
         report(simulation.step, total)
-        if on_checkpoint and checkpoint_interval_steps and simulation.step % checkpoint_interval_steps == 0:
-            on_checkpoint(simulation.checkpoint())
-    return simulation.result(finished=True)
+    return MDRun(frames=simulation.recorder.frames(), series=simulation.recorder.series())
 
 
 class _Simulation:
@@ -120,10 +101,8 @@ class _Simulation:
         temperature_K: float,
         pressure_GPa: float | None,
         features: bool,
-        fingerprint: str,
-        checkpoint: Checkpoint | None,
+        start: RestartState | None,
     ) -> None:
-        self.fingerprint = fingerprint
         self.schedule = Schedule.from_settings(settings)
         self.rng = np.random.default_rng(settings.rng_seed)
         self.guard = StabilityGuard(
@@ -135,8 +114,8 @@ class _Simulation:
             raise InvalidSettings("ensemble = 'NPT' needs a potential with stress, this one has none: use 'NVT'.")
         self.needs_stress = settings.ensemble == "NPT"
         self.evaluation = SinglePass(calculator, supercell.masses, self.guard.check_evaluation)
-        self.atoms = _atoms(supercell, checkpoint)
-        if checkpoint is None:
+        self.atoms = _atoms(supercell, start)
+        if start is None:
             self.atoms.set_momenta(maxwell_boltzmann_momenta(supercell.masses, temperature_K, self.rng))
         self.atoms.calc = self.evaluation
         self.integrator = build_integrator(
@@ -144,11 +123,11 @@ class _Simulation:
         )
         self.features = features and potential.has_features
         self.recorder = Recorder(self.atoms, self.schedule)
-        if checkpoint is None:
+        if start is None:
             self._prepare(0)
             self._record()
         else:
-            self._restore(checkpoint)
+            self._restore(start)
 
     @property
     def step(self) -> int:
@@ -175,20 +154,12 @@ class _Simulation:
             conserved = conserved_energy(self.integrator)
             self.recorder.record(self.step, self.evaluation.results, conserved)
 
-    def result(self, *, finished: bool) -> MDRun:
-        return MDRun(
-            frames=self.recorder.frames(),
-            series=self.recorder.series(),
-            checkpoint=None if finished else self.checkpoint(),
-            finished=finished,
-        )
-
-    def checkpoint(self) -> Checkpoint:
+    def restart_state(self) -> RestartState:
+        """Everything that decides the steps to come, copied."""
         results = {name: np.array(self.evaluation.results[name]) for name in ("energy", "forces")}
         if "stress" in self.evaluation.results:
             results["stress"] = self.evaluation.results["stress"].copy()
-        return Checkpoint(
-            fingerprint=self.fingerprint,
+        return RestartState(
             step=self.step,
             positions=self.atoms.get_positions(),
             momenta=self.atoms.get_momenta(),
@@ -196,29 +167,28 @@ class _Simulation:
             integrator=integrator_state(self.integrator),
             rng_state=rng_state_to_json(self.rng),
             results=results,
-            frames=self.recorder.frames(),
-            series=self.recorder.series(),
+            recorded=self.recorder.rows(),
         )
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        self.guard.step = checkpoint.step
-        restore_integrator(self.integrator, checkpoint.integrator)
-        restore_rng(self.rng, checkpoint.rng_state)
-        results: dict[str, Any] = dict(checkpoint.results)
+    def _restore(self, start: RestartState) -> None:
+        self.guard.step = start.step
+        restore_integrator(self.integrator, start.integrator)
+        restore_rng(self.rng, start.rng_state)
+        results: dict[str, Any] = dict(start.results)
         self.evaluation.restore(self.atoms, results | {"energy": float(results["energy"])})
-        self.recorder.restore(checkpoint.frames, checkpoint.series)
+        self.recorder.restore(start.recorded)
 
 
-def _atoms(supercell: Configurations, checkpoint: Checkpoint | None) -> Atoms:
-    if checkpoint is None:
+def _atoms(supercell: Configurations, start: RestartState | None) -> Atoms:
+    if start is None:
         return Atoms(
             supercell.numbers,
             supercell.positions[0],
             cell=None if supercell.cells is None else supercell.cells[0],
             pbc=supercell.periodic,
         )
-    atoms = Atoms(supercell.numbers, checkpoint.positions, cell=checkpoint.cell, pbc=supercell.periodic)
-    atoms.set_momenta(checkpoint.momenta)
+    atoms = Atoms(supercell.numbers, start.positions, cell=start.cell, pbc=supercell.periodic)
+    atoms.set_momenta(start.momenta)
     return atoms
 
 

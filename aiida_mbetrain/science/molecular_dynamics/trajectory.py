@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from ase import Atoms, units
 
-from aiida_mbetrain.science.configurations import PER_FRAME, Configurations, FloatArray
+from aiida_mbetrain.science.configurations import PER_FRAME, AnyArray, Configurations, FloatArray
 from aiida_mbetrain.settings import ClassicalMD
 
 SERIES = (
@@ -123,15 +123,16 @@ class Recorder:
         """The latest point of the series."""
         return {name: values[-1] for name, values in self._series.items()}
 
-    def restore(self, frames: Configurations, series: Mapping[str, FloatArray]) -> None:
-        """Take over what an earlier part of the run has recorded."""
-        self._series = {name: series[name].tolist() for name in SERIES}
-        for name in PER_FRAME:
-            value = getattr(frames, name)
-            if value is not None:
-                self._frames[name] = list(value)
-        for name, values in frames.origin.items():
-            self._frames[name] = values.tolist()
+    def rows(self) -> dict[str, list[Any]]:
+        """All that is recorded, one entry per record, by names such as ``series.time_fs`` and ``frames.positions``."""
+        series = {f"series.{name}": list(values) for name, values in self._series.items()}
+        return series | {f"frames.{name}": list(values) for name, values in self._frames.items()}
+
+    def restore(self, rows: Mapping[str, Sequence[Any] | AnyArray]) -> None:
+        """Take over what an earlier part of the run has recorded, the inverse of :meth:`rows`."""
+        for key, values in rows.items():
+            kind, _, name = key.partition(".")
+            {"series": self._series, "frames": self._frames}[kind][name] = list(values)
 
 
 def _origin(steps: list[int], times: list[float]) -> dict[str, Any]:

@@ -1,105 +1,144 @@
-"""Finished work of an interrupted stage: when it is saved, and to which job it belongs."""
+"""Checkpoint file of a job: its progress, saved at intervals and when the job stops, and found again by the next job.
+
+A save appends one segment: the rows that are new since the last one, and the state as it is now.  It costs nothing for
+what was saved before, and a kill during a save leaves the one before it.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import io
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
-from aiida_mbetrain.science.io import array_to_text, load_npz, save_npz, text_to_array
+from aiida_mbetrain.science.io import SegmentFile, npz_bytes
+from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.job import Job
 
-Arrays = Mapping[str, AnyArray]
 
-HOW_IT_IS_EVALUATED = ("device", "kernels", "batch_atoms", "tune_malloc")
-"""Inference settings that may change between the pieces of a job."""
-
-
-class Interval:
-    """True once, every so many seconds, counted from the first question."""
+class Timer:
+    """Timer that fires every ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._last: float | None = None
+        self._last = time.monotonic()
 
-    def over(self) -> bool:
-        """Return True if the interval has passed since this last was True."""
+    def fires(self) -> bool:
+        """Return True if an interval has passed since this last was True."""
         now = time.monotonic()
-        if self._last is None:
-            self._last = now
-            return False
         if now - self._last < self._seconds:
             return False
         self._last = now
         return True
 
 
-class Savings:
-    """Finished work of a stage, saved in the checkpoint file of the job at every interval and at its end.
+@dataclass(frozen=True)
+class Progress:
+    """Finished work of a stage, as much as it takes to continue.
 
-    Without a checkpoint file nothing is saved, and ``found`` is empty.
+    rows: sequences that only grow, by name; each is saved row by row, once.
+    state: arrays that change, by name; saved whole every time, so they should be small.
     """
 
-    def __init__(self, job: Job, stage: str) -> None:
-        """Raise UnreadableFile for a checkpoint that is damaged or of another job."""
-        self._job = job
-        self._path = job.checkpoint
-        self._fingerprint = fingerprint(job, stage)
-        self._interval = Interval(job.checkpoint_interval_s)
-        self._latest: Callable[[], Arrays] | None = None
-        self.found: Arrays = {}
-        if self._path is not None and self._path.exists():
-            self.found = self._load(self._path)
+    rows: Mapping[str, Sequence[Any] | AnyArray] = field(default_factory=dict)
+    state: Mapping[str, AnyArray] = field(default_factory=dict)
 
-    def _load(self, path: Path) -> Arrays:
-        arrays = load_npz(path)
-        if "fingerprint" not in arrays or array_to_text(arrays.pop("fingerprint")) != self._fingerprint:
-            raise UnreadableFile(
-                f"The checkpoint {path} belongs to a job with other inputs, model or settings: continue with the "
-                "inputs it was made with, or start anew without it."
-            )
-        return arrays
 
-    def offer(self, arrays: Callable[[], Arrays]) -> None:
-        """Take note of finished work, and save it when the interval is over."""
-        self._latest = arrays
-        if self._interval.over():
+class CheckpointFile:
+    """Progress of a job in the file ``job.checkpoint``; without one nothing is saved.
+
+    found: progress of an earlier job, to continue from; None where there is none.
+    """
+
+    def __init__(self, job: Job, stage: str, settings: Mapping[str, Any]) -> None:
+        """settings: those that decide the stage's numbers, see :func:`.fingerprint.fingerprint`.
+
+        Raises UnreadableFile for a file that is no checkpoint, or the checkpoint of another job.
+        """
+        self._should_stop = job.should_stop
+        self._timer = Timer(job.checkpoint_interval_s)
+        self._latest: Callable[[], Progress] | None = None
+        self._file = None if job.checkpoint is None else SegmentFile(job.checkpoint)
+        self._fingerprint = fingerprint(job, stage, settings).encode()
+        self._begun = False
+        self.found = self._read()
+        self._n_saved = defaultdict[str, int](int)
+        self._state: Mapping[str, AnyArray] | None = None
+        if self.found is not None:
+            self._n_saved.update({name: len(rows) for name, rows in self.found.rows.items()})
+            self._state = self.found.state
+
+    def offer(self, progress: Callable[[], Progress]) -> None:
+        """Take note of finished work; it is asked for, and saved, when the interval is over or the job stops."""
+        self._latest = progress
+        if self._timer.fires():
             self.save()
 
     def save(self) -> None:
-        """Write what was offered last."""
-        if self._path is not None and self._latest is not None:
-            save_npz(self._path, {**self._latest(), "fingerprint": text_to_array(self._fingerprint)})
+        """Append what was offered last and is not in the file yet."""
+        if self._file is None or self._latest is None:
+            return
+        progress, arrays = self._latest(), {}
+        for name, rows in progress.rows.items():
+            if len(rows) > self._n_saved[name]:
+                arrays[f"rows.{name}.{self._n_saved[name]}"] = np.array(rows[self._n_saved[name] :])
+        if not arrays and _same(progress.state, self._state or {}):
+            return  # so that the file of a job without progress stays the same, which is how a loop of such jobs ends
+        if not self._begun:
+            self._file.append(self._fingerprint)
+            self._begun = True
+        self._file.append(npz_bytes(arrays | {f"state.{name}": value for name, value in progress.state.items()}))
+        self._n_saved.update({name: len(rows) for name, rows in progress.rows.items()})
+        self._state = progress.state
+
+    def forget_rows(self, n_kept: int) -> None:
+        """Let the next save replace all but the first rows of every sequence."""
+        self._n_saved.update({name: min(n_kept, n_saved) for name, n_saved in self._n_saved.items()})
 
     def stop_if_asked(self) -> None:
         """Save and raise StoppedEarly where the job has been told to stop."""
-        if self._job.should_stop():
+        if self._should_stop():
             self.save()
-            raise stopped()
+            raise StoppedEarly(
+                "The job stopped before its time was over; its checkpoint holds what is done: continue it."
+            )
+
+    def _read(self) -> Progress | None:
+        segments = iter(()) if self._file is None else self._file.read()
+        found = next(segments, None)
+        if found is None:
+            return None
+        self._begun = True
+        if found != self._fingerprint:
+            assert self._file is not None
+            raise UnreadableFile(
+                f"The checkpoint {self._file.path} belongs to a job with other inputs, model or settings: continue "
+                "with those it was made with, or start anew without it."
+            )
+        parts: dict[str, list[AnyArray]] = defaultdict(list)
+        state: dict[str, AnyArray] | None = None
+        for segment in segments:
+            state = {}
+            with np.load(io.BytesIO(segment), allow_pickle=False) as arrays:
+                for key in arrays.files:
+                    kind, _, name = key.partition(".")
+                    if kind == "state":
+                        state[name] = arrays[key]
+                        continue
+                    name, _, n_before = name.rpartition(".")
+                    if sum(map(len, parts[name])) > int(n_before):
+                        parts[name] = [np.concatenate(parts[name])[: int(n_before)]]
+                    parts[name].append(arrays[key])
+        if state is None:
+            return None
+        return Progress({name: np.concatenate(values) for name, values in parts.items()}, state)
 
 
-def stopped() -> StoppedEarly:
-    """The error of a stage that was told to stop."""
-    return StoppedEarly("The job stopped before its time was over; its checkpoint holds what is done: continue it.")
-
-
-def fingerprint(job: Job, stage: str) -> str:
-    """sha256 of all that decides a stage's result, apart from the machine."""
-    inference = {key: value for key, value in job.inference.to_dict().items() if key not in HOW_IT_IS_EVALUATED}
-    potential = job.potential.describe()
-    record = {
-        "stage": stage,
-        "settings": dict(job.settings),
-        "inference": inference,
-        "potential": {key: potential.get(key) for key in ("name", "sha256", "parameters")},
-    }
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for name in sorted(job.inputs):
-        digest.update(name.encode())
-        for key, array in sorted(job.inputs[name].to_arrays().items()):
-            digest.update(key.encode() + array.tobytes())
-    return digest.hexdigest()
+def _same(these: Mapping[str, AnyArray], those: Mapping[str, AnyArray]) -> bool:
+    return these.keys() == those.keys() and all(np.array_equal(these[name], those[name]) for name in these)

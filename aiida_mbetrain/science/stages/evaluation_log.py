@@ -16,19 +16,19 @@ from ase.calculators.calculator import Calculator, all_changes
 from aiida_mbetrain.science.configurations import AnyArray, Configurations
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
-from aiida_mbetrain.science.stages.checkpoint_file import Savings
+from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 
 RESULTS = ("energy", "free_energy", "forces", "stress")
 SAME_GEOMETRY = 1e-8
 """Å; another machine may round differently."""
 
 
-class ReplayedPotential(Potential):
-    """A potential whose calculator records its evaluations in a job's savings and begins with those found there."""
+class RecordedPotential(Potential):
+    """A potential whose calculator records its evaluations in a checkpoint file and begins with those found there."""
 
-    def __init__(self, potential: Potential, savings: Savings) -> None:
+    def __init__(self, potential: Potential, checkpoint: CheckpointFile) -> None:
         self._potential = potential
-        self._log = _Log(savings)
+        self._log = _EvaluationLog(checkpoint)
         self.elements = potential.elements
         self.receptive_field = potential.receptive_field
         self.has_features = potential.has_features
@@ -41,19 +41,20 @@ class ReplayedPotential(Potential):
 
     def calculator(self) -> Calculator:
         """See Potential; raises StoppedEarly after an evaluation when the job has been told to stop."""
-        return _ReplayedCalculator(self._potential.calculator(), self._log)
+        return _RecordedCalculator(self._potential.calculator(), self._log)
 
     def describe(self) -> dict[str, str | float | int | None]:
         """See Potential."""
         return self._potential.describe()
 
 
-class _Log:
+class _EvaluationLog:
     """Evaluations in the order in which they were made, by however many calculators."""
 
-    def __init__(self, savings: Savings) -> None:
-        self._savings = savings
-        self._records = _records(savings.found)
+    def __init__(self, checkpoint: CheckpointFile) -> None:
+        self._checkpoint = checkpoint
+        rows = {} if checkpoint.found is None else checkpoint.found.rows
+        self._records = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
         self._position = 0
 
     def take(self, atoms: Atoms) -> dict[str, AnyArray] | None:
@@ -64,6 +65,7 @@ class _Log:
         distances = atoms.positions - record["positions"], atoms.cell.array - record["cell"]
         if max(np.abs(distance).max() for distance in distances) > SAME_GEOMETRY:
             del self._records[self._position :]
+            self._checkpoint.forget_rows(self._position)
             return None
         self._position += 1
         return record
@@ -73,18 +75,18 @@ class _Log:
         record = {"positions": atoms.get_positions(), "cell": atoms.cell.array.copy(), **results}
         self._records.append({name: np.array(value) for name, value in record.items()})
         self._position += 1
-        self._savings.offer(self._arrays)
-        self._savings.stop_if_asked()
+        self._checkpoint.offer(self._progress)
+        self._checkpoint.stop_if_asked()
         return self._records[-1]
 
-    def _arrays(self) -> dict[str, AnyArray]:
-        return {name: np.array([record[name] for record in self._records]) for name in self._records[0]}
+    def _progress(self) -> Progress:
+        return Progress({name: [record[name] for record in self._records] for name in self._records[0]})
 
 
-class _ReplayedCalculator(Calculator):
+class _RecordedCalculator(Calculator):
     """Energy, forces and stress of every geometry, from the log where it has them."""
 
-    def __init__(self, calculator: Calculator, log: _Log) -> None:
+    def __init__(self, calculator: Calculator, log: _EvaluationLog) -> None:
         super().__init__()
         self.implemented_properties = [name for name in RESULTS if name in calculator.implemented_properties]
         self._calculator, self._log = calculator, log
@@ -106,11 +108,6 @@ class _ReplayedCalculator(Calculator):
 
     def _properties(self, atoms: Atoms) -> list[str]:
         return [name for name in self.implemented_properties if name != "stress" or atoms.pbc.all()]
-
-
-def _records(arrays: Mapping[str, AnyArray]) -> list[dict[str, AnyArray]]:
-    n_records = len(next(iter(arrays.values()), ()))
-    return [{name: values[record] for name, values in arrays.items()} for record in range(n_records)]
 
 
 def _plain(value: AnyArray) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from aiida_mbetrain.science.configurations import AnyArray, Configurations
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Report, silent
-from aiida_mbetrain.science.stages.checkpoint_file import Savings
+from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.labels import compute_labels
 
 LABELS = ("energies", "forces", "stress", "features")
@@ -22,7 +21,7 @@ Piece = list[tuple[int, slice]]
 def label_in_pieces(
     sets: Sequence[Configurations],
     potential: Potential,
-    savings: Savings,
+    checkpoint: CheckpointFile,
     *,
     features: Sequence[bool],
     atoms_per_piece: int,
@@ -31,13 +30,15 @@ def label_in_pieces(
     """As ``compute_labels``, piece by piece; ``features`` says for each set whether it gets them.
 
     The pieces do not depend on where an earlier job stopped, so its labels and these are the same to the last bit.
+    Where they do, after a job with other pieces (on another device), the frames that it has labelled are cut off.
     """
     for part in sets:
         potential.require_elements(part.numbers)
     total = sum(part.n_frames * part.n_atoms for part in sets)
-    n_done, labelled = _found(sets, savings.found)
-    pieces = list(plan_pieces(sets, features, atoms_per_piece))
-    for number, piece in enumerate(pieces[n_done:], start=n_done + 1):
+    labelled = _found(sets, checkpoint.found)
+    n_found = [sum(part.n_frames for part in parts) for parts in labelled]
+    pieces = list(_without(n_found, sets, plan_pieces(sets, features, atoms_per_piece)))
+    for number, piece in enumerate(pieces, start=1):
         frames = [sets[index].select(where) for index, where in piece]
         before = sum(part.n_frames * part.n_atoms for parts in labelled for part in parts)
         new = compute_labels(
@@ -48,9 +49,9 @@ def label_in_pieces(
         )
         for (index, _), part in zip(piece, new, strict=True):
             labelled[index].append(part)
-        savings.offer(functools.partial(_arrays, number, labelled))
+        checkpoint.offer(functools.partial(_progress, labelled))
         if number < len(pieces):
-            savings.stop_if_asked()
+            checkpoint.stop_if_asked()
     return [Configurations.concatenate(parts) for parts in labelled]
 
 
@@ -81,21 +82,31 @@ def plan_pieces(sets: Sequence[Configurations], features: Sequence[bool], atoms:
         yield piece
 
 
-def _arrays(n_done: int, labelled: Sequence[Sequence[Configurations]]) -> dict[str, AnyArray]:
-    arrays: dict[str, AnyArray] = {"pieces": np.array(n_done)}
+def _without(n_done: Sequence[int], sets: Sequence[Configurations], pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The pieces without the first frames of every set, so many as are done; sets without frames stay."""
+    for piece in pieces:
+        left = [(index, slice(max(where.start, n_done[index]), where.stop)) for index, where in piece]
+        rest = [(index, where) for index, where in left if where.start < where.stop or sets[index].n_frames == 0]
+        if rest:
+            yield rest
+
+
+def _progress(labelled: Sequence[Sequence[Configurations]]) -> Progress:
+    rows: dict[str, list[AnyArray]] = {}
     for index, parts in enumerate(labelled):
-        if parts:
-            joined = Configurations.concatenate(list(parts))
-            values = {name: getattr(joined, name) for name in LABELS}
-            arrays |= {f"{index}.{name}": value for name, value in values.items() if value is not None}
-    return arrays
+        for name in LABELS:
+            values = [getattr(part, name) for part in parts]
+            if values and values[0] is not None:
+                rows[f"{index}.{name}"] = list(chain.from_iterable(values))
+    return Progress(rows)
 
 
-def _found(sets: Sequence[Configurations], arrays: Mapping[str, AnyArray]) -> tuple[int, list[list[Configurations]]]:
-    """Number of finished pieces, and the frames of each set that they have labelled."""
+def _found(sets: Sequence[Configurations], found: Progress | None) -> list[list[Configurations]]:
+    """The frames of each set that an earlier job has labelled."""
+    rows = {} if found is None else found.rows
     labelled: list[list[Configurations]] = [[] for _ in sets]
     for index, part in enumerate(sets):
-        found = {name: arrays.get(f"{index}.{name}") for name in LABELS}
-        if found["energies"] is not None:
-            labelled[index].append(part.select(slice(0, len(found["energies"]))).with_(**found))
-    return int(arrays.get("pieces", 0)), labelled
+        labels = {name: rows.get(f"{index}.{name}") for name in LABELS}
+        if labels["energies"] is not None:
+            labelled[index].append(part.select(slice(0, len(labels["energies"]))).with_(**labels))
+    return labelled

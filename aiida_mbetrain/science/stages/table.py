@@ -11,34 +11,33 @@ import numpy as np
 
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.molecular_dynamics import Checkpoint, MDRun, run_molecular_dynamics
+from aiida_mbetrain.science.molecular_dynamics import FREE_TO_CHANGE, RestartState, run_molecular_dynamics
 from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.progress import ShouldStop
 from aiida_mbetrain.science.reference_labels import FragmentLabels, backend_of, label_fragments
 from aiida_mbetrain.science.relaxation import isolated_molecule as compute_molecule
 from aiida_mbetrain.science.relaxation import relax
-from aiida_mbetrain.science.stages.checkpoint_file import Interval, Savings, stopped
-from aiida_mbetrain.science.stages.evaluation_log import ReplayedPotential
+from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
+from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, ReferenceLabels
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
-"""What force constants and labels evaluate between two savings, on each device: seconds of work."""
+"""What force constants and labels evaluate between two offers of their progress, on each device: seconds of work."""
 
 
 FRAGMENT_INTERVAL_s = 5.0
-"""Least time between two savings of reference labels: a kill loses one long calculation, or some short ones."""
+"""Least time between two saves of reference labels: a kill loses one long calculation, or some short ones."""
 
 DEFAULT_MEMORY_MB = 4000.0
 
 
 def relaxation(job: Job) -> dict[str, Any]:
     """structure -> relaxed (one frame with energy, forces, stress) and facts about the way there."""
-    potential = ReplayedPotential(job.potential, Savings(job, "relaxation"))
     settings = FreeEnergy(**job.settings)
+    potential = RecordedPotential(job.potential, CheckpointFile(job, "relaxation", settings.to_dict()))
     result = relax(job.inputs["structure"], potential, settings, pressure_GPa=settings.pressure_GPa, report=job.report)
     facts = {
         "label": result.crystal_name,
@@ -54,8 +53,9 @@ def relaxation(job: Job) -> dict[str, Any]:
 
 def isolated_molecule(job: Job) -> dict[str, Any]:
     """structure (finite) -> relaxed, vibrations (frequencies), and facts about the molecule."""
-    potential = ReplayedPotential(job.potential, Savings(job, "isolated_molecule"))
-    found = compute_molecule(job.inputs["structure"], potential, FreeEnergy(**job.settings), report=job.report)
+    settings = FreeEnergy(**job.settings)
+    potential = RecordedPotential(job.potential, CheckpointFile(job, "isolated_molecule", settings.to_dict()))
+    found = compute_molecule(job.inputs["structure"], potential, settings, report=job.report)
     vibrations = Table({"frequency_THz": found.frequencies_THz})
     return {"relaxed": found.structure, "vibrations": vibrations, "summary": found.facts()}
 
@@ -63,54 +63,52 @@ def isolated_molecule(job: Job) -> dict[str, Any]:
 def molecular_dynamics(job: Job) -> dict[str, Any]:
     """supercell -> trajectory (stored frames) and thermodynamics (series from t = 0)."""
     settings = MDSampling(**job.settings)
+    dynamics = settings.md_crystal
+    decisive = {
+        "temperature_K": settings.temperature_K,
+        "pressure_GPa": settings.pressure_GPa if dynamics.ensemble == "NPT" else None,
+        "md_crystal": {name: value for name, value in dynamics.to_dict().items() if name not in FREE_TO_CHANGE},
+    }
+    checkpoint = CheckpointFile(job, "molecular_dynamics", decisive)
 
-    def piece(start: Checkpoint | None, should_stop: ShouldStop) -> MDRun:
-        return run_molecular_dynamics(
-            job.inputs["supercell"],
-            job.potential,
-            settings.md_crystal,
-            temperature_K=settings.temperature_K,
-            pressure_GPa=settings.pressure_GPa,
-            features=job.inference.features == "all",
-            checkpoint=start,
-            report=job.report,
-            observe=job.observe,
-            should_stop=should_stop,
-        )
+    def before_step(restart_state: Callable[[], RestartState]) -> None:
+        def progress() -> Progress:
+            state = restart_state()
+            return Progress(state.recorded, state.to_arrays())
 
-    run = _md_in_pieces(job, piece)
+        checkpoint.offer(progress)
+        checkpoint.stop_if_asked()
+
+    found = checkpoint.found
+    run = run_molecular_dynamics(
+        job.inputs["supercell"],
+        job.potential,
+        dynamics,
+        temperature_K=settings.temperature_K,
+        pressure_GPa=settings.pressure_GPa,
+        features=job.inference.features == "all",
+        start=None if found is None else RestartState.from_arrays(found.state, found.rows),
+        before_step=before_step,
+        report=job.report,
+        observe=job.observe,
+    )
     return {"trajectory": run.frames, "thermodynamics": Table(run.series)}
-
-
-def _md_in_pieces(job: Job, piece: Callable[[Checkpoint | None, ShouldStop], MDRun]) -> MDRun:
-    """Run pieces that last one checkpoint interval each, and save between them."""
-    path = job.checkpoint
-    start = Checkpoint.load(path) if path is not None and path.exists() else None
-    while True:
-        interval = Interval(job.checkpoint_interval_s)
-        run = piece(start, lambda: job.should_stop() or (path is not None and interval.over()))  # noqa: B023
-        start = run.checkpoint
-        if start is None:
-            return run
-        if path is not None:
-            start.save(path)
-        if job.should_stop():
-            raise stopped()
 
 
 def force_constants(job: Job) -> dict[str, Any]:
     """structure -> force_constants."""
-    savings = Savings(job, "force_constants")
+    settings = FreeEnergy(**job.settings)
+    checkpoint = CheckpointFile(job, "force_constants", settings.to_dict())
 
     def on_batch(forces: FloatArray) -> None:
-        savings.offer(lambda: {"forces": forces})
-        savings.stop_if_asked()
+        checkpoint.offer(lambda: Progress({"forces": forces}))
+        checkpoint.stop_if_asked()
 
     constants = calculate_force_constants(
         job.inputs["structure"],
         job.potential,
-        FreeEnergy(**job.settings),
-        done=savings.found.get("forces"),
+        settings,
+        done=None if checkpoint.found is None else np.asarray(checkpoint.found.rows["forces"]),
         atoms_per_batch=_atoms_per_piece(job.potential),
         on_batch=on_batch,
         report=job.report,
@@ -126,7 +124,7 @@ def labels(job: Job) -> dict[str, Any]:
     labelled = label_in_pieces(
         [value.configurations if isinstance(value, ClusterSet) else value for value in values],
         job.potential,
-        Savings(job, "labels"),
+        CheckpointFile(job, "labels", {}),
         features=_wants_features(values, job.inference),
         atoms_per_piece=_atoms_per_piece(job.potential),
         report=job.report,
@@ -159,19 +157,43 @@ def reference_labels(job: Job) -> dict[str, Any]:
         memory_MB=float(os.environ.get("MBETRAIN_MEMORY_MB", DEFAULT_MEMORY_MB)),
     )
     interval = min(job.checkpoint_interval_s, FRAGMENT_INTERVAL_s)
-    savings = Savings(replace(job, checkpoint_interval_s=interval), "reference_labels")
+    timed = replace(job, checkpoint_interval_s=interval)
+    checkpoint = CheckpointFile(timed, "reference_labels", settings.to_dict())
     fragments, method = job.inputs["fragments"], settings.method.hash
-    done = FragmentLabels.from_arrays(savings.found) if savings.found else FragmentLabels.empty(fragments, method)
-    savings.offer(done.to_arrays)  # starts the clock: the first fragment may take hours
+    done = FragmentLabels.empty(fragments, method)
+    if checkpoint.found is not None:
+        done = _fragments_found(done, checkpoint.found)
 
     def on_fragment(labels: FragmentLabels) -> None:
-        savings.offer(labels.to_arrays)
-        if np.count_nonzero(labels.labelled) + len(labels.failures) < len(fragments):
-            savings.stop_if_asked()
+        n_tried = int(np.count_nonzero(labels.labelled)) + len(labels.failures)
+        checkpoint.offer(lambda: _fragments_tried(labels, n_tried))
+        if n_tried < len(fragments):
+            checkpoint.stop_if_asked()
 
     labels = label_fragments(fragments, backend, method, done=done, on_fragment=on_fragment, report=job.report)
     facts = {"n_fragments": len(fragments), "n_failed": len(labels.failures), "programs": list(labels.programs)}
     return {"labels": labels, "summary": facts}
+
+
+def _fragments_tried(labels: FragmentLabels, n_tried: int) -> Progress:
+    """Labels and failures of the first fragments: they are tried in order, so that these rows only grow."""
+    failed = sorted(labels.failures)
+    rows: dict[str, Sequence[Any] | FloatArray] = {
+        "energies": labels.energies[:n_tried],
+        "forces": labels.forces[: labels.offsets[n_tried]],
+        "failed_rows": failed,
+        "failure_messages": [labels.failures[row] for row in failed],
+    }
+    return Progress(rows, {"programs": np.array(labels.programs)})
+
+
+def _fragments_found(empty: FragmentLabels, found: Progress) -> FragmentLabels:
+    """The inverse of :func:`_fragments_tried`; those that were not tried are left without a label."""
+    empty.energies[: len(found.rows["energies"])] = found.rows["energies"]
+    empty.forces[: len(found.rows["forces"])] = found.rows["forces"]
+    failed = zip(found.rows.get("failed_rows", ()), found.rows.get("failure_messages", ()), strict=True)
+    failures = {int(row): str(message) for row, message in failed}
+    return replace(empty, failures=failures, programs=tuple(found.state["programs"].tolist()))
 
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {

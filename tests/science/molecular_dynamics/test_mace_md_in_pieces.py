@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from mace_md_in_pieces import run_piece
-
-from aiida_mbetrain.science.molecular_dynamics import Checkpoint
+from md_states import load_state
 
 
 def test_a_run_in_two_processes_equals_one_in_one_go_bit_for_bit(tmp_path: Path) -> None:
     here = Path(__file__).parents[2] / "helpers"
     subprocess.run([sys.executable, here / "mace_md_in_pieces.py", tmp_path / "cut.npz"], check=True, cwd=here)
-    checkpoint = Checkpoint.load(tmp_path / "cut.npz")
-    assert checkpoint.step == 11
-    assert checkpoint.frames.n_frames == 1
-    whole, continued = run_piece(), run_piece(start=checkpoint)
+    state = load_state(tmp_path / "cut.npz")
+    assert state.step == 11
+    assert len(state.recorded["frames.positions"]) == 1
+    whole, continued = run_piece(), run_piece(start=state)
     expected, found = whole.frames.to_arrays(), continued.frames.to_arrays()
     assert {"positions", "cells", "velocities", "forces", "stress", "features"} <= expected.keys()
     assert expected["positions"].shape == (4, 22, 3)

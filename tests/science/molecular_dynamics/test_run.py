@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from ase import units
 from md_in_pieces import ALGORITHMS, run_piece
 from md_potentials import MDPotential, SpringCrystal, spring_structure
+from md_states import load_state, state_after
 
-from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnreadableFile, UnstableDynamics
+from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.molecular_dynamics import Checkpoint, run_molecular_dynamics
+from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
 from aiida_mbetrain.settings import ClassicalMD
 
 
@@ -32,11 +34,6 @@ def run(settings, *, potential=None, structure=None, temperature_K=900.0, pressu
     return run_molecular_dynamics(
         structure, potential, settings, temperature_K=temperature_K, pressure_GPa=pressure_GPa, **options
     )
-
-
-def stop_after(steps):
-    asked = iter(range(10**6))
-    return lambda: next(asked) >= steps
 
 
 def assert_same_run(a, b):
@@ -114,11 +111,6 @@ class TestStorage:
         fastest = np.linalg.norm(result.frames.velocities, axis=2).max()
         assert steps.max() < 2 * fastest * 40.0
 
-    def test_run_to_the_end_has_no_checkpoint(self):
-        result = run(md_settings())
-        assert result.finished
-        assert result.checkpoint is None
-
 
 class TestEvaluations:
     @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -185,7 +177,7 @@ class TestGuard:
 
     def test_temperature_is_free_during_the_first_thermostat_time(self):
         settings = md_settings(temperature_window=(0.9999, 1.0001), thermostat_time_fs=160.0)
-        assert run(settings).finished
+        assert run(settings).frames.n_frames == 3
 
     def test_volume_outside_its_window(self):
         with pytest.raises(UnstableDynamics, match=r"volume is .* Å³, .*volume_window = \(0.7, 1.5\)"):
@@ -248,7 +240,7 @@ class TestInputs:
             run(md_settings("mtk_full"), pressure_GPa=pressure)
 
     def test_negative_pressure_is_allowed(self):
-        assert run(md_settings("mtk_isotropic"), pressure_GPa=-1.0).finished
+        assert run(md_settings("mtk_isotropic"), pressure_GPa=-1.0).frames.n_frames == 3
 
     def test_one_atom_has_no_degree_of_freedom(self):
         one_atom = Configurations(np.array([18]), np.zeros((1, 1, 3)), np.eye(3)[None] * 3)
@@ -271,7 +263,7 @@ class TestInputs:
 
 @pytest.fixture(scope="class")
 def pieces(tmp_path_factory):
-    """Checkpoints after 37 and after 37 + 29 steps, each made by a process of its own."""
+    """Restart states after 37 and after 37 + 29 steps, each made by a process of its own."""
     folders = []
     here = Path(__file__).parents[2] / "helpers"
     folder = tmp_path_factory.mktemp("md")
@@ -287,120 +279,46 @@ def pieces(tmp_path_factory):
 class TestContinuation:
     @pytest.mark.parametrize("algorithm", ALGORITHMS)
     def test_three_processes_equal_one_bit_for_bit(self, algorithm, pieces):
-        checkpoint = Checkpoint.load(pieces[1] / f"{algorithm}.npz")
-        assert checkpoint.step == 37 + 29
-        assert_same_run(run_piece(algorithm, start=checkpoint), run_piece(algorithm))
+        state = load_state(pieces[1] / f"{algorithm}.npz")
+        assert state.step == 37 + 29
+        assert_same_run(run_piece(algorithm, start=state), run_piece(algorithm))
 
     def test_every_place_to_cut_gives_the_same_run(self):
         whole = run_piece("mtk_full")
         for steps in (0, 1, 16, 24, 79):
-            part = run_piece("mtk_full", stop_after=steps)
-            assert not part.finished
-            assert part.checkpoint.step == steps
-            assert_same_run(run_piece("mtk_full", start=part.checkpoint), whole)
+            state = state_after(steps, partial(run_piece, "mtk_full"))
+            assert state.step == steps
+            assert_same_run(run_piece("mtk_full", start=state), whole)
+
+    def test_states_taken_on_the_way_are_not_changed_by_later_steps(self):
+        states = []
+        whole = run(md_settings("mtk_full"), before_step=lambda state: states.append(state()))
+        assert [state.step for state in states] == list(range(80))
+        assert_same_run(run(md_settings("mtk_full"), start=states[50]), whole)
 
     def test_a_calculator_with_memory_of_other_geometries_does_not_matter_at_the_cut(self):
-        """The forces at the cut come from the checkpoint: continuing costs one pass per step and none more."""
+        """The forces at the cut come from the state: continuing costs one pass per step and none more."""
         structure = spring_structure()
-        part = run(md_settings(), should_stop=stop_after(30))
+        state = state_after(30, partial(run, md_settings()))
         potential = SpringCrystal(structure)
-        run(md_settings(), potential=potential, checkpoint=part.checkpoint)
+        run(md_settings(), potential=potential, start=state)
         assert potential.n_passes == 50
 
     def test_the_run_may_be_made_longer(self):
-        part = run(md_settings(), should_stop=stop_after(50))
+        state = state_after(50, partial(run, md_settings()))
         longer = md_settings(time_total_fs=240.0)
-        assert_same_run(run(longer, checkpoint=part.checkpoint), run(longer))
+        assert_same_run(run(longer, start=state), run(longer))
 
     def test_features_survive(self):
         potential = SpringCrystal(spring_structure(), has_features=True)
-        part = run(md_settings(), potential=potential, features=True, should_stop=stop_after(50))
-        result = run(md_settings(), potential=potential, features=True, checkpoint=part.checkpoint)
+        state = state_after(50, partial(run, md_settings(), potential=potential, features=True))
+        result = run(md_settings(), potential=potential, features=True, start=state)
         assert result.frames.features.shape == (3, 8, 2)
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"settings": md_settings(rng_seed=1)},
-            {"settings": md_settings("nose_hoover_chain")},
-            {"settings": md_settings(time_step_fs=1.0)},
-            {"temperature_K": 901.0},
-            {"features": True},
-            {"structure": spring_structure().with_(positions=spring_structure().positions + 0.01)},
-            {"potential": MDPotential()},
-        ],
-    )
-    def test_checkpoint_of_another_run_is_refused(self, change):
-        part = run(md_settings(), should_stop=stop_after(10))
-        with pytest.raises(UnreadableFile, match="another"):
-            run(**({"settings": md_settings(), "checkpoint": part.checkpoint} | change))
-
-    def test_pressure_tells_npt_runs_apart_and_not_nvt_runs(self):
-        for settings, refused in ((md_settings("mtk_isotropic"), True), (md_settings(), False)):
-            part = run(settings, should_stop=stop_after(10), pressure_GPa=1.0)
-            if refused:
-                with pytest.raises(UnreadableFile):
-                    run(settings, checkpoint=part.checkpoint, pressure_GPa=2.0)
-            else:
-                assert run(settings, checkpoint=part.checkpoint, pressure_GPa=2.0).finished
-
     def test_progress_counts_absolute_steps(self):
-        part = run(md_settings(), should_stop=stop_after(30))
+        state = state_after(30, partial(run, md_settings()))
         seen = []
-        run(md_settings(), checkpoint=part.checkpoint, report=lambda done, total: seen.append((done, total)))
+        run(md_settings(), start=state, report=lambda done, total: seen.append((done, total)))
         assert seen[0] == (31, 80)
         assert seen[-1] == (80, 80)
         assert len(seen) == 50
-
-    def test_periodic_checkpoints_continue_to_the_same_end(self):
-        kept = []
-        whole = run(md_settings("mtk_full"), checkpoint_interval_steps=25, on_checkpoint=kept.append)
-        assert [checkpoint.step for checkpoint in kept] == [25, 50, 75]
-        assert_same_run(run(md_settings("mtk_full"), checkpoint=kept[1]), whole)
-
-
-class TestCheckpointFile:
-    @pytest.fixture
-    def checkpoint(self):
-        return run(md_settings("mtk_full"), should_stop=stop_after(45)).checkpoint
-
-    def test_needs_no_pickle(self, checkpoint, tmp_path):
-        checkpoint.save(tmp_path / "md.npz")
-        with np.load(tmp_path / "md.npz", allow_pickle=False) as file:
-            assert {"positions", "momenta", "cell", "rng_state", "frames.positions", "series.time_fs"} <= set(file)
-
-    def test_holds_everything(self, checkpoint, tmp_path):
-        checkpoint.save(tmp_path / "md.npz")
-        loaded = Checkpoint.load(tmp_path / "md.npz")
-        for name, value in checkpoint.to_arrays().items():
-            np.testing.assert_array_equal(loaded.to_arrays()[name], value)
-        assert loaded.to_arrays().keys() == checkpoint.to_arrays().keys()
-
-    def test_interrupted_writing_leaves_the_old_file_and_no_litter(self, checkpoint, tmp_path, monkeypatch):
-        path = tmp_path / "md.npz"
-        checkpoint.save(path)
-        old = path.read_bytes()
-
-        def full_disk(file, **arrays):
-            file.write(b"half a checkpoint")
-            raise OSError("No space left on device")
-
-        monkeypatch.setattr(np, "savez", full_disk)
-        with pytest.raises(OSError, match="No space"):
-            checkpoint.save(path)
-        assert path.read_bytes() == old
-        assert list(tmp_path.iterdir()) == [path]
-
-    @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "foreign"])
-    def test_unusable_file_is_named(self, checkpoint, tmp_path, damage):
-        path = tmp_path / "md.npz"
-        checkpoint.save(path)
-        content = path.read_bytes()
-        if damage == "missing":
-            path.unlink()
-        elif damage == "foreign":
-            np.savez(path, numbers=[1, 2])
-        else:
-            path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"hello"}[damage])
-        with pytest.raises(UnreadableFile, match=r"md\.npz"):
-            Checkpoint.load(path)

@@ -13,7 +13,7 @@ from reference_potentials import Pairwise, label
 from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed, StoppedEarly
 from aiida_mbetrain.science.potentials import NoPotential
 from aiida_mbetrain.science.reference_labels import Fragment, Fragments, expand, label_fragments, merge_labels
-from aiida_mbetrain.science.stages import STAGES, Job
+from aiida_mbetrain.science.stages import STAGES, Job, table
 from aiida_mbetrain.settings import AseMethod, ReferenceLabels, TbliteMethod
 
 SETTINGS = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 1.5}), order=2)
@@ -44,7 +44,7 @@ def test_the_stage_labels_every_fragment(fragments):
 
 def test_a_job_stopped_after_every_fragment_gives_the_same_arrays(fragments, tmp_path):
     expected = arrays(STAGES["reference_labels"](job_of(fragments)))
-    job = replace(job_of(fragments), checkpoint=tmp_path / "c.npz", should_stop=lambda: True)
+    job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", should_stop=lambda: True)
     n_jobs = 0
     while n_jobs < 100:
         n_jobs += 1
@@ -68,7 +68,7 @@ def test_a_job_killed_after_any_fragment_goes_on_from_there(fragments, tmp_path,
         if done == killed_after + 1:
             raise Killed
 
-    job = replace(job_of(fragments), checkpoint=tmp_path / "c.npz", checkpoint_interval_s=0.0)
+    job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", checkpoint_interval_s=0.0)
     with pytest.raises(Killed):
         STAGES["reference_labels"](replace(job, report=kill))
     told: list[int] = []
@@ -94,6 +94,21 @@ def test_a_failure_is_recorded_with_the_message_and_the_rest_goes_on(fragments):
     np.testing.assert_array_equal(labels.labelled, fragments.n_atoms == 3)
     again = type(labels).from_arrays(labels.to_arrays())
     assert again.failures == labels.failures
+
+
+def test_failures_and_programs_survive_a_stop(fragments, tmp_path, monkeypatch):
+    """As do their forces, which a checkpoint holds up to the last fragment that was tried."""
+    monkeypatch.setattr(table, "backend_of", lambda *args, **kwargs: FailsForDimers())
+    expected = STAGES["reference_labels"](job_of(fragments))["labels"]
+    job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", should_stop=lambda: True)
+    for _ in range(len(fragments) - 1):
+        with pytest.raises(StoppedEarly):
+            STAGES["reference_labels"](job)
+    found = STAGES["reference_labels"](job)["labels"]
+    assert 0 < len(found.failures) < len(fragments)
+    assert (found.failures, found.programs) == (expected.failures, expected.programs)
+    np.testing.assert_array_equal(found.energies, expected.energies)
+    np.testing.assert_array_equal(found.forces, expected.forces)
 
 
 def test_what_was_tried_is_not_tried_again(fragments):
