@@ -18,11 +18,7 @@ author = "the aiida-mbetrain developers"
 project_copyright = author
 version = release = __version__
 
-<<<<<<< HEAD
-extensions = ["myst_parser", "mathml", "generated_reference", "demo_report"]
-=======
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "generated_reference", "public_interface"]
->>>>>>> main
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "generated_reference", "public_interface", "demo_report"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
