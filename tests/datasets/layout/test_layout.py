@@ -184,6 +184,8 @@ def test_thermodynamics(file: h5py.File) -> None:
     assert group["T (K)"][()].tolist() == [0.0, 298.15]
     assert group[f"V_crystal ({A}{CUBED}{PER}unit cell)"].dtype == np.float64
     assert group["acoustic_freqs_real_crystal"].dtype == np.bool_
+    assert group["n_left_out_modes_crystal"][()].tolist() == [2, 2]
+    assert group.attrs["n_left_out_modes"] == 2
     assert group["system_label_crystal"].asstr()[()].tolist() == [LABEL, LABEL]
     curves = file[f"{QH}/eos_interpolated"]
     counts = {name: curves.attrs[name] for name in ("n_temperatures", "n_volumes", "n_interp")}

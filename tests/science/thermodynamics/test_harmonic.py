@@ -1,9 +1,11 @@
 """Harmonic thermodynamics against limits, closed forms and phonopy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cheap_potentials import HarmonicCrystal, LennardJones, argon, nitrogen, nitrogen_potential, sodium_chloride
-from scipy import constants
+from scipy import constants as constants_si
 
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.constants import EV_PER_THZ
@@ -78,8 +80,8 @@ def test_zero_point_energy_is_the_sum_over_the_supercells_modes():
     masses = np.repeat(salt.supercell.masses, 3)
     values = np.linalg.eigvalsh(hessian / np.sqrt(np.outer(masses, masses)))[3:]
     # sqrt(eV/Å²/amu) in rad/s, from SI constants alone.
-    frequencies = np.sqrt(values * constants.e / constants.atomic_mass) * 1e10 / (2 * np.pi)
-    expected = 0.5 * constants.h * frequencies.sum() * constants.N_A / 1000 / 8
+    frequencies = np.sqrt(values * constants_si.e / constants_si.atomic_mass) * 1e10 / (2 * np.pi)
+    expected = 0.5 * constants_si.h * frequencies.sum() * constants_si.N_A / 1000 / 8
     result = harmonic_thermodynamics(salt, [0.0], (2, 2, 2))
     assert result.zero_point_energy == pytest.approx(expected, rel=5e-7)
 
@@ -89,17 +91,18 @@ def test_single_oscillator_frequency_has_the_einstein_heat_capacity():
     salt = harmonic_salt()
     result = harmonic_thermodynamics(salt, [200.0], "gamma")
     frequency = salt.min_frequency_gamma_THz
-    x = frequency * EV_PER_THZ / (constants.k / constants.e * 200.0)
+    x = frequency * EV_PER_THZ / (constants_si.k / constants_si.e * 200.0)
     einstein = 3 * GAS_CONSTANT * x**2 * np.exp(x) / (np.exp(x) - 1) ** 2
     assert result.heat_capacities[0] == pytest.approx(einstein, rel=1e-6)
-    assert result.n_left_out == 3
+    assert result.n_left_out == 0
     assert result.n_modes == 6
 
 
 def test_imaginary_modes_are_left_out_and_counted():
     result = harmonic_thermodynamics(harmonic_salt(k=-1.0), [300.0], (3, 3, 3))
     assert result.n_imaginary == result.n_modes - 3
-    assert result.n_left_out == result.n_modes
+    assert result.n_left_out == result.n_modes - 3
+    assert result.n_left_out_optical == 3 * 27
     assert not result.acoustic_freqs_real
     assert not result.optical_freqs_real
     assert result.free_energies[0] == 0
@@ -108,7 +111,7 @@ def test_imaginary_modes_are_left_out_and_counted():
 def test_stable_crystal_reports_real_frequencies(nitrogen_constants):
     result = harmonic_thermodynamics(nitrogen_constants, [300.0], (3, 3, 3))
     assert result.n_imaginary == 0
-    assert result.n_left_out == 3
+    assert result.n_left_out == 0
     assert result.acoustic_freqs_real
     assert result.optical_freqs_real
     assert 0 < result.acoustic_freq_min_THz < result.optical_freq_min_THz
@@ -118,7 +121,37 @@ def test_threshold_decides_what_counts_as_imaginary():
     constants = harmonic_salt(k=-1.0)
     low = harmonic_thermodynamics(constants, [300.0], (2, 2, 2), imaginary_mode_threshold_THz=-1e3)
     assert low.n_imaginary == 0
+    assert low.n_left_out == low.n_modes - 3
     assert low.optical_freqs_real
+
+
+def with_optical_modes_at(constants, frequency_THz):
+    """The salt with its threefold optical mode at Γ moved to another frequency, negative for an imaginary one."""
+    masses, numbers = constants.supercell.masses, constants.supercell.numbers
+    m_1, m_2 = (masses[numbers == number][0] for number in np.unique(numbers))
+    # Rigid sublattices against each other; in mass-weighted coordinates the centre of mass rests for e ~ sqrt(m_other).
+    eigenvector = np.where(numbers == numbers.min(), np.sqrt(m_2), -np.sqrt(m_1))
+    force = np.sqrt(masses) * eigenvector / np.linalg.norm(eigenvector)
+    # eV/Å²/amu of a frequency, from SI constants alone.
+    scale = (2e12 * np.pi) ** 2 * constants_si.atomic_mass / constants_si.e * 1e-20
+    old = constants.min_frequency_gamma_THz
+    change = scale * (np.sign(frequency_THz) * frequency_THz**2 - old**2)
+    moved = constants.force_constants + change * np.einsum("i,j,ab->ijab", force, force, np.eye(3))
+    return replace(constants, force_constants=moved)
+
+
+def test_mode_between_the_threshold_and_zero_is_counted_as_left_out():
+    salt = harmonic_salt()
+    real, soft = (harmonic_thermodynamics(with_optical_modes_at(salt, at), [298.15], "gamma") for at in (0.30, -0.05))
+    assert real.optical_freq_min_THz == pytest.approx(0.30, abs=1e-4)
+    assert soft.optical_freq_min_THz == pytest.approx(-0.05, abs=1e-3)  # a small difference of squares
+    assert (real.n_left_out, real.n_left_out_optical) == (0, 0)
+    assert soft.n_imaginary == 0
+    assert soft.optical_freqs_real
+    assert (soft.n_left_out, soft.n_left_out_optical) == (3, 3)
+    # They take all their free energy with them.
+    assert soft.free_energies[0] == 0
+    assert real.free_energies[0] < -20
 
 
 def test_unstable_optical_mode_at_gamma_is_not_taken_for_an_acoustic_one():
