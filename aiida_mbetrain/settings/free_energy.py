@@ -28,6 +28,9 @@ class FreeEnergy(Settings):
         None, description="3x3 integers, rows are the new vectors; overrides supercell_radius."
     )
     supercell_diagonal: bool = Field(False, description="Only diagonal supercell matrices.")
+    keep_point_group: bool = Field(
+        False, description="Only supercells that keep the crystal's whole point group; often larger."
+    )
     supercell_displacement: Positive = Field(0.01, description="Finite displacement of an atom (Å).")
     max_atoms: Annotated[int, Field(gt=0)] = Field(10000, description="Refuse supercells of more atoms.")
     fourier_interpolation_mesh: Mesh = Field(

@@ -85,8 +85,17 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
 
     def inspect_force_constants(self) -> ExitCode | None:
-        """Stop where the force constants failed."""
-        return self.failed(self.ctx.force_constants)
+        """Stop where the force constants failed; report a supercell that loses a part of the point group."""
+        failure = self.failed(self.ctx.force_constants)
+        if failure is None:
+            facts = self.ctx.force_constants.outputs.force_constants.base.attributes
+            n_kept, n_operations = facts.get("n_operations_kept"), facts.get("n_operations")
+            if n_kept < n_operations:
+                self.report(
+                    f"the supercell keeps {n_kept} of {n_operations} operations of the point group, and so do the "
+                    "force constants: the q mesh is reduced by these alone; keep_point_group = True keeps all"
+                )
+        return failure
 
     def derive_harmonic_properties(self) -> ExitCode | None:
         """Bands and thermodynamics; modes that the free energy leaves out are reported."""

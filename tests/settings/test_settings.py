@@ -547,6 +547,7 @@ effect(relaxed, {"max_force_on_atom": 1e-3}, symmetry_tolerance_strict=1e-16)
 effect(failing_relaxation, HOPELESS, relax_algo_fallback="PreconLBFGS", max_n_steps=2)
 effect(phonon_supercell, {"supercell_radius": 7.0}, supercell_radius=11.0, supercell_matrix=np.diag([2, 2, 3]))
 effect(phonon_supercell, {"supercell_radius": 10.0}, supercell_diagonal=True, max_atoms=3)
+effect(phonon_supercell, {"supercell_radius": 8.0}, keep_point_group=True)
 effect(displaced, {"supercell_matrix": np.eye(3, dtype=int)}, supercell_displacement=0.02)
 effect(
     thermodynamics, {"fourier_interpolation_mesh": [2, 2, 2]}, fourier_interpolation_mesh=20.0, temperatures_K=[20.0]

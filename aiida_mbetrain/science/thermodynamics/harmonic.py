@@ -1,6 +1,7 @@
 """Harmonic thermodynamics of a crystal from its force constants, per primitive cell.
 
-Vibrations are quantum oscillators on a Γ-centred q-point mesh, reduced by symmetry.  Left out of every sum are the
+Vibrations are quantum oscillators on a Γ-centred q-point mesh, reduced by the symmetry that the supercell of the
+force constants keeps.  Left out of every sum are the
 three translations at Γ and modes without a real frequency (f <= 0), however close to zero; how many of the latter is
 part of the result.
 """
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
-from aiida_mbetrain.science.phonons import ForceConstants
+from aiida_mbetrain.science.phonons import ForceConstants, irreducible_mesh, mesh_from_length
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +157,16 @@ def _mesh_frequencies(
     """Frequencies (n_q, 3 N) in THz and weights of the irreducible q-points, which of them is Γ, the divisions."""
     phonon = force_constants.shared_phonopy
     divisions: Any = [1, 1, 1] if mesh == "gamma" else mesh
+    kept = force_constants.kept_operations
+    if not kept.all():
+        if np.ndim(divisions) == 0:
+            assert force_constants.primitive.cells is not None
+            divisions = mesh_from_length(divisions, force_constants.primitive.cells[0])
+        # phonopy reduces by the whole point group of the primitive cell, which these force constants do not have.
+        points, multiplicities = irreducible_mesh(divisions, force_constants.symmetry.rotations[kept])
+        phonon.run_qpoints(points)
+        a, b, c = (int(n) for n in divisions)
+        return phonon.qpoints.frequencies, multiplicities, 0, (a, b, c)
     phonon.run_mesh(divisions, is_gamma_center=True)
     result: Any = phonon.mesh
     is_gamma = int(np.flatnonzero(np.abs(result.qpoints).max(axis=1) < 1e-9)[0])

@@ -179,6 +179,11 @@ def test_brillouin_zone_path(file: h5py.File) -> None:
     assert group["kpoints_segment_0"].shape == (5, 3)
 
 
+def test_kept_operations_are_recorded_with_the_force_constants(file: h5py.File) -> None:
+    group = file[f"{QH}/phonons/{LABEL}/force_constants"]
+    assert 1 <= group.attrs["n_operations_kept"] <= group.attrs["n_operations"]
+
+
 def test_thermodynamics(file: h5py.File) -> None:
     group = file[f"{QH}/thermodynamics_fixed_volume"]
     assert group["T (K)"][()].tolist() == [0.0, 298.15]

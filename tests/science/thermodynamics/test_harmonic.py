@@ -1,15 +1,25 @@
 """Harmonic thermodynamics against limits, closed forms and phonopy."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from cheap_potentials import HarmonicCrystal, LennardJones, argon, nitrogen, nitrogen_potential, sodium_chloride
+from ase.build import bulk
+from cheap_potentials import (
+    HarmonicCrystal,
+    LennardJones,
+    PairPotential,
+    argon,
+    nitrogen,
+    nitrogen_potential,
+    sodium_chloride,
+)
 from scipy import constants as constants_si
 
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.constants import EV_PER_THZ
-from aiida_mbetrain.science.phonons import calculate_force_constants
+from aiida_mbetrain.science.phonons import calculate_force_constants, irreducible_mesh
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, harmonic_thermodynamics
 from aiida_mbetrain.settings import FreeEnergy
@@ -28,6 +38,59 @@ def harmonic_salt(**options):
     potential = HarmonicCrystal(sodium_chloride(), cutoff=4.5, **options)
     structure = Configurations.from_atoms(sodium_chloride())
     return calculate_force_constants(structure, potential, FreeEnergy(supercell_radius=7.0))
+
+
+class Morse(PairPotential):
+    """Copper of Girifalco and Weizer, Phys. Rev. 114, 687 (1959)."""
+
+    receptive_field = 6.0
+
+    def pair(self, numbers_i, numbers_j, distances):
+        decay = np.exp(-1.3588 * (distances - 2.866))
+        return 0.3429 * (decay**2 - 2 * decay), 2 * 0.3429 * 1.3588 * (decay - decay**2)
+
+
+@pytest.fixture(scope="module")
+def flat_copper():
+    """A supercell of 2x2x1 primitive cells keeps few of the 48 operations of fcc."""
+    structure = Configurations.from_atoms(bulk("Cu", "fcc", a=3.6))
+    settings = FreeEnergy(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 1)))
+    return calculate_force_constants(structure, Morse(), settings)
+
+
+@pytest.mark.parametrize("mesh", [(6, 6, 6), (5, 4, 3), 20.0])
+def test_mesh_is_reduced_only_by_operations_that_the_supercell_keeps(flat_copper, mesh):
+    phonon = flat_copper.phonopy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        phonon.run_mesh(mesh, is_gamma_center=True, is_mesh_symmetry=False)
+        phonon.run_thermal_properties(temperatures=[298.15], exclude_gamma_acoustic=True)
+        result = harmonic_thermodynamics(flat_copper, [298.15], mesh)
+    _, free, entropy, heat = phonon.thermal_properties.thermal_properties
+    assert result.mesh == tuple(phonon.mesh.mesh_numbers)
+    assert result.entropies[0] == pytest.approx(entropy[0], rel=1e-5)
+    assert result.free_energies[0] == pytest.approx(free[0], abs=2e-4)
+    assert result.heat_capacities[0] == pytest.approx(heat[0], rel=1e-5)
+    if mesh == (6, 6, 6):  # what a reduction by all 48 operations is off by
+        phonon.run_mesh(mesh, is_gamma_center=True)
+        phonon.run_thermal_properties(temperatures=[298.15], exclude_gamma_acoustic=True)
+        assert abs(phonon.thermal_properties.thermal_properties[2][0] - entropy[0]) > 0.5
+
+
+def test_irreducible_points_stand_for_the_whole_mesh(flat_copper):
+    kept = flat_copper.symmetry.rotations[flat_copper.kept_operations]
+    assert 1 < len(kept) < 48
+    points, weights = irreducible_mesh((6, 6, 6), kept)
+    assert points[0].tolist() == [0, 0, 0]
+    assert weights.sum() == 216
+    assert len(points) < 216 / 2
+    # Every operation and the inversion lead from a point to points of the same frequencies.
+    phonon = flat_copper.phonopy()
+    phonon.run_qpoints(points)
+    expected = phonon.qpoints.frequencies
+    for rotation in kept:
+        phonon.run_qpoints(-points @ rotation)
+        np.testing.assert_allclose(phonon.qpoints.frequencies, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("mesh", [(4, 4, 4), (3, 3, 3), 30.0])
