@@ -245,6 +245,8 @@ def from_force_constants(constants: ForceConstants) -> Group:
             names.ACOUSTIC_SUM_RULE_VIOLATION: float(constants.acoustic_sum_rule_violation),
             names.PERMUTATION_ASYMMETRY: float(constants.permutation_asymmetry),
             names.MIN_FREQUENCY_GAMMA: float(constants.min_frequency_gamma_THz),
+            names.N_OPERATIONS: len(constants.kept_operations),
+            names.N_OPERATIONS_KEPT: int(constants.kept_operations.sum()),
         },
         datasets={
             names.FORCE_CONSTANTS: constants.force_constants,
