@@ -170,6 +170,8 @@ FORCE_CONSTANTS_KEY = "force_constants_key"
 SECTION = "section"
 SCHEMA_VERSION = "schema_version"
 CONTENT_SHA256 = "content_sha256"
+ARRAY_SHA256 = "sha256"
+"""Attribute of every array: its digest, from which ``content_sha256`` is made."""
 PROVENANCE_PREFIX = "provenance."
 """Attributes that name nodes, processes and versions; they are no part of ``content_sha256``."""
 

@@ -67,6 +67,7 @@ def to_structure(group: Group) -> Configurations:
         numbers=group.array(names.ATOMIC_NUMBERS),
         positions=group.array(names.POSITIONS).reshape(n_frames, n_atoms, 3),
         origin=_to_origin(group),
+        isotope_masses=group.array(names.MASSES),
         **fields,
     )
 
@@ -161,7 +162,6 @@ def to_series(group: Group) -> Table:
 
 def from_molecular_crystal(crystal: MolecularCrystal, frames: Configurations) -> Group:
     """The molecules of the reference structure, and the frames in which every molecule is whole."""
-    reference = Configurations(crystal.numbers, crystal.positions[None], cells=crystal.cell[None])
     return Group(
         attributes={
             names.DATACLASS: "MolecularCrystal",
@@ -178,7 +178,7 @@ def from_molecular_crystal(crystal: MolecularCrystal, frames: Configurations) ->
             names.BONDS: crystal.bonds,
             names.BOND_OFFSETS: crystal.bond_offsets,
         },
-        groups={names.SUPERCELL: from_structure(frames), names.REFERENCE: from_structure(reference)},
+        groups={names.SUPERCELL: from_structure(frames), names.REFERENCE: from_structure(crystal.reference)},
     )
 
 
@@ -199,6 +199,7 @@ def to_molecular_crystal(group: Group) -> tuple[MolecularCrystal, Configurations
         min_distances_to_central_molecule=group.array(names.MIN_DISTANCES),
         max_distances_to_central_molecule=group.array(names.MAX_DISTANCES),
         identical_composition=bool(group.attributes[names.IDENTICAL_COMPOSITION]),
+        isotope_masses=reference.isotope_masses,
     )
     return crystal, to_structure(group[names.SUPERCELL])
 
