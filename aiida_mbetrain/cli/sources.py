@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +27,26 @@ def is_file(source: str) -> bool:
     return False
 
 
-def read_source(source: str) -> Dataset:
+def read_source(source: str, references: Sequence[str] = ()) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 
+    references: methods whose labels the profile adds to those of the baseline; a file has its own.
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
     from aiida_mbetrain.datasets.hdf5 import read_dataset
 
-    if is_file(source):
+    node = None if is_file(source) else load_node(source)
+    if references and (node is None or _is_dataset_file(node)):
+        raise InvalidSettings(f"--reference takes labels from the profile: {source} is a file and keeps those it has.")
+    if node is None:
         return read_dataset(source)
-    from aiida_mbetrain.datasets.from_graph import dataset_of
+    from aiida_mbetrain.datasets.from_graph import dataset_of, with_references
 
-    node = load_node(source)
     if _is_dataset_file(node):
         with node.as_path() as path:
             return read_dataset(path)
-    return dataset_of(stages_of_node(node))
+    stages = stages_of_node(node)
+    return with_references(dataset_of(stages), stages, references)
 
 
 def stages_of_node(node: Any) -> Any:

@@ -157,14 +157,15 @@ def _require_same_geometry(frames: Configurations, row: int, label: Label, where
 def target_minus_baseline(target: Entry, baseline: Entry) -> Entry:
     """The targets of delta-learning: energies, forces and, where both have it, stress of target minus baseline.
 
-    baseline: the whole entry that ``target`` was selected from.
+    baseline: the whole entry that ``target`` was selected from.  Targets without forces stay so.
     """
     before = baseline.configurations.select(target.rows)
     after = target.configurations
     changes: dict[str, Any] = {}
     for name in ("energies", "forces", "stress"):
         values = getattr(after, name), getattr(before, name)
-        if name != "stress" and any(value is None for value in values):
+        optional = name == "stress" or (name == "forces" and after.forces is None)
+        if not optional and any(value is None for value in values):
             raise InvalidSettings(f"{target.path} has no {name} of target or baseline to subtract.")
         changes[name] = None if any(value is None for value in values) else values[0] - values[1]
     return target.select(np.arange(len(after)), **changes)
