@@ -85,7 +85,11 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         return self.compute("molecular_dynamics", supercell=self.ctx.supercell, settings=orm.Dict(wanted))
 
     def inspect_md(self) -> ExitCode | None:
-        """Stop where the dynamics failed."""
+        """Hand out the dynamics, as far as it got; stop where it failed."""
+        self.out("supercell", self.ctx.supercell)
+        for name in ("trajectory", "thermodynamics"):
+            if name in self.ctx.molecular_dynamics.outputs:
+                self.out(name, self.ctx.molecular_dynamics.outputs[name])
         return self.failed(self.ctx.molecular_dynamics)
 
     def extract_clusters(self) -> ExitCode | None:
@@ -113,10 +117,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         return self.failed(self.ctx.label_clusters) if "label_clusters" in self.ctx else None
 
     def results(self) -> None:
-        """Hand out the nodes."""
-        self.out("supercell", self.ctx.supercell)
-        self.out("trajectory", self.ctx.molecular_dynamics.outputs.trajectory)
-        self.out("thermodynamics", self.ctx.molecular_dynamics.outputs.thermodynamics)
+        """Hand out the clusters; the dynamics is handed out where it ends."""
         if "label_clusters" in self.ctx:
             self.out("molecular_crystal", self.ctx.molecular_crystal)
             self.out("clusters", cluster_outputs(self.ctx.label_clusters))
