@@ -27,9 +27,10 @@ def is_file(source: str) -> bool:
     return False
 
 
-def read_source(source: str) -> Dataset:
+def read_source(source: str, *, partial: bool = False) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 
+    partial: of a run that did not finish, take what there is.
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
     from aiida_mbetrain.datasets.hdf5 import read_dataset
@@ -42,7 +43,17 @@ def read_source(source: str) -> Dataset:
     if _is_dataset_file(node):
         with node.as_path() as path:
             return read_dataset(path)
-    return dataset_of(stages_of_node(node))
+    return _partial_dataset(node) if partial else dataset_of(stages_of_node(node))
+
+
+def _partial_dataset(node: Any) -> Dataset:
+    from aiida_mbetrain.datasets.from_graph import dataset_of, exportable, missing_parts, partial_nodes
+
+    stages, missing = exportable(partial_nodes(node)), missing_parts(node)
+    if not stages:
+        reasons = "; ".join(f"{stage}: {why}" for stage, why in missing.items())
+        raise InvalidSettings(f"{node.process_label}<{node.pk}> has nothing to export. {reasons}")
+    return dataset_of(stages, missing)
 
 
 def stages_of_node(node: Any) -> Any:

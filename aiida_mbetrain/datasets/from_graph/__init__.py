@@ -12,5 +12,16 @@ from aiida_mbetrain.datasets.from_graph.dataset import (
     stage_nodes,
     stages_of,
 )
+from aiida_mbetrain.datasets.from_graph.partial import exportable, missing_parts, partial_nodes
 
-__all__ = ["STAGE_OF", "TRAINING_SET", "crystal_behind", "dataset_of", "stage_nodes", "stages_of"]
+__all__ = [
+    "STAGE_OF",
+    "TRAINING_SET",
+    "crystal_behind",
+    "dataset_of",
+    "exportable",
+    "missing_parts",
+    "partial_nodes",
+    "stage_nodes",
+    "stages_of",
+]
