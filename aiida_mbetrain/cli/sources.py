@@ -27,10 +27,11 @@ def is_file(source: str) -> bool:
     return False
 
 
-def read_source(source: str, references: Sequence[str] = ()) -> Dataset:
+def read_source(source: str, references: Sequence[str] = (), *, partial: bool = False) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 
     references: methods whose labels the profile adds to those of the baseline; a file has its own.
+    partial: of a run that did not finish, take what there is.
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
     from aiida_mbetrain.datasets.hdf5 import read_dataset
@@ -45,8 +46,22 @@ def read_source(source: str, references: Sequence[str] = ()) -> Dataset:
     if _is_dataset_file(node):
         with node.as_path() as path:
             return read_dataset(path)
-    stages = stages_of_node(node)
-    return with_references(dataset_of(stages), stages, references)
+    if partial:
+        stages, missing = _stages_of_partial_run(node)
+    else:
+        stages, missing = stages_of_node(node), {}
+    return with_references(dataset_of(stages, missing), stages, references)
+
+
+def _stages_of_partial_run(node: Any) -> tuple[Any, dict[str, str]]:
+    """The stages of a run that can be exported, and the reason why for each that cannot."""
+    from aiida_mbetrain.datasets.from_graph import exportable, missing_parts, partial_nodes
+
+    stages, missing = exportable(partial_nodes(node)), missing_parts(node)
+    if not stages:
+        reasons = "; ".join(f"{stage}: {why}" for stage, why in missing.items())
+        raise InvalidSettings(f"{node.process_label}<{node.pk}> has nothing to export. {reasons}")
+    return stages, missing
 
 
 def stages_of_node(node: Any) -> Any:

@@ -12,6 +12,7 @@ from aiida_mbetrain.datasets.from_graph.dataset import (
     stage_nodes,
     stages_of,
 )
+from aiida_mbetrain.datasets.from_graph.partial import exportable, missing_parts, partial_nodes
 from aiida_mbetrain.datasets.from_graph.reference_labels import (
     COMPOSE,
     Composition,
@@ -29,6 +30,9 @@ __all__ = [
     "compositions_of",
     "crystal_behind",
     "dataset_of",
+    "exportable",
+    "missing_parts",
+    "partial_nodes",
     "stage_nodes",
     "stages_of",
     "with_references",
