@@ -9,7 +9,7 @@ unusable, 400-449 recoverable, 450-499 physics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -18,10 +18,15 @@ class MbetrainError(Exception):
 
     :cvar status: word that names the error in results and reports.
     :cvar code: exit code of the AiiDA process that meets the error.
+    :ivar results: what was made before the error and is worth keeping, by the names of the outputs.
     """
 
     status: ClassVar[str] = "error"
     code: ClassVar[int] = 200
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.results: Mapping[str, object] = {}
 
     @property
     def message(self) -> str:
@@ -181,6 +186,12 @@ class OutOfMemory(MbetrainError):
     """A single configuration does not fit into the device's memory."""
 
     status, code = "out_of_memory", 410
+
+
+class DiskFull(MbetrainError):
+    """A checkpoint or result did not fit on the disk, or exceeded a quota; the last good checkpoint is kept."""
+
+    status, code = "disk_full", 411
 
 
 class NoProgress(MbetrainError):

@@ -12,6 +12,14 @@ from rich.table import Table
 
 from aiida_mbetrain.cli.common import read_options, read_structure, with_profile
 from aiida_mbetrain.cli.progress import progress_bars
+from aiida_mbetrain.cli.single_stage import (
+    OUTPUTS,
+    builder_of_stage,
+    read_force_constants,
+    relaxation_inputs,
+    relaxation_job,
+    run_relaxation,
+)
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
 
 if TYPE_CHECKING:
@@ -19,27 +27,33 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.option("--structure", required=True, help="Crystal: cif, xyz, POSCAR, anything ASE reads.")
-@click.option("--model", required=True, help="MACE model: a file, or the pk or uuid of a registered one.")
+@click.option("--structure", help="Crystal: cif, xyz, POSCAR, anything ASE reads.")
+@click.option("--model", help="MACE model: a file, or the pk or uuid of a registered one.")
 @click.option("--protocol", help="fast, balanced (default), stringent or reference.")
 @click.option("--molecule", help="Its isolated molecule, a file that ASE reads: adds the properties of sublimation.")
 @click.option("--overrides", help="YAML file {section: {field: value}} on top of the protocol.")
 @click.option("--temperature-k", type=float, help="Temperature of MD and phonon sampling (K).")
 @click.option("--pressure-gpa", type=float, help="Pressure of MD (GPa).")
-@click.option("-o", "--output", default="training_set.hdf5", show_default=True, help="File to write.")
+@click.option("--relax-first", is_flag=True, help="Start MD from the relaxed crystal, in NPT with its relaxed cell.")
+@click.option("--only", type=click.Choice(list(OUTPUTS)), help="Run this stage alone.")
+@click.option("--force-constants", help="With --only phonons: pk of force constants, or of a run that made them.")
+@click.option("-o", "--output", help="File to write  [training_set.hdf5, or the name of the stage].")
 @click.option("--code", help="mbetrain-worker on some computer (LABEL@COMPUTER): submit to the daemon and return.")
 @click.option("--options", help="With --code: YAML file of metadata.options for the jobs (queue, GPU, walltime).")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
 @with_profile
 def run(
-    structure: str,
-    model: str,
+    structure: str | None,
+    model: str | None,
     protocol: str | None,
     molecule: str | None,
     overrides: str | None,
     temperature_k: float | None,
     pressure_gpa: float | None,
-    output: str,
+    relax_first: bool,
+    only: str | None,
+    force_constants: str | None,
+    output: str | None,
     code: str | None,
     options: str | None,
     dry_run: bool,
@@ -50,28 +64,45 @@ def run(
     """
     from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
-    require_writable(Path(output))
-    chosen = merged_overrides(overrides, temperature_k, pressure_gpa)
+    path = Path(output or OUTPUTS.get(only or "", "training_set.hdf5"))
+    require_writable(path)
+    chosen = merged_overrides(overrides, temperature_k, pressure_gpa, relax_first=relax_first)
     metadata = read_options(options)
-    crystal, potential = read_structure(structure), read_model(model)
+    source = _required("--structure", structure) if only != "phonons" else ""
+    potential = read_model(_required("--model", model))
+    crystal = read_structure(source) if source else read_force_constants(force_constants)
     console = Console()
-    print_estimate(console, crystal, potential, protocol, chosen)
+    if only is None:
+        print_estimate(console, crystal, potential, protocol, chosen)
     if dry_run:
+        if only is not None:
+            raise InvalidSettings("--dry-run tells the cost of all stages: leave out --only.")
         return
-    builder = TrainingSetWorkChain.get_builder_from_protocol(
-        crystal,
-        potential,
-        code=read_code(code),
-        protocol=protocol,
-        overrides=chosen,
-        options=metadata,
+    given = {"code": read_code(code), "protocol": protocol, "overrides": chosen, "options": metadata}
+    if only == "relaxation":
+        inputs = relaxation_inputs(crystal, potential, protocol, chosen)
+        if code is None:
+            run_relaxation(console, inputs, path)
+        else:
+            submit_run(console, relaxation_job(given["code"], metadata, inputs), None)
+        return
+    builder = (
+        TrainingSetWorkChain.get_builder_from_protocol(crystal, potential, **given)
+        if only is None
+        else builder_of_stage(only, crystal, potential, **given)
     )
     if molecule is not None:
-        builder.quasi_harmonic.molecule = read_structure(molecule)
+        (builder.quasi_harmonic if only is None else builder).molecule = read_structure(molecule)
     if code is None:
-        run_training_set(console, builder, Path(output))
+        run_training_set(console, builder, path)
     else:
-        submit_training_set(console, builder, Path(output))
+        submit_run(console, builder, path)
+
+
+def _required(option: str, value: str | None) -> str:
+    if value is None:
+        raise InvalidSettings(f"{option} is missing: give it, see `aiida-mbetrain run --help`.")
+    return value
 
 
 def require_writable(output: Path) -> None:
@@ -83,7 +114,9 @@ def require_writable(output: Path) -> None:
         raise UnwritableOutput(f"--output {output} cannot be written: give a file in an existing, writable folder.")
 
 
-def merged_overrides(path: str | None, temperature_k: float | None, pressure_gpa: float | None) -> dict[str, Any]:
+def merged_overrides(
+    path: str | None, temperature_k: float | None, pressure_gpa: float | None, *, relax_first: bool = False
+) -> dict[str, Any]:
     """Overrides from a YAML file and from the options; the options win."""
     import yaml
 
@@ -102,6 +135,8 @@ def merged_overrides(path: str | None, temperature_k: float | None, pressure_gpa
         options = {"md_sampling": {"temperature_K": temperature_k}, "phonon_sampling": {"temperature_K": temperature_k}}
     if pressure_gpa is not None:
         options = merge(options, {"md_sampling": {"pressure_GPa": pressure_gpa}})
+    if relax_first:
+        options = merge(options, {"md_sampling": {"relax_first": True}})
     return merge(overrides, options)
 
 
@@ -130,8 +165,11 @@ def read_code(label: str | None) -> Any:
     return None if label is None else orm.load_code(label)
 
 
-def submit_training_set(console: Console, builder: Any, output: Path) -> None:
-    """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon."""
+def submit_run(console: Console, builder: Any, output: Path | None) -> None:
+    """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon.
+
+    output: file of the dataset; None for a run that makes none.
+    """
     from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
 
@@ -140,7 +178,7 @@ def submit_training_set(console: Console, builder: Any, output: Path) -> None:
     node = submit(builder)
     console.print(f"submitted {node.process_label}<{node.pk}>")
     console.print(f"follow it:  aiida-mbetrain status {node.pk} --watch")
-    console.print(f"when done:  aiida-mbetrain export {node.pk} -o {output}")
+    console.print(f"when done:  aiida-mbetrain {f'export {node.pk} -o {output}' if output else f'show {node.pk}'}")
 
 
 def print_estimate(
@@ -218,7 +256,7 @@ def _megabytes(n_bytes: int | None) -> str:
 def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     """Run in process with progress bars, write the file and the pictures, print the summary; return the node.
 
-    Raises MbetrainError with the exit code and message of a process that failed.
+    Raises MbetrainError with the exit code and message of a process that failed, and what can be done with its pk.
     """
     from aiida.engine import run_get_node
 
@@ -232,7 +270,10 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     with progress_bars(console):
         _, node = run_get_node(builder)
     if not node.is_finished_ok:
-        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+        raise MbetrainError(
+            f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message} "
+            f"What it made is kept: aiida-mbetrain status, plot or export {node.pk}."
+        )
     stages = stage_nodes(stages_of(node))
     dataset = dataset_of(stages)
     write_dataset(output, dataset)

@@ -46,6 +46,8 @@ BONDS = "bonds"
 BOND_OFFSETS = "bond_offsets"
 MOLECULE_INDICES = "molecule_indices"
 LATTICE_TRANSLATIONS = "lattice_translations"
+E_INTERACTION = "E_interaction (eV)"
+MISSING_FRAGMENTS = "missing_fragments"
 
 # Phonons
 FORCE_CONSTANTS = f"force_constants (eV{PER}{ANGSTROM}{SQUARED})"
@@ -124,6 +126,7 @@ FRAMES = "frames"
 FINITE_SUBSYSTEMS = "finite_subsystems"
 CLUSTER_OF_MOLECULES = "cluster_of_molecules"
 ORIGIN = "origin"
+REFERENCE_LABELS = "reference_labels"
 MODES = "modes"
 STRUCTURES = "structures"
 PHONONS = "phonons"
@@ -165,11 +168,16 @@ N_DISPLACEMENTS = "n_displacements"
 N_OPERATIONS = "n_operations"
 N_OPERATIONS_KEPT = "n_operations_kept"
 SUPERPOSED = "superposed"
+LEVEL_OF_THEORY = "level_of_theory"
+METHOD_HASH = "method_hash"
+N_LABELLED = "n_labelled"
 STATISTICS = "statistics"
 FORCE_CONSTANTS_KEY = "force_constants_key"
 SECTION = "section"
 SCHEMA_VERSION = "schema_version"
 CONTENT_SHA256 = "content_sha256"
+ARRAY_SHA256 = "sha256"
+"""Attribute of every array: its digest, from which ``content_sha256`` is made."""
 PROVENANCE_PREFIX = "provenance."
 """Attributes that name nodes, processes and versions; they are no part of ``content_sha256``."""
 
@@ -191,6 +199,11 @@ ORIGIN_COLUMNS: Mapping[str, str] = {
     "amplitude": "amplitude (sigma)",
 }
 """Entry of ``Configurations.origin`` -> name in the file; other entries keep their names."""
+
+
+def method_group(level_of_theory: str) -> str:
+    """Group of the labels of a method, such as ``PBE-D4∕def2-SVP``: a plain slash separates groups."""
+    return level_of_theory.replace("/", PER)
 
 
 def md_crystal_name(temperature_K: float, pressure_GPa: float | None) -> str:

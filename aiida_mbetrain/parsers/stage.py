@@ -30,10 +30,13 @@ class StageParser(Parser):
             if results is None:
                 return self._without_results()
             self.out("run_info", orm.Dict({key: value for key, value in results.items() if key != "outputs"}))
-            if results["status"] != job_file.FINISHED:
+            finished = results["status"] == job_file.FINISHED
+            outputs = results["outputs"] if finished else results.get("outputs") or {}
+            if outputs:
+                for name, node in self.output_nodes(folder / job_file.OUTPUTS, outputs).items():
+                    self.out(name, node)
+            if not finished:
                 return exit_code_of_status(results["status"], results["message"])
-            for name, node in self.output_nodes(folder / job_file.OUTPUTS, results["outputs"]).items():
-                self.out(name, node)
         except (KeyError, UnreadableFile) as error:
             return exit_code_of(UnreadableResults(f"{job_file.RESULTS_FILE} or an output of the job: {error}"))
         except MbetrainError as error:

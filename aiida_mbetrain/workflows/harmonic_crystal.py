@@ -41,7 +41,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
             help="The settings class FreeEnergy.",
         )
         define_heavy_stages(spec, *cls.heavy_stages)
-        spec.outline(cls.setup, *cls.harmonic_steps(), cls.results)
+        spec.outline(cls.setup, *cls.harmonic_steps())
         spec.output("structure", valid_type=orm.StructureData, help="The relaxed crystal.")
         spec.output("relaxed", valid_type=orm.TrajectoryData, help="The same with energy, forces and stress.")
         spec.output("relaxation", valid_type=orm.Dict, help="Steps, residual force and stress, space groups.")
@@ -75,8 +75,13 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         return self.compute("relaxation", structure=self.inputs.structure, settings=self.inputs.settings)
 
     def inspect_relaxation(self) -> ExitCode | None:
-        """Stop where the relaxation failed."""
-        return self.failed(self.ctx.relaxation)
+        """Hand out the relaxed crystal; stop where the relaxation failed."""
+        failure = self.failed(self.ctx.relaxation)
+        if failure is None:
+            self.out("structure", self.ctx.relaxation.outputs.structure)
+            self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
+            self.out("relaxation", self.ctx.relaxation.outputs.summary)
+        return failure
 
     def run_force_constants(self) -> ToContext[str, orm.ProcessNode] | None:
         """Finite displacements of the relaxed crystal."""
@@ -85,9 +90,10 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
 
     def inspect_force_constants(self) -> ExitCode | None:
-        """Stop where the force constants failed; report a supercell that loses a part of the point group."""
+        """Hand out the force constants; report a supercell that loses a part of the point group."""
         failure = self.failed(self.ctx.force_constants)
         if failure is None:
+            self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
             facts = self.ctx.force_constants.outputs.force_constants.base.attributes
             n_kept, n_operations = facts.get("n_operations_kept"), facts.get("n_operations")
             if n_kept < n_operations:
@@ -106,6 +112,8 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
         failure = self.failed(self.ctx.bands) or self.failed(self.ctx.thermodynamics)
         if failure is None:
+            self.out("phonon_bands", self.ctx.bands.outputs.result)
+            self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)
             self._report_left_out_modes(self.ctx.thermodynamics.outputs.result)
         return failure
 
@@ -121,12 +129,3 @@ class HarmonicCrystalWorkChain(StageWorkChain):
                 f"of them below imaginary_mode_threshold: lowest acoustic frequency {acoustic} THz, lowest optical "
                 f"{optical} THz"
             )
-
-    def results(self) -> None:
-        """Hand out the nodes."""
-        self.out("structure", self.ctx.relaxation.outputs.structure)
-        self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
-        self.out("relaxation", self.ctx.relaxation.outputs.summary)
-        self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
-        self.out("phonon_bands", self.ctx.bands.outputs.result)
-        self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)

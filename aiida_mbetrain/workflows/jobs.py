@@ -19,7 +19,7 @@ from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
-from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
+from aiida_mbetrain.errors import DiskFull, NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
@@ -27,6 +27,7 @@ SCHEDULER = StageCalculation.exit_codes
 OUT_OF_MEMORY = SCHEDULER.ERROR_SCHEDULER_OUT_OF_MEMORY.status
 INTERRUPTED = {
     StoppedEarly.code,
+    DiskFull.code,
     NoResults.code,
     UnreadableResults.code,
     SCHEDULER.ERROR_NO_RETRIEVED_FOLDER.status,
@@ -84,7 +85,7 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=200)
     def continue_interrupted(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Continue from the checkpoint: out of walltime, preempted, killed, node failed."""
+        """Continue from the checkpoint: out of walltime, preempted, killed, node failed, disk full."""
         return self._next_job(node) if node.exit_status in INTERRUPTED else None
 
     @process_handler(priority=190)
@@ -102,8 +103,14 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=0)
     def pass_on_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """End with the exit code of the job: refused input, physics and bugs would end another job the same way."""
-        return self._give_up(node) if node.is_failed else None
+        """End with the exit code of the job: refused input, physics and bugs would end another job the same way.
+
+        What the job has made all the same, such as a trajectory that became unstable, is handed out.
+        """
+        if not node.is_failed:
+            return None
+        self.results()
+        return self._give_up(node)
 
     def _next_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Continue from the checkpoint of the job, unless several jobs in a row made no progress."""

@@ -230,8 +230,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def results(self) -> None:
-        """Hand out the nodes."""
-        super().results()
+        """Hand out the nodes of molecule and expansion; those of the crystal are handed out where they are made."""
         if "molecule" in self.inputs:
             self.out("molecule", {key: self.ctx.isolated_molecule.outputs[key] for key in MOLECULE_NODES})
             for name in ("sublimation", "sublimation_equilibrium"):

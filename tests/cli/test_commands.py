@@ -90,7 +90,7 @@ def test_export_refuses_in_one_line(finished, fail, tmp_path):
             orm.StructureData(ase=molecule("N2")), orm.Dict(LENNARD_JONES), overrides=ARGON_SETTINGS
         )
     )
-    assert "has not run md_sampling" in fail("export", failed.pk, "-o", tmp_path / "set.hdf5")
+    assert "md_sampling: it was not run" in fail("export", failed.pk, "-o", tmp_path / "set.hdf5")
     assert not list(tmp_path.iterdir())
 
 

@@ -13,15 +13,17 @@ from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from aiida import orm
-from aiida.engine import ExitCode
+from aiida.engine import ExitCode, Process
 from aiida.manage import get_manager
 
+from aiida_mbetrain.calculations.exit_codes import exit_code_of
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly
+from aiida_mbetrain.science.io import naming_full_disk
 from aiida_mbetrain.science.potentials import NoPotential, Potential, named_calculator
 from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
-from aiida_mbetrain.settings import Inference, NamedCalculator
+from aiida_mbetrain.settings import Inference, JsonObject, NamedCalculator
 from aiida_mbetrain.worker.machine import describe_machine
 
 MODEL_TYPES = (MaceModelData, orm.Dict)
@@ -49,14 +51,21 @@ def report_for(stage: str) -> Report:
 
 
 def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
-    """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates."""
+    """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates.
+
+    What the error carries becomes outputs of the process, which a function that returns an ExitCode cannot return.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | ExitCode:
         try:
             return function(*args, **kwargs)
         except MbetrainError as error:
-            return ExitCode(error.code, error.message)
+            process = Process.current()
+            for name, value in error.results.items():
+                assert process is not None  # only stages keep results, and they run as processes
+                process.out(name, as_node(value))
+            return exit_code_of(error)
 
     return wrapped
 
@@ -121,7 +130,12 @@ def run_stage(
         report=report_for(stage),
     )
     start = time.perf_counter(), time.process_time()
-    with stop_on_signal() as should_stop:
+
+    def run_info() -> JsonObject:
+        spent = {"wall_time_s": time.perf_counter() - start[0], "cpu_time_s": time.process_time() - start[1]}
+        return {"stage": stage, "potential": potential.describe()} | spent | describe_machine()
+
+    with stop_on_signal() as should_stop, naming_full_disk():
         try:
             results = STAGES[stage](replace(job, should_stop=should_stop))
         except StoppedEarly:
@@ -129,10 +143,7 @@ def run_stage(
                 f"{stage} was interrupted by a signal and is lost: run it again. "
                 "With a `code` it runs as a job, and interrupted jobs are continued."
             ) from None
-    info = {
-        "stage": stage,
-        "wall_time_s": time.perf_counter() - start[0],
-        "cpu_time_s": time.process_time() - start[1],
-        "potential": potential.describe(),
-    } | describe_machine()
-    return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(info)}
+        except MbetrainError as error:
+            error.results = {**error.results, "run_info": run_info()} if error.results else {}
+            raise
+    return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(run_info())}

@@ -281,6 +281,7 @@ def make_supercell(structure: Configurations, matrix: IntArray) -> Configuration
         numbers=np.tile(structure.numbers, len(translations)),
         positions=positions.reshape(1, -1, 3),
         cells=(matrix @ cell)[None],
+        isotope_masses=None if structure.isotope_masses is None else np.tile(structure.masses, len(translations)),
     )
 
 

@@ -215,6 +215,7 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
         positions=supercell.positions[0] + displacements,
         cells=np.repeat(supercell.cells[:1], len(displacements), axis=0),
         origin=origin,
+        isotope_masses=supercell.isotope_masses,
     )
 
 

@@ -28,7 +28,8 @@ def strained_structure(structure: Configurations, volume_ratio: float) -> Config
     if not 0 < volume_ratio < np.inf:
         raise InvalidSettings(f"volume_range = {volume_ratio}: give ratios V/V0 above 0.")
     scale = volume_ratio ** (1 / 3)
-    return Configurations(structure.numbers, structure.positions[:1] * scale, structure.cells[:1] * scale)
+    positions, cells = structure.positions[:1] * scale, structure.cells[:1] * scale
+    return Configurations(structure.numbers, positions, cells, isotope_masses=structure.isotope_masses)
 
 
 @dataclass(frozen=True, eq=False)
