@@ -32,7 +32,9 @@ class StageParser(Parser):
             self.out("run_info", orm.Dict({key: value for key, value in results.items() if key != "outputs"}))
             if results["status"] != job_file.FINISHED:
                 return exit_code_of_status(results["status"], results["message"])
-            for name, node in self.output_nodes(folder / job_file.OUTPUTS, results["outputs"]).items():
+            outputs = self.output_nodes(folder / job_file.OUTPUTS, results["outputs"])
+            self._require_outputs_of_the_stage(outputs)
+            for name, node in outputs.items():
                 self.out(name, node)
         except (KeyError, UnreadableFile) as error:
             return exit_code_of(UnreadableResults(f"{job_file.RESULTS_FILE} or an output of the job: {error}"))
@@ -44,6 +46,16 @@ class StageParser(Parser):
         """The nodes of the stage's outputs."""
         return {name: as_node(codec.load(folder, entry)) for name, entry in entries.items()}
 
+    def _require_outputs_of_the_stage(self, outputs: dict[str, orm.Data]) -> None:
+        """Raise UnreadableResults for a name, or a type, that the job does not declare."""
+        ports = self.node.process_class.spec().outputs
+        for name, node in outputs.items():
+            known = name in ports or (ports.dynamic and name.isidentifier())
+            if not known or (name in ports and ports[name].validate(node) is not None):
+                raise UnreadableResults(
+                    f"{job_file.RESULTS_FILE} has the output {name!r}, a {type(node).__name__}: none of the stage."
+                )
+
     def _read_results(self) -> JsonObject | None:
         """The results.json of the worker; None if there is none."""
         try:
@@ -54,6 +66,10 @@ class StageParser(Parser):
             results: JsonObject = json.loads(text)
         except ValueError as error:
             raise UnreadableResults(f"{job_file.RESULTS_FILE} is damaged: {error}.") from error
+        if not isinstance(results, dict) or not all(isinstance(results.get(key), str) for key in ("status", "message")):
+            raise UnreadableResults(f"{job_file.RESULTS_FILE} has no status and message.")
+        if results["status"] == job_file.FINISHED and not isinstance(results.get("outputs"), dict):
+            raise UnreadableResults(f"{job_file.RESULTS_FILE} of a finished job has no outputs.")
         return results
 
     def _without_results(self) -> ExitCode | None:
@@ -68,5 +84,5 @@ class StageParser(Parser):
         )
 
     def _keep_checkpoint(self, path: Path) -> None:
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             self.out("checkpoint", orm.SinglefileData(path))
