@@ -89,6 +89,6 @@ def _require_same_unit(
     if fitting:
         nearest = sorted(fitting, key=lambda name: abs(np.log(ratio * fitting[name])))
         raise InvalidSettings(
-            f"{where}: the {what} are {ratio:.4g} times those of the baseline. Are they in {' or '.join(nearest)}? Then "
-            f"multiply them by {' or '.join(f'{fitting[name]:.6g}' for name in nearest)}: labels are in eV and eV/Å."
+            f"{where}: the {what} are {ratio:.4g} times those of the baseline. Are they in {' or '.join(nearest)}? "
+            f"Then multiply them by {' or '.join(f'{fitting[name]:.6g}' for name in nearest)}; labels are in eV and Å."
         )
