@@ -121,7 +121,7 @@ def run(
 
 def _required(option: str, value: str | None) -> str:
     if value is None:
-        raise InvalidSettings(f"{option} is missing: give it, see `aiida-mbetrain run --help`.")
+        raise click.UsageError(f"Missing option '{option}'.")
     return value
 
 

@@ -74,7 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     place.create_profile()
     write(place.folder / "argon.cif", argon_atoms())
     save_random_mace(place.folder / "argon.model", elements=(18,), channels=2, seed=21)
-    settings = argon_settings(md_sampling=LONG)
+    settings = argon_settings(md_sampling=LONG, inference={"features": "none"})
     (place.folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     return place
 
