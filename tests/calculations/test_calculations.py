@@ -177,11 +177,17 @@ class TestRestarts:
 
     @pytest.fixture
     def process(self, code):
+        return self.chain(code)
+
+    @staticmethod
+    def chain(code, **given):
         from aiida.engine.utils import instantiate_process
         from aiida.manage import get_manager
 
         calculation = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
-        process = instantiate_process(get_manager().get_runner(), MolecularDynamicsJob, calculation=calculation)
+        process = instantiate_process(
+            get_manager().get_runner(), MolecularDynamicsJob, calculation=calculation, **given
+        )
         process.setup()
         return process
 
@@ -239,8 +245,8 @@ class TestRestarts:
         result = self.inspect(process, exit_status, checkpoint=b"x", message="a force of 300 eV/Å")
         assert (result.status, result.message) == (exit_status, "a force of 300 eV/Å")
 
-    def test_cancelled_job_is_continued_where_the_user_wants_it(self, process):
-        process.inputs["continue_cancelled"] = orm.Bool(True)
+    def test_cancelled_job_is_continued_where_the_user_wants_it(self, code):
+        process = self.chain(code, continue_cancelled=orm.Bool(True))
         assert self.inspect(process, 421, checkpoint=b"first").status == 0
         assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"
 
