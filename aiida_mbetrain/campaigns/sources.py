@@ -46,6 +46,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def crystal_digest(frame: Configurations) -> str:
+    """Digest of atoms, isotopes and cell of a crystal."""
+    assert frame.cells is not None
+    isotopes = [] if frame.isotope_masses is None else [frame.isotope_masses]
+    return digest([frame.numbers, frame.cells[0], frame.positions[0], *isotopes])
+
+
 @dataclass(frozen=True, eq=False)
 class Crystal:
     """A crystal of a campaign.
@@ -61,9 +68,7 @@ class Crystal:
     @cached_property
     def digest(self) -> str:
         """Of atoms and cell; the same for a file and for the node made of it."""
-        frame = self.configurations
-        assert frame.cells is not None
-        return digest([frame.numbers, frame.cells[0], frame.positions[0]])
+        return crystal_digest(self.configurations)
 
     @property
     def formula(self) -> str:
@@ -174,6 +179,8 @@ def _reduced_formula(crystal: Crystal) -> str:
 
 def is_same_crystal(first: Configurations, second: Configurations) -> bool:
     """True for structures that differ by their cell, origin, orientation or order of atoms alone."""
+    if not np.array_equal(np.sort(first.masses), np.sort(second.masses)):
+        return False
     volumes = [frame.volumes[0] / frame.n_atoms for frame in (first, second)]
     if abs(volumes[0] - volumes[1]) > SAME_VOLUME * volumes[0]:
         return False

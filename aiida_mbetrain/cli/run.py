@@ -36,7 +36,7 @@ OUTPUT = "mbetrain_output"
 
 if TYPE_CHECKING:
     from aiida_mbetrain.calculations.functions.interruption import Interruption
-    from aiida_mbetrain.science.stages import Probe, StageEstimate
+    from aiida_mbetrain.science.stages import Probe, StageEstimate, SupercellPrice
 
 
 @click.command("run")
@@ -207,7 +207,7 @@ def print_estimate(
     from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.structures import structure_to_configurations
     from aiida_mbetrain.science.crystal import make_supercell
-    from aiida_mbetrain.science.stages import estimate_all, probe_potential
+    from aiida_mbetrain.science.stages import estimate_all, price_supercells, probe_potential
     from aiida_mbetrain.workflows.base import check_inputs
     from aiida_mbetrain.workflows.protocols import protocol_settings
 
@@ -222,6 +222,8 @@ def print_estimate(
     console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
     console.print(_estimate_table(stages, probe))
     console.print(_memory_note(probe))
+    free_energy = settings["quasi_harmonic"]
+    console.print(_supercell_table(price_supercells(crystal, free_energy), free_energy.keep_point_group))
 
 
 def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
@@ -241,6 +243,17 @@ def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
         table.add_column(stage.name.replace(" (", "\n("), justify="right")
     for name, cell in rows.items():
         table.add_row(name, *map(cell, stages))
+    return table
+
+
+def _supercell_table(prices: Sequence[SupercellPrice], chosen: bool) -> Table:
+    """A row for the supercell of the force constants with and without the whole point group."""
+    table = Table("keep_point_group", "atoms", "displacements", "operations kept", title="Force constants", box=None)
+    for price in prices:
+        name = f"{price.keep_point_group}{' (chosen)' if price.keep_point_group == chosen else ''}"
+        atoms = "over max_atoms" if price.n_atoms is None else f"{price.n_atoms:,}"
+        displacements = "-" if price.n_displacements is None else f"{price.n_displacements:,}"
+        table.add_row(name, atoms, displacements, f"{price.n_operations_kept} of {price.n_operations}")
     return table
 
 

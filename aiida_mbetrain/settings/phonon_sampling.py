@@ -46,7 +46,7 @@ class PhononSampling(Settings):
     finite_subsystem_filter: FiniteSubsystemFilter | None = Field(
         FiniteSubsystemFilter(), description="Which clusters are extracted; None: the frames only."
     )
-    time_step_fs: Positive = Field(100.0, description="Time between frames of time_propagation (fs).")
+    time_step_fs: Positive = Field(100.0, description="Time between frames of time_propagation with modes='each' (fs).")
     n_frames: Annotated[int, Field(ge=1)] = Field(
         20, description="Frames per selected mode (modes='each') or in total (modes='all')."
     )
@@ -55,7 +55,8 @@ class PhononSampling(Settings):
     )
     amplitude_scan: Literal["time_propagation", "thermal", "equidistant"] = Field(
         "time_propagation",
-        description="Trajectory of the harmonic oscillator, independent thermal draws, or an even grid.",
+        description="Trajectory of the harmonic oscillator (modes='all': new phases in every frame), independent "
+        "thermal draws, or an even grid.",
     )
     amplitude_max: Positive = Field(
         3.0, description="Edge of the equidistant grid, in units of the thermal standard deviation."

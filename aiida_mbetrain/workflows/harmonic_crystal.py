@@ -90,14 +90,21 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
 
     def inspect_force_constants(self) -> ExitCode | None:
-        """Hand out the force constants; stop where they failed."""
+        """Hand out the force constants; report a supercell that loses a part of the point group."""
         failure = self.failed(self.ctx.force_constants)
         if failure is None:
             self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
+            facts = self.ctx.force_constants.outputs.force_constants.base.attributes
+            n_kept, n_operations = facts.get("n_operations_kept"), facts.get("n_operations")
+            if n_kept < n_operations:
+                self.report(
+                    f"the supercell keeps {n_kept} of {n_operations} operations of the point group, and so do the "
+                    "force constants: the q mesh is reduced by these alone; keep_point_group = True keeps all"
+                )
         return failure
 
     def derive_harmonic_properties(self) -> ExitCode | None:
-        """Bands and thermodynamics; imaginary modes are reported."""
+        """Bands and thermodynamics; modes that the free energy leaves out are reported."""
         node = self.ctx.force_constants.outputs.force_constants
         self.ctx.bands = self.call(phonon_bands, "phonon_bands", force_constants=node)
         self.ctx.thermodynamics = self.call(
@@ -107,15 +114,18 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         if failure is None:
             self.out("phonon_bands", self.ctx.bands.outputs.result)
             self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)
-            self._report_imaginary_modes(self.ctx.thermodynamics.outputs.result)
+            self._report_left_out_modes(self.ctx.thermodynamics.outputs.result)
         return failure
 
-    def _report_imaginary_modes(self, table: TableData) -> None:
-        n_imaginary = int(table.get_array("n_imaginary_modes")[0])
-        if n_imaginary:
+    def _report_left_out_modes(self, table: TableData) -> None:
+        n_modes, n_left_out, n_imaginary = (
+            int(table.get_array(name)[0]) for name in ("n_modes", "n_left_out_modes", "n_imaginary_modes")
+        )
+        if n_left_out:
             lowest = (float(table.get_array(f"{kind}_freq_min_THz")[0]) for kind in ("acoustic", "optical"))
             acoustic, optical = (f"{frequency:.3f}" for frequency in lowest)
             self.report(
-                f"{n_imaginary} of {int(table.get_array('n_modes')[0])} modes of the mesh are imaginary and enter no "
-                f"sum: lowest acoustic frequency {acoustic} THz, lowest optical {optical} THz"
+                f"{n_left_out} of {n_modes} modes of the mesh have no real frequency and enter no sum, {n_imaginary} "
+                f"of them below imaginary_mode_threshold: lowest acoustic frequency {acoustic} THz, lowest optical "
+                f"{optical} THz"
             )

@@ -149,6 +149,8 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             "thermal_expansion": False,
             "relax_input_cell": "constant_volume",
             "supercell_matrix": reference.get_array("supercell_matrix").T.tolist(),
+            # already in the matrix; a volume that relaxes to a higher symmetry is not to be refused for it
+            "keep_point_group": False,
         }
         node = self.call(
             sampled_structures, "sampled_structures", force_constants=reference, settings=self.inputs.settings

@@ -17,12 +17,13 @@ from job_runs import assert_same_outputs, data_outputs, interrupted, local_code,
 
 from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
-from aiida_mbetrain.data.conversion import as_node
+from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.demo import model_path
 from aiida_mbetrain.errors import JobCancelled, NoProgress, NoResults, StoppedEarly, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.settings import FiniteSubsystemFilter, Inference
+from aiida_mbetrain.science.reference_labels import expand
+from aiida_mbetrain.settings import AseMethod, FiniteSubsystemFilter, Inference, ReferenceLabels
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
 from aiida_mbetrain.workflows.jobs import MAX_JOBS_WITHOUT_PROGRESS, MolecularDynamicsJob
 
@@ -66,10 +67,29 @@ def cluster_sets() -> dict[str, orm.Data]:
     return {"frames": frames, **extract_clusters(frames, crystal, rule)}
 
 
+def fragments_of_argon() -> dict[str, orm.Data]:
+    """Molecules and pairs of them, to be calculated by a calculator of ASE."""
+    sets = cluster_sets()
+    settings = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 3.4}), order=2)
+    crystal = as_science(detect_molecules(sets["frames"].get_step_structure(0), orm.Dict()))
+    clusters = {name: as_science(node) for name, node in sets.items() if name != "frames"}
+    fragments = expand(clusters, dict.fromkeys(clusters, crystal), settings).fragments
+    return {"fragments": as_node(fragments), "settings": orm.Dict(settings.to_dict())}
+
+
+def potential_of(stage: str) -> dict[str, orm.Data]:
+    """Inputs of the stages that evaluate the baseline."""
+    if not HEAVY[stage].calculation.needs_potential:
+        return {}
+    return {"model": orm.Dict(LENNARD_JONES), "inference": orm.Dict(Inference().to_dict())}
+
+
 def inputs_of(stage: str) -> dict[str, orm.Data]:
     """Small inputs of a stage, by the names that calcfunction and job share."""
     if stage == "labels":
         return cluster_sets()
+    if stage == "reference_labels":
+        return fragments_of_argon()
     if stage == "molecular_dynamics":
         return {"supercell": distorted_argon(), "settings": orm.Dict(MD)}
     if stage == "isolated_molecule":
@@ -80,15 +100,13 @@ def inputs_of(stage: str) -> dict[str, orm.Data]:
 
 def job_inputs(stage: str, inputs: dict[str, orm.Data], code: orm.Code, **more) -> dict:
     """Inputs of the CalcJob of a stage."""
-    potential = {"model": orm.Dict(LENNARD_JONES), "inference": orm.Dict(Inference().to_dict())}
-    return {"code": code, **potential, **({"sets": inputs} if stage == "labels" else inputs), **more}
+    return {"code": code, **potential_of(stage), **({"sets": inputs} if stage == "labels" else inputs), **more}
 
 
 @pytest.mark.parametrize("stage", list(HEAVY))
 def test_job_gives_the_nodes_of_the_calcfunction(stage, code):
     inputs = inputs_of(stage)
-    potential = {"model": orm.Dict(LENNARD_JONES), "inference": orm.Dict(Inference().to_dict())}
-    _, in_process = HEAVY[stage].function.run_get_node(**potential, **inputs)
+    _, in_process = HEAVY[stage].function.run_get_node(**potential_of(stage), **inputs)
     assert in_process.is_finished_ok, in_process.exit_message
     _, job = run_get_node(HEAVY[stage].job, calculation=job_inputs(stage, inputs, code))
     assert job.is_finished_ok, job.exit_message

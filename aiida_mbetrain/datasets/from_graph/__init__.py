@@ -13,10 +13,21 @@ from aiida_mbetrain.datasets.from_graph.dataset import (
     stages_of,
 )
 from aiida_mbetrain.datasets.from_graph.partial import exportable, missing_parts, partial_nodes
+from aiida_mbetrain.datasets.from_graph.reference_labels import (
+    COMPOSE,
+    Composition,
+    chosen_composition,
+    compositions_of,
+    with_references,
+)
 
 __all__ = [
+    "COMPOSE",
     "STAGE_OF",
     "TRAINING_SET",
+    "Composition",
+    "chosen_composition",
+    "compositions_of",
     "crystal_behind",
     "dataset_of",
     "exportable",
@@ -24,4 +35,5 @@ __all__ = [
     "partial_nodes",
     "stage_nodes",
     "stages_of",
+    "with_references",
 ]

@@ -195,8 +195,9 @@ def _atoms(supercell: Configurations, start: RestartState | None) -> Atoms:
             supercell.positions[0],
             cell=None if supercell.cells is None else supercell.cells[0],
             pbc=supercell.periodic,
+            masses=supercell.masses,
         )
-    atoms = Atoms(supercell.numbers, start.positions, cell=start.cell, pbc=supercell.periodic)
+    atoms = Atoms(supercell.numbers, start.positions, cell=start.cell, pbc=supercell.periodic, masses=supercell.masses)
     atoms.set_momenta(start.momenta)
     return atoms
 

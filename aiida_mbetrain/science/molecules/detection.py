@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from ase.data import covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from ase.symbols import Symbols
 from matscipy.neighbours import neighbour_list
 
@@ -20,6 +20,7 @@ from aiida_mbetrain.science.molecules.bond_graph import (
     NETWORK_NAMES,
     find_bonds,
     label_molecules,
+    nearest_miss,
     network_dimensions,
     spanning_forest,
     tree_offsets,
@@ -71,7 +72,7 @@ def _refuse_overlap(positions: FloatArray, cell: FloatArray) -> None:
 
 
 def detect_molecules(
-    structure: Configurations, *, bond_tolerance: float = 1.2, assert_identical_composition: bool = True
+    structure: Configurations, *, bond_tolerance: float = 1.25, assert_identical_composition: bool = True
 ) -> MolecularCrystal:
     """The molecules of an undistorted crystal.
 
@@ -88,15 +89,30 @@ def detect_molecules(
     offsets = tree_offsets(spanning_forest(owner, bonds), bonds, bond_offsets)
     _refuse_network(numbers, owner, bonds, offsets[bonds[:, 0]] + bond_offsets - offsets[bonds[:, 1]], bond_tolerance)
     index_map = _index_map(owner)
-    offsets = offsets + _into_cell(numbers, structure.positions[0] + offsets @ cell, owner, cell)[owner]
-    crystal = _describe(numbers, structure.positions[0], cell, offsets, index_map, bonds, bond_offsets)
+    offsets = offsets + _into_cell(structure.masses, structure.positions[0] + offsets @ cell, owner, cell)[owner]
+    crystal = _describe(structure, offsets, index_map, bonds, bond_offsets)
     if assert_identical_composition and not crystal.identical_composition:
         formulas = Counter(crystal.composition_of(m) for m in range(crystal.n_molecules))
         raise UnequalMolecules(
             f"The molecules differ: {', '.join(f'{n} x {formula}' for formula, n in sorted(formulas.items()))}. "
             "For a co-crystal or solvate set assert_identical_composition = False."
+            + _miss(structure, owner, bond_tolerance)
         )
     return crystal
+
+
+def _miss(structure: Configurations, owner: IntArray, bond_tolerance: float) -> str:
+    """Sentence on the pair that a bond may have been missed between; empty where there is none."""
+    assert structure.cells is not None
+    miss = nearest_miss(structure.numbers, structure.positions[0], structure.cells[0], owner, bond_tolerance)
+    if miss is None:
+        return ""
+    first, second = (f"{chemical_symbols[structure.numbers[atom]]} {atom}" for atom in (miss.first, miss.second))
+    return (
+        f" The nearest miss of bond_tolerance = {bond_tolerance} is {first} to {second} (counted from 0): "
+        f"{miss.distance:.3f} Å, {miss.ratio:.3f} times the sum of their covalent radii. If that is a stretched bond, "
+        f"bond_tolerance = {miss.bridging_tolerance:.2f} bridges it."
+    )
 
 
 def _refuse_network(
@@ -124,28 +140,26 @@ def _index_map(owner: IntArray) -> IntArray:
     return index_map
 
 
-def _into_cell(numbers: IntArray, positions: FloatArray, owner: IntArray, cell: FloatArray) -> IntArray:
+def _into_cell(masses: FloatArray, positions: FloatArray, owner: IntArray, cell: FloatArray) -> IntArray:
     """Lattice translation of each molecule that brings its centre of mass into the cell, (M, 3).
 
     A centre of mass on a face belongs to the lower face, whichever side rounding errors put it on.
     """
-    masses = Configurations(numbers=numbers, positions=positions[None]).masses
     fractional = centers_of_mass(masses, positions, owner) @ np.linalg.inv(cell)
     return -np.floor(fractional + WRAP_MARGIN).astype(np.int64)
 
 
 def _describe(
-    numbers: IntArray,
-    wrapped: FloatArray,
-    cell: FloatArray,
+    structure: Configurations,
     offsets: IntArray,
     index_map: IntArray,
     bonds: IntArray,
     bond_offsets: IntArray,
 ) -> MolecularCrystal:
     """The MolecularCrystal of whole molecules."""
-    positions = wrapped + offsets @ cell
-    masses = Configurations(numbers=numbers, positions=positions[None]).masses
+    assert structure.cells is not None
+    numbers, masses, cell = structure.numbers, structure.masses, structure.cells[0]
+    positions = structure.positions[0] + offsets @ cell
     molecules = [row[row >= 0] for row in index_map]
     centers = np.array([masses[m] @ positions[m] / masses[m].sum() for m in molecules])
     central = int(nearest_images(cell, centers, masses @ positions / masses.sum(), 1).indices[0])
@@ -155,5 +169,5 @@ def _describe(
         numbers=numbers, positions=positions, cell=cell, image_offsets=offsets, index_map=index_map, bonds=bonds,
         bond_offsets=bond_offsets, centers_of_mass=centers, central_molecule_index=central,
         min_distances_to_central_molecule=smallest, max_distances_to_central_molecule=largest,
-        identical_composition=bool((compositions == compositions[0]).all()),
+        identical_composition=bool((compositions == compositions[0]).all()), isotope_masses=structure.isotope_masses,
     )  # fmt: skip
