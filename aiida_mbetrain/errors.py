@@ -200,6 +200,18 @@ class NoProgress(MbetrainError):
     status, code = "no_progress", 420
 
 
+class JobCancelled(MbetrainError):
+    """A job was cancelled in the queue of the scheduler, by its user or an administrator."""
+
+    status, code = "job_cancelled", 421
+
+
+class WalltimeTooShort(MbetrainError):
+    """The walltime of a job was over before its program had started up."""
+
+    status, code = "walltime_too_short", 422
+
+
 class UnstableDynamics(MbetrainError):
     """Temperature, volume or a force left its window during molecular dynamics."""
 

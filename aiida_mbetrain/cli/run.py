@@ -10,7 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiida_mbetrain.cli.common import read_options, read_structure, with_profile
+from aiida_mbetrain.cli.common import (
+    command_of,
+    load,
+    read_options,
+    read_structure,
+    stopping_in_order,
+    with_profile,
+)
 from aiida_mbetrain.cli.progress import progress_bars
 from aiida_mbetrain.cli.single_stage import (
     OUTPUTS,
@@ -22,7 +29,13 @@ from aiida_mbetrain.cli.single_stage import (
 )
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
 
+STEPS = "aiida.calculations:mbetrain.*"
+"""Process types of the calcfunctions and jobs of this plugin, as AiiDA's caching names them."""
+OUTPUT = "mbetrain_output"
+"""Extra of a run: the file it was to write."""
+
 if TYPE_CHECKING:
+    from aiida_mbetrain.calculations.functions.interruption import Interruption
     from aiida_mbetrain.science.stages import Probe, StageEstimate, SupercellPrice
 
 
@@ -41,6 +54,8 @@ if TYPE_CHECKING:
 @click.option("--code", help="mbetrain-worker on some computer (LABEL@COMPUTER): submit to the daemon and return.")
 @click.option("--options", help="With --code: YAML file of metadata.options for the jobs (queue, GPU, walltime).")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
+@click.option("--continue", "earlier", metavar="PK", help="Go on with a run that was stopped, killed or failed.")
+@stopping_in_order
 @with_profile
 def run(
     structure: str | None,
@@ -57,13 +72,19 @@ def run(
     code: str | None,
     options: str | None,
     dry_run: bool,
+    earlier: str | None,
 ) -> None:
     """Make the training set of a crystal in the current profile and write its HDF5 file.
 
-    It runs in this process; with --code the heavy stages become jobs, and the file is written by `export`.
+    It runs in this process, where Ctrl-C stops it and --continue goes on; with --code the heavy stages become jobs,
+    and the file is written by `export`.
     """
     from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
+    console = Console()
+    if earlier is not None:
+        continue_run(console, earlier, output)
+        return
     path = Path(output or OUTPUTS.get(only or "", "training_set.hdf5"))
     require_writable(path)
     chosen = merged_overrides(overrides, temperature_k, pressure_gpa, relax_first=relax_first)
@@ -71,7 +92,6 @@ def run(
     source = _required("--structure", structure) if only != "phonons" else ""
     potential = read_model(_required("--model", model))
     crystal = read_structure(source) if source else read_force_constants(force_constants)
-    console = Console()
     if only is None:
         print_estimate(console, crystal, potential, protocol, chosen)
     if dry_run:
@@ -101,7 +121,7 @@ def run(
 
 def _required(option: str, value: str | None) -> str:
     if value is None:
-        raise InvalidSettings(f"{option} is missing: give it, see `aiida-mbetrain run --help`.")
+        raise click.UsageError(f"Missing option '{option}'.")
     return value
 
 
@@ -137,7 +157,6 @@ def read_model(source: str) -> Any:
     """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
     from aiida.common.exceptions import NotExistent
 
-    from aiida_mbetrain.cli.common import load
     from aiida_mbetrain.data.mace_model import MaceModelData
 
     if Path(source).exists():
@@ -246,6 +265,29 @@ def _megabytes(n_bytes: int | None) -> str:
     return "-" if n_bytes is None else f"{n_bytes / 1e6:,.0f} MB"
 
 
+def continue_run(console: Console, identifier: str, output: str | None) -> None:
+    """Run again what an earlier run was to do; finished stages are taken over, others go on from their checkpoints.
+
+    Raises InvalidSettings for a run that is finished, or that the daemon continues.
+    """
+    from aiida.manage.caching import enable_caching
+
+    from aiida_mbetrain.datasets.from_graph import require_run
+
+    node = load(identifier)
+    require_run(node)
+    if node.is_finished_ok:
+        raise InvalidSettings(f"--continue {node.pk}: it is finished; `aiida-mbetrain export {node.pk}` writes it.")
+    if "code" in node.inputs:
+        raise InvalidSettings(
+            f"--continue {node.pk}: it runs as jobs, which the daemon continues; see `aiida-mbetrain status {node.pk}`."
+        )
+    path = Path(output or node.base.extras.get(OUTPUT, "training_set.hdf5"))
+    require_writable(path)
+    with enable_caching(identifier=STEPS):
+        run_training_set(console, node.get_builder_restart(), path)
+
+
 def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     """Run in process with progress bars, write the file and the pictures, print the summary; return the node.
 
@@ -253,6 +295,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     """
     from aiida.engine import run_get_node
 
+    from aiida_mbetrain.calculations.functions.interruption import Interruption, current
     from aiida_mbetrain.cli.plot import draw_pictures
     from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.cli.summary import print_summary
@@ -260,8 +303,14 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     from aiida_mbetrain.datasets.hdf5 import write_dataset
     from aiida_mbetrain.report import write_report
 
+    interruption = current() or Interruption()
+    interruption.running = True
     with progress_bars(console):
         _, node = run_get_node(builder)
+    node.base.extras.set(OUTPUT, str(output.resolve()))
+    if interruption.requested and not node.is_finished_ok:
+        again = command_of("run", "--continue", str(node.pk))
+        raise MbetrainError(f"Stopped; what is done is kept. Go on with: {again}")
     if not node.is_finished_ok:
         raise MbetrainError(
             f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message} "
@@ -269,10 +318,19 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
         )
     stages = stage_nodes(stages_of(node))
     dataset = dataset_of(stages)
+    _leave_if_asked(interruption, node, "export")
     write_dataset(output, dataset)
+    _leave_if_asked(interruption, node, "plot")
     pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
     print_summary(console, node, dataset, output)
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
+    _leave_if_asked(interruption, node, "report")
     page = write_report(output, output.with_name(f"{output.stem}_report.html"), run=run_facts(node))
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return node
+
+
+def _leave_if_asked(interruption: Interruption, node: Any, command: str) -> None:
+    """Raise MbetrainError, with the command for what is left to do, after Ctrl-C in a run that is finished."""
+    if interruption.requested:
+        raise MbetrainError(f"Stopped; the run is finished. What is left: {command_of(command, str(node.pk))}")

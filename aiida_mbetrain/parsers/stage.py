@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from aiida import orm
-from aiida.engine import ExitCode, OutputPort
+from aiida.engine import CalcJob, ExitCode, OutputPort
 from aiida.parsers import Parser
 
 from aiida_mbetrain.calculations.exit_codes import exit_code_of, exit_code_of_status
 from aiida_mbetrain.data.conversion import as_node
-from aiida_mbetrain.errors import MbetrainError, NoResults, UnreadableFile, UnreadableResults
+from aiida_mbetrain.errors import (
+    JobCancelled,
+    MbetrainError,
+    NoResults,
+    StoppedEarly,
+    UnreadableFile,
+    UnreadableResults,
+)
 from aiida_mbetrain.settings import JsonObject
 from aiida_mbetrain.worker import codec, job_file
+
+INTERRUPTED = (StoppedEarly.status,)
+CANCELLED = re.compile(r"\*\*\* (JOB|STEP) \S+ ON \S+ CANCELLED AT \S+ \*\*\*")
+"""SLURM's last words to a job; for a time limit, a preemption or a node failure they give it as the reason."""
+
+
+def is_cancelled(accounting: str, stderr: str) -> bool:
+    """Return True for a job that was cancelled, by SLURM's accounting (a table with bars) or what it wrote."""
+    header, *rows = accounting.strip().splitlines() or [""]
+    states = (dict(zip(header.split("|"), row.split("|"), strict=False)).get("State", "") for row in rows[:1])
+    return any(state.startswith("CANCELLED") for state in states) or CANCELLED.search(stderr) is not None
 
 
 class StageParser(Parser):
@@ -27,6 +46,8 @@ class StageParser(Parser):
         self._keep_checkpoint(folder / job_file.CHECKPOINT)
         try:
             results = self._read_results()
+            if results is None or results["status"] in INTERRUPTED:
+                self._refuse_cancelled()
             if results is None:
                 return self._without_results()
             self.out("run_info", orm.Dict({key: value for key, value in results.items() if key != "outputs"}))
@@ -78,6 +99,18 @@ class StageParser(Parser):
         if results["status"] == job_file.FINISHED and not isinstance(results.get("outputs"), dict):
             raise UnreadableResults(f"{job_file.RESULTS_FILE} of a finished job has no outputs.")
         return results
+
+    def _refuse_cancelled(self) -> None:
+        """Raise JobCancelled for a job that its user or an administrator cancelled; AiiDA's monitors cancel, too."""
+        told = self.node.get_detailed_job_info() or {}
+        stopped_by_monitor = CalcJob.exit_codes.STOPPED_BY_MONITOR.status
+        if self.node.exit_status != stopped_by_monitor and is_cancelled(
+            str(told.get("stdout", "")), self.node.get_scheduler_stderr() or ""
+        ):
+            raise JobCancelled(
+                f"Job {self.node.get_job_id()} was cancelled in the queue, so no other job was started; what it had "
+                "saved is its output `checkpoint`. Set continue_cancelled of the stage for jobs that others cancel."
+            )
 
     def _without_results(self) -> ExitCode | None:
         if self.node.exit_status:

@@ -15,7 +15,7 @@ from collections.abc import Mapping  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from aiida_mbetrain import __version__  # noqa: E402
-from aiida_mbetrain.errors import DiskFull, MbetrainError, StoppedEarly  # noqa: E402
+from aiida_mbetrain.errors import DiskFull, MbetrainError, StoppedEarly, WalltimeTooShort  # noqa: E402
 from aiida_mbetrain.science.io import naming_full_disk  # noqa: E402
 from aiida_mbetrain.science.potentials import NoPotential, Potential, load_mace, named_calculator  # noqa: E402
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
@@ -76,6 +76,11 @@ def run_job(folder: Path, facts: JsonObject) -> None:
     facts["load_time_s"] = time.perf_counter() - started
     facts["potential"] = potential.describe()
     facts["peak_device_memory_bytes"] = None
+    if CLOCK.is_over():
+        raise WalltimeTooShort(
+            f"Starting up took {CLOCK.seconds:.0f} s of max_wallclock_seconds = {job.max_seconds:g}, and nothing was "
+            "computed: give the jobs of this stage more time."
+        )
     checkpoint = folder / job.checkpoint
     try:
         results = STAGES[job.stage](

@@ -19,7 +19,15 @@ from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
-from aiida_mbetrain.errors import DiskFull, NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
+from aiida_mbetrain.errors import (
+    DiskFull,
+    JobCancelled,
+    NoProgress,
+    NoResults,
+    StoppedEarly,
+    UnreadableResults,
+    UnstableDynamics,
+)
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
@@ -55,6 +63,12 @@ class StageJob(BaseRestartWorkChain):
         max_jobs, on_failure = spec.inputs["max_iterations"], spec.inputs["on_unhandled_failure"]
         assert isinstance(max_jobs, InputPort)
         assert isinstance(on_failure, InputPort)
+        spec.input(
+            "continue_cancelled",
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help="Continue also a job that was cancelled in the queue.",
+        )
         max_jobs.default = lambda: orm.Int(MAX_JOBS)
         on_failure.default = lambda: orm.Str("abort")
         spec.outline(
@@ -87,6 +101,12 @@ class StageJob(BaseRestartWorkChain):
     def continue_interrupted(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Continue from the checkpoint: out of walltime, preempted, killed, node failed, disk full."""
         return self._next_job(node) if node.exit_status in INTERRUPTED else None
+
+    @process_handler(priority=195)
+    def continue_cancelled(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Continue a job that was cancelled, if the user wants that."""
+        wanted = node.exit_status == JobCancelled.code and self.inputs.continue_cancelled.value
+        return self._next_job(node) if wanted else None
 
     @process_handler(priority=190)
     def halve_batch(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
