@@ -29,6 +29,7 @@ STAGES = {
     "phonon_sampling": ("Phonon sampling", "frames"),
     "labels": ("Labels", "atoms"),
     "reference_labels": ("Reference labels", "fragments"),
+    "training": ("Training", "epochs"),
     "isolated_molecule": ("Isolated molecule", "steps"),
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, ReferenceLabels
+from aiida_mbetrain.science.training import MaceTraining, TrainingState, train_delta
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, ReferenceLabels, Training
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
 """What force constants and labels evaluate between two offers of their progress, on each device: seconds of work."""
@@ -198,6 +201,42 @@ def _fragments_found(empty: FragmentLabels, found: Progress) -> FragmentLabels:
     return replace(empty, failures=failures, programs=tuple(found.state["programs"].tolist()))
 
 
+def training(job: Job) -> dict[str, Any]:
+    """frames -> model of reference minus baseline, history (validation errors by epoch) and facts.
+
+    The error of a diverged training carries the same outputs for the last good epoch.
+    """
+    settings = Training(**job.settings)
+    checkpoint = CheckpointFile(job, "training", settings.to_dict() | {"device": None})
+
+    def on_poll(running: MaceTraining) -> None:
+        state = running.state
+        if state is not None:
+            checkpoint.offer(lambda: Progress(state={name: np.array(value) for name, value in _saved(state).items()}))
+        checkpoint.stop_if_asked()
+
+    found = None
+    if checkpoint.found is not None:
+        saved = checkpoint.found.state
+        found = TrainingState(str(saved["name"]), saved["content"].tobytes(), str(saved["history"]))
+    with tempfile.TemporaryDirectory(prefix="mbetrain-training-") as folder:
+        trained = train_delta(
+            job.inputs["frames"],
+            settings,
+            Path(folder),
+            found=found,
+            on_poll=on_poll,
+            report=job.report,
+            observe=job.observe,
+        )
+    return trained.outputs()
+
+
+def _saved(state: TrainingState) -> dict[str, Any]:
+    content = np.frombuffer(state.content, dtype=np.uint8)
+    return {"name": state.name, "content": content, "history": state.history}
+
+
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "relaxation": relaxation,
     "isolated_molecule": isolated_molecule,
@@ -205,5 +244,6 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "force_constants": force_constants,
     "labels": labels,
     "reference_labels": reference_labels,
+    "training": training,
 }
 """Name of a stage -> the function that does its work."""
