@@ -30,6 +30,7 @@ STAGES = {
     "labels": ("Labels", "atoms"),
     "reference_labels": ("Reference labels", "fragments"),
     "training": ("Training", "epochs"),
+    "evaluation": ("Evaluation", "atoms"),
     "isolated_molecule": ("Isolated molecule", "steps"),
 }
 

@@ -1,4 +1,4 @@
-"""Pictures of dynamics, phonons, thermal expansion and clusters, from arrays; nothing here imports aiida.
+"""Pictures of dynamics, phonons, thermal expansion, clusters and models, from arrays; nothing here imports aiida.
 
 Every function returns a ``matplotlib.figure.Figure`` and touches no global state of matplotlib.
 """
@@ -7,6 +7,7 @@ from aiida_mbetrain.pictures.bands import bands_picture
 from aiida_mbetrain.pictures.clusters import clusters_picture
 from aiida_mbetrain.pictures.density_of_states import density_of_states_picture
 from aiida_mbetrain.pictures.md import md_picture
+from aiida_mbetrain.pictures.parity import parity_picture
 from aiida_mbetrain.pictures.style import save
 from aiida_mbetrain.pictures.thermal_expansion import expansion_picture, free_energy_picture
 
@@ -17,5 +18,6 @@ __all__ = [
     "expansion_picture",
     "free_energy_picture",
     "md_picture",
+    "parity_picture",
     "save",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from aiida import orm
 
 from aiida_mbetrain.calculations.cached_versions import calcfunction
-from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, load_potential, report_for, run_stage
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.crystals import Nodes
@@ -21,7 +21,8 @@ from aiida_mbetrain.datasets.from_graph import STAGE_OF, chosen_composition, com
 from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection
 from aiida_mbetrain.datasets.training import labelled_frames as pack_frames
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
-from aiida_mbetrain.settings import JsonObject, TrainingFrames
+from aiida_mbetrain.science.training import evaluate_delta
+from aiida_mbetrain.settings import Inference, JsonObject, TrainingFrames
 
 
 def labels_of_stages(stages: Nodes, word: str) -> dict[str, Nodes]:
@@ -143,12 +144,44 @@ def describe_delta(model: MaceModelData, summary: JsonObject) -> None:
 
 @calcfunction
 @exit_codes
-def sum_model(baseline: orm.Data, delta: MaceModelData) -> SumModelData:
-    """Baseline and delta as one model.  Raises InvalidSettings for a delta of another baseline."""
+def evaluation(
+    frames: LabelledFramesData, delta: MaceModelData, baseline: orm.Data, settings: orm.Dict
+) -> dict[str, orm.Data]:
+    """Errors of a delta model, beside those of the baseline, of a constant and of a ridge model of the features.
+
+    settings: ``subset`` (train, valid or test) and ``inference`` (the settings class Inference).
+    Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``summary``.
+    """
+    wanted = settings.get_dict()
+    inference = Inference(**wanted.get("inference", {}))
+    _require_own_baseline(delta, baseline)
+    found = evaluate_delta(
+        as_science(frames),
+        load_potential(delta, inference.model_copy(update={"head": None})),
+        load_potential(baseline, inference),
+        subset=wanted.get("subset", "test"),
+        report=report_for("evaluation"),
+    )
+    return {
+        "errors": TableData.from_science(found.errors),
+        "predictions": TableData.from_science(found.predictions),
+        "summary": orm.Dict(found.facts),
+    }
+
+
+def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:
+    """Raise InvalidSettings for a delta model that was trained for another baseline."""
     trained_for = delta.base.attributes.get("delta", {}).get("baseline")
     if trained_for is not None and trained_for != identity_of_model(baseline):
         raise InvalidSettings(
             f"The delta model <{delta.pk}> was trained for the baseline {trained_for}, not for "
-            f"{identity_of_model(baseline)}: add it to its own."
+            f"{identity_of_model(baseline)}: take it with its own."
         )
+
+
+@calcfunction
+@exit_codes
+def sum_model(baseline: orm.Data, delta: MaceModelData) -> SumModelData:
+    """Baseline and delta as one model.  Raises InvalidSettings for a delta of another baseline."""
+    _require_own_baseline(delta, baseline)
     return SumModelData.of(baseline, delta)

@@ -90,9 +90,13 @@ class LabelledFrames:
     @cached_property
     def compositions(self) -> IntArray:
         """Atoms of each element in each cluster, (F, Z)."""
+        return self.compositions_of(self.elements)
+
+    def compositions_of(self, elements: IntArray) -> IntArray:
+        """Atoms of each of these elements, which are all that occur and ascending, in each cluster, (F, Z)."""
         frame = np.repeat(np.arange(len(self)), self.n_atoms)
-        counts = np.zeros((len(self), len(self.elements)), dtype=np.int64)
-        np.add.at(counts, (frame, np.searchsorted(self.elements, self.numbers)), 1)
+        counts = np.zeros((len(self), len(elements)), dtype=np.int64)
+        np.add.at(counts, (frame, np.searchsorted(elements, self.numbers)), 1)
         return counts
 
     def atoms_of(self, frame: int) -> slice:
