@@ -80,6 +80,7 @@ def show_errors(console: Console, errors: Table, facts: dict[str, Any]) -> None:
     console.print(
         f"errors against {facts['level_of_theory']} of {facts['n_frames']} frames of the {facts['subset']} set (RMSE)",
         highlight=False,
+        markup=False,
     )
     printed = Printed("frames", "", "model", *SHOWN.values())
     for row in range(len(errors["model"])):

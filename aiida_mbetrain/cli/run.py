@@ -154,10 +154,11 @@ def merged_overrides(
 
 
 def read_model(source: str) -> Any:
-    """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
+    """The node of a model file, which is registered if it is new, or of the pk or uuid of a model or sum of models."""
     from aiida.common.exceptions import NotExistent
 
     from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
 
     if Path(source).exists():
         return MaceModelData.get_or_create(source)
@@ -165,7 +166,7 @@ def read_model(source: str) -> Any:
         node = load(source)
     except NotExistent:
         node = None
-    if not isinstance(node, MaceModelData):
+    if not isinstance(node, MaceModelData | SumModelData):
         raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
     return node
 
