@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,30 @@ def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return wrapped
+
+
+def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that computes, so that Ctrl-C and SIGTERM lose nothing.
+
+    It comes before :func:`with_profile`: libraries start threads when they are imported.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from aiida_mbetrain.calculations.functions.interruption import signals_deferred
+
+        with signals_deferred():
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def command_of(*arguments: str) -> str:
+    """A command of this program that can be typed in the same shell, for the profile of the command that runs."""
+    meta = click.get_current_context().meta
+    program = ["aiida-mbetrain", *(["-p", meta["mbetrain_profile"]] if meta.get("mbetrain_profile") else [])]
+    place = f"AIIDA_PATH={shlex.quote(str(meta['mbetrain_place']))} " if "mbetrain_place" in meta else ""
+    return place + shlex.join([*program, *arguments])
 
 
 def load(identifier: str) -> Any:

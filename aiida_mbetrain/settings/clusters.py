@@ -34,7 +34,7 @@ class FiniteSubsystemFilter(Settings):
         True, description="Refuse a crystal whose molecules differ in composition."
     )
     bond_tolerance: Annotated[float, Field(gt=0, le=100)] = Field(
-        1.2, description="Atoms closer than this times the sum of their covalent radii are bonded."
+        1.25, description="Atoms closer than this times the sum of their covalent radii are bonded."
     )
     bond_check_tolerance: Annotated[float, Field(gt=0, le=100)] = Field(
         1.5, description="In a frame, a bond longer than this times the sum of covalent radii is broken."

@@ -39,6 +39,9 @@ class FreeEnergy(Settings):
         None, description="3x3 integers, rows are the new vectors; overrides supercell_radius."
     )
     supercell_diagonal: bool = Field(False, description="Only diagonal supercell matrices.")
+    keep_point_group: bool = Field(
+        False, description="Only supercells that keep the crystal's whole point group; often larger."
+    )
     supercell_displacement: Annotated[float, Field(gt=0, le=1)] = Field(
         0.01, description="Finite displacement of an atom (Å)."
     )
@@ -76,6 +79,12 @@ class FreeEnergy(Settings):
     eos_sampling: Literal["volume", "pressure"] = Field("volume", description="What is varied for F(V).")
     filter_out_imaginary_acoustic: bool = Field(False, description="Leave such volumes out of the fit.")
     filter_out_imaginary_optical: bool = Field(True, description="Leave such volumes out of the fit.")
+    filter_out_left_out_acoustic: bool = Field(
+        False, description="Leave volumes out of the fit in which an acoustic mode at or below 0 THz enters no sum."
+    )
+    filter_out_left_out_optical: bool = Field(
+        True, description="Leave volumes out of the fit in which an optical mode at or below 0 THz enters no sum."
+    )
     filter_out_broken_symmetry: bool = Field(True, description="Leave such volumes out of the fit.")
     filter_out_extrapolated_minimum: bool = Field(True, description="Drop temperatures not bracketed.")
     molecule_symmetry_number: Annotated[int, Field(ge=1, le=1000)] | None = Field(

@@ -105,4 +105,8 @@ class MDSampling(Settings):
         ),
         description="Molecular dynamics of the crystal.",
     )
+    relax_first: bool = Field(
+        False,
+        description="Start from the relaxed crystal: in NPT atoms and cell at pressure_GPa, in NVT the atoms alone.",
+    )
     root_key: Key = Field("training/md_sampling", description="Where the dataset keeps this stage.")

@@ -57,7 +57,7 @@ class PhononSampling(Settings):
         FiniteSubsystemFilter(), description="Which clusters are extracted; None: the frames only."
     )
     time_step_fs: Annotated[float, Field(gt=0, le=1e12)] = Field(
-        100.0, description="Time between frames of time_propagation (fs)."
+        100.0, description="Time between frames of time_propagation with modes='each' (fs)."
     )
     n_frames: Count = Field(20, description="Frames per selected mode (modes='each') or in total (modes='all').")
     modes: Literal["each", "all"] = Field(
@@ -65,7 +65,8 @@ class PhononSampling(Settings):
     )
     amplitude_scan: Literal["time_propagation", "thermal", "equidistant"] = Field(
         "time_propagation",
-        description="Trajectory of the harmonic oscillator, independent thermal draws, or an even grid.",
+        description="Trajectory of the harmonic oscillator (modes='all': new phases in every frame), independent "
+        "thermal draws, or an even grid.",
     )
     amplitude_max: Annotated[float, Field(gt=0, le=100)] = Field(
         3.0, description="Edge of the equidistant grid, in units of the thermal standard deviation."

@@ -1,4 +1,4 @@
-"""A campaign file beside three crystals of argon."""
+"""A campaign file beside crystals of argon."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write_campaign(tmp_path: Path) -> Write:
-    """Write a campaign file with changes beside three crystals, and give its path."""
+    """Write a campaign file with changes beside some crystals, and give its path."""
 
-    def write(**changes: Any) -> Path:
-        write_argon(tmp_path / "crystals", 5.26, 5.30, 5.34)
+    def write(*, lattice_constants: tuple[float, ...] = (5.26, 5.30, 5.34), **changes: Any) -> Path:
+        write_argon(tmp_path / "crystals", *lattice_constants)
         path = tmp_path / "campaign.yaml"
         path.write_text(yaml.safe_dump(argon_campaign(**changes)))
         return path

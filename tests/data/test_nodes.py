@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from aiida_mbetrain.science.clusters import extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.science.phonons import band_structure
+from aiida_mbetrain.science.reference_labels import Fragment, FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FiniteSubsystemFilter, Inference
 
@@ -49,6 +50,9 @@ def examples(finished: Any) -> dict[str, Any]:
     frames = nitrogen_frames()
     crystal = detect_molecules(frames.select([0]))
     force_constants = finished.outputs.quasi_harmonic.force_constants.to_science()
+    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.1]])
+    ghosts = [np.array([False, False]), np.array([False, True])]
+    fragments = Fragments.of(Fragment(np.array([7, 7]), positions, ghost) for ghost in ghosts)
     return {
         "Configurations": frames,
         "MolecularCrystal": crystal,
@@ -56,6 +60,10 @@ def examples(finished: Any) -> dict[str, Any]:
         "ForceConstants": force_constants,
         "BandStructure": band_structure(force_constants),
         "Table": Table({"time_fs": np.arange(3.0), "q_mesh": np.eye(3, dtype=int)}),
+        "Fragments": fragments,
+        "FragmentLabels": replace(
+            FragmentLabels.empty(fragments, "0" * 32), failures={1: "SCF not converged"}, programs=("tblite 0.5.0",)
+        ),
         "dict": {"label": "crystal", "n": 3, "values": [1.0, 2.0]},
     }
 

@@ -117,11 +117,11 @@ def compose_reference_labels(settings: orm.Dict, **inputs: Nodes) -> dict[str, o
         rows = np.flatnonzero(~np.isnan(composed.energies))
         if len(rows):
             node = as_node(_labelled(as_science(inputs["sets"][name]), composed, rows))
-            node.base.attributes.set("level_of_theory", wanted.method.name)
+            node.base.attributes.set_many({"level_of_theory": wanted.name, "method_hash": wanted.method.hash})
             outputs |= {f"clusters.{name}": node, f"expansions.{name}": as_node(_table(cluster, composed, rows))}
     if not outputs:
         reasons = "; ".join(sorted(set(messages.values()))[:3]) or "not calculated"
-        raise LabelsMissing(f"No cluster has all of its fragments at {wanted.method.name}: {reasons}.")
+        raise LabelsMissing(f"No cluster has all of its fragments at {wanted.name}: {reasons}.")
     return outputs | {
         "labels": ReferenceLabelsData.from_science(labels),
         "missing": orm.Dict({"fragments": missing, "failures": messages}),

@@ -12,6 +12,7 @@ import numpy as np
 from ase import units
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.model import ClusterReference
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
@@ -236,6 +237,41 @@ def to_cluster_set(key: str, group: Group) -> ClusterSet:
     return ClusterSet(cluster=cluster, configurations=to_structure(group[names.CLUSTER_OF_MOLECULES]))
 
 
+def from_reference(labels: ClusterReference, n_atoms: int) -> Group:
+    """Labels of a cluster set by one reference method."""
+    group = Group(
+        attributes={
+            names.DATACLASS: "ReferenceLabels",
+            names.LEVEL_OF_THEORY: labels.level_of_theory,
+            names.METHOD_HASH: labels.method_hash,
+            names.N_FRAMES: len(labels.energies),
+            names.N_LABELLED: labels.n_labelled,
+            names.N_ATOMS: n_atoms,
+        },
+        datasets={
+            names.E_POT: per_atom(labels.energies, n_atoms),
+            names.MISSING_FRAGMENTS: np.array(labels.missing, dtype=object),
+        },
+    )
+    if labels.forces is not None:
+        group.datasets[names.FORCES] = labels.forces
+    if labels.interaction is not None:
+        group.datasets[names.E_INTERACTION] = labels.interaction
+    return group
+
+
+def to_reference(group: Group) -> ClusterReference:
+    """The inverse of :func:`from_reference`."""
+    optional = {"forces": names.FORCES, "interaction": names.E_INTERACTION}
+    return ClusterReference(
+        level_of_theory=str(group.attributes[names.LEVEL_OF_THEORY]),
+        method_hash=str(group.attributes[names.METHOD_HASH]),
+        energies=total(group.array(names.E_POT), group.integer(names.N_ATOMS)),
+        missing=tuple(group.array(names.MISSING_FRAGMENTS).tolist()),
+        **{field: group.array(name) if name in group.datasets else None for field, name in optional.items()},
+    )
+
+
 def from_force_constants(constants: ForceConstants) -> Group:
     """Full force constants in phonopy's atom order and supercell convention."""
     return Group(
@@ -246,6 +282,8 @@ def from_force_constants(constants: ForceConstants) -> Group:
             names.ACOUSTIC_SUM_RULE_VIOLATION: float(constants.acoustic_sum_rule_violation),
             names.PERMUTATION_ASYMMETRY: float(constants.permutation_asymmetry),
             names.MIN_FREQUENCY_GAMMA: float(constants.min_frequency_gamma_THz),
+            names.N_OPERATIONS: len(constants.kept_operations),
+            names.N_OPERATIONS_KEPT: int(constants.kept_operations.sum()),
         },
         datasets={
             names.FORCE_CONSTANTS: constants.force_constants,

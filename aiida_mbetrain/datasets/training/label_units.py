@@ -59,22 +59,21 @@ def require_same_units(pairs: Sequence[tuple[Configurations, Configurations]], w
     Raises InvalidSettings, naming the suspected unit, where the two are alike but for a factor between units, or for
     the sign of forces.  Energies are compared by their differences within each pair: programs count from other zeros.
     """
-    both = [pair for pair in pairs if all(part.forces is not None for part in pair)]
-    forces = [np.concatenate([np.ravel(pair[k].forces) for pair in both] or [np.zeros(0)]) for k in (0, 1)]
-    _require_same_unit("forces", forces[0], forces[1], FORCE_UNITS, where)
-    known = [pair for pair in pairs if all(part.energies is not None for part in pair)]
-    energies = [np.concatenate([_differences(pair[k].energies) for pair in known] or [np.zeros(0)]) for k in (0, 1)]
-    _require_same_unit("energies", energies[0], energies[1], ENERGY_UNITS, where)
+    forces = [np.zeros((0, 2))]
+    energies = [np.zeros((0, 2))]
+    for labels, before in pairs:
+        if labels.forces is not None and before.forces is not None:
+            forces.append(np.column_stack([labels.forces.ravel(), before.forces.ravel()]))
+        if labels.energies is not None and before.energies is not None:
+            both = np.column_stack([labels.energies, before.energies])
+            energies.append(both - both.mean(axis=0))
+    _require_same_unit("forces", np.concatenate(forces), FORCE_UNITS, where)
+    _require_same_unit("energies", np.concatenate(energies), ENERGY_UNITS, where)
 
 
-def _differences(energies: FloatArray | None) -> FloatArray:
-    assert energies is not None
-    return energies - energies.mean()
-
-
-def _require_same_unit(
-    what: str, labels: FloatArray, before: FloatArray, known: Mapping[str, float], where: str
-) -> None:
+def _require_same_unit(what: str, numbers: FloatArray, known: Mapping[str, float], where: str) -> None:
+    """numbers: of labels and baseline, (n, 2)."""
+    labels, before = numbers.T
     size, usual = float(np.linalg.norm(labels)), float(np.linalg.norm(before))
     if len(labels) < ENOUGH or size == 0 or usual == 0:
         return

@@ -20,6 +20,7 @@ from aiida_mbetrain.science.molecules.bond_graph import (
     NETWORK_NAMES,
     find_bonds,
     label_molecules,
+    nearest_miss,
     network_dimensions,
     spanning_forest,
     tree_offsets,
@@ -93,7 +94,7 @@ def _refuse_overlap(positions: FloatArray, cell: FloatArray) -> None:
 
 
 def detect_molecules(
-    structure: Configurations, *, bond_tolerance: float = 1.2, assert_identical_composition: bool = True
+    structure: Configurations, *, bond_tolerance: float = 1.25, assert_identical_composition: bool = True
 ) -> MolecularCrystal:
     """The molecules of an undistorted crystal.
 
@@ -117,8 +118,23 @@ def detect_molecules(
         raise UnequalMolecules(
             f"The molecules differ: {', '.join(f'{n} x {formula}' for formula, n in sorted(formulas.items()))}. "
             "For a co-crystal or solvate set assert_identical_composition = False."
+            + _miss(structure, owner, bond_tolerance)
         )
     return crystal
+
+
+def _miss(structure: Configurations, owner: IntArray, bond_tolerance: float) -> str:
+    """Sentence on the pair that a bond may have been missed between; empty where there is none."""
+    assert structure.cells is not None
+    miss = nearest_miss(structure.numbers, structure.positions[0], structure.cells[0], owner, bond_tolerance)
+    if miss is None:
+        return ""
+    first, second = (f"{chemical_symbols[structure.numbers[atom]]} {atom}" for atom in (miss.first, miss.second))
+    return (
+        f" The nearest miss of bond_tolerance = {bond_tolerance} is {first} to {second} (counted from 0): "
+        f"{miss.distance:.3f} Å, {miss.ratio:.3f} times the sum of their covalent radii. If that is a stretched bond, "
+        f"bond_tolerance = {miss.bridging_tolerance:.2f} bridges it."
+    )
 
 
 def _refuse_network(

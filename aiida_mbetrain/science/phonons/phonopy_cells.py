@@ -58,9 +58,13 @@ def relative_to(primitive: Configurations, matrix: IntArray, structure: Configur
 
 
 def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = SYMPREC) -> Phonopy:
-    """A Phonopy whose unit cell is the primitive one; matrix in phonopy's convention."""
+    """A Phonopy whose unit cell is the primitive one; matrix in phonopy's convention.
+
+    Where the supercell keeps a part of the point group, its meshes are reduced by operations that the force constants
+    do not have: take ``ForceConstants.kept_operations`` or no reduction.
+    """
     with warnings.catch_warnings():
-        # Expected of supercells that keep a part of the point group.
+        # It says only that some operations are lost; how many are is a fact of the ForceConstants, which is stored.
         warnings.filterwarnings("ignore", message=".*symmetries of supercell and primitive.*")
         return Phonopy(
             to_phonopy_atoms(primitive),

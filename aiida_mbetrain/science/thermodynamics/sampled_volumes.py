@@ -84,6 +84,10 @@ def filtered_by(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space
     filters = {
         "filter_out_imaginary_acoustic": lambda sample: not sample.thermodynamics.acoustic_freqs_real,
         "filter_out_imaginary_optical": lambda sample: not sample.thermodynamics.optical_freqs_real,
+        "filter_out_left_out_acoustic": lambda sample: (
+            sample.thermodynamics.n_left_out > sample.thermodynamics.n_left_out_optical
+        ),
+        "filter_out_left_out_optical": lambda sample: sample.thermodynamics.n_left_out_optical > 0,
         "filter_out_broken_symmetry": lambda sample: sample.space_group != space_group,
     }
     return [
