@@ -6,7 +6,16 @@ All models are frozen, refuse unknown fields with the nearest known name, take n
 and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
 """
 
-from aiida_mbetrain.settings.base import Finite, Floats, JsonObject, Positive, Seed, Settings, to_stored_precision
+from aiida_mbetrain.settings.base import (
+    Finite,
+    Floats,
+    JsonObject,
+    Positive,
+    Seed,
+    Settings,
+    shown,
+    to_stored_precision,
+)
 from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
 from aiida_mbetrain.settings.free_energy import FreeEnergy
 from aiida_mbetrain.settings.inference import Inference, NamedCalculator
@@ -57,5 +66,6 @@ __all__ = [
     "method_of_name",
     "read_mapping",
     "require_plain",
+    "shown",
     "to_stored_precision",
 ]

@@ -14,8 +14,7 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import JsonObject
-from aiida_mbetrain.settings.base import shown
+from aiida_mbetrain.settings import JsonObject, shown
 
 CLASSES: dict[str, Any] = {
     "Configurations": Configurations,

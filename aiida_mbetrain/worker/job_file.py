@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.stages import STAGES
-from aiida_mbetrain.settings import Inference, JsonObject, Settings
-from aiida_mbetrain.settings.base import shown
+from aiida_mbetrain.settings import Inference, JsonObject, Settings, shown
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"

@@ -19,8 +19,8 @@ from aiida_mbetrain.settings import (
     PhononSampling,
     Settings,
     require_plain,
+    shown,
 )
-from aiida_mbetrain.settings.base import shown
 
 if TYPE_CHECKING:
     from aiida import orm
