@@ -114,8 +114,8 @@ class CampaignSettings(Settings):
     @field_validator("temperatures_K")
     @classmethod
     def _temperatures(cls, values: tuple[Positive, ...]) -> tuple[float, ...]:
-        if not all(0 < value <= 1e6 for value in values):
-            raise ValueError("give temperatures above 0 K, at most 1e6 K")
+        if not all(0 < value <= 1e7 for value in values):
+            raise ValueError("give temperatures above 0 K, at most 1e7 K")
         return tuple(sorted(values))
 
     @field_validator("pressures_GPa")

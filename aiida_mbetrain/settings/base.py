@@ -133,7 +133,7 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 """A number of things that a computer can have."""
 Key = Annotated[str, AfterValidator(_key)]
 """Place in the dataset."""
-Temperature = Annotated[float, Field(gt=0, le=1e6)]
+Temperature = Annotated[float, Field(gt=0, le=1e7)]
 """K."""
 Pressure = Annotated[float, Field(ge=-1e6, le=1e6)]
 """GPa; the centre of the Earth has 360."""
