@@ -16,7 +16,9 @@ from aiida_mbetrain.datasets.from_graph.reference_labels import (
     COMPOSE,
     Composition,
     chosen_composition,
+    composition_of,
     compositions_of,
+    fragments_of,
     with_references,
 )
 
@@ -26,9 +28,11 @@ __all__ = [
     "TRAINING_SET",
     "Composition",
     "chosen_composition",
+    "composition_of",
     "compositions_of",
     "crystal_behind",
     "dataset_of",
+    "fragments_of",
     "stage_nodes",
     "stages_of",
     "with_references",
