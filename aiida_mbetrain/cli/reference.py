@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_mbetrain.cli.common import read_options, with_profile
+from aiida_mbetrain.cli.lattice_energy import lattice
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -82,7 +83,7 @@ def plan(
         "to be calculated": len(missing),
     }
     console = Console()
-    console.print(f"{settings.name} ({settings.method.program})", highlight=False)
+    console.print(f"{settings.name} ({settings.method.program})", highlight=False, markup=False)
     for name, count in facts.items():
         console.print(f"{name:28}{count:>12,}")
     console.print(f"{'size of the labels':28}{32 * len(missing.numbers) / 1e6:>12,.1f} MB")
@@ -178,13 +179,13 @@ def status(
         counts = (len(cluster.rows), np.count_nonzero(~missing.any(axis=1)), len(np.unique(cluster.rows)))
         table.add_row(name, *(f"{n:,}" for n in (*counts, len(np.unique(cluster.rows[missing])))))
     console = Console()
-    console.print(f"{settings.name} ({settings.method.program})", highlight=False)
+    console.print(f"{settings.name} ({settings.method.program})", highlight=False, markup=False)
     console.print(table)
     if folder is not None:
         found = folder_status(Path(folder))
-        console.print(f"{folder}: {found.n_outputs:,} of {found.n_inputs:,} calculations have an output")
+        click.echo(f"{folder}: {found.n_outputs:,} of {found.n_inputs:,} calculations have an output")
     for row, message in labels.failures.items():
-        console.print(f"failed {labels.ids[row]}: {message}", highlight=False)
+        console.print(f"failed {labels.ids[row]}: {message}", highlight=False, markup=False)
 
 
 @reference.command("export")
@@ -314,6 +315,9 @@ def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabel
         table.add_row(name, str(n_frames), str(labelled), str(no_forces), "-" if found is None else str(found.pk))
     console.print(table)
     for name, message in missing["failures"].items():
-        console.print(f"failed {name}: {message}", highlight=False)
+        console.print(f"failed {name}: {message}", highlight=False, markup=False)
     programs = ", ".join(node.outputs.labels.base.attributes.get("programs"))
-    console.print(f"{node.process_label}<{node.pk}>: {settings.name} by {programs}", highlight=False)
+    console.print(f"{node.process_label}<{node.pk}>: {settings.name} by {programs}", highlight=False, markup=False)
+
+
+reference.add_command(lattice)

@@ -52,7 +52,7 @@ def test_plan_run_and_plan_again(succeed, finished, settings_file):
     assert count(before, "fragments of all clusters") == n_all + count(before, "equal ones left out")
     assert re.search(r"core-hours +0\.0", before)
     said = succeed("reference", "run", *arguments)
-    assert re.search(rX, said)
+    assert re.search(r"ReferenceLabelsWorkChain<\d+>: lj\[order=2\] by ase 3", said)
     after = succeed("reference", "plan", *arguments)
     assert count(after, "to be calculated") == 0
     assert count(after, "known in this profile") == n_all
@@ -158,7 +158,7 @@ def test_calculations_elsewhere_come_back_as_labels(succeed, fail, finished, tmp
     assert "no memory" in said
     assert "lj[order=2] by my program 1.5" in said
     waiting = succeed("reference", "status", finished.pk, "--folder", folder, "--sizes", "1,2")
-    assert re.search(rf"{len(rows)} of {len(rows)} calculations have an output", waiting.replace("\n", " "))
+    assert re.search(rf"{len(rows)} of {len(rows)} calculations have an output", waiting)
     assert "no memory" in waiting
     (folder / "results.csv").write_text("\n".join([head, *rows]))
     succeed("reference", "import", folder, finished.pk, "--sizes", "1,2")
@@ -188,6 +188,28 @@ def row_of_lennard_jones(name, content):
     atoms = Atoms(molecule["symbols"], positions, calculator=LennardJones(sigma=3.0))
     forces = " ".join(map(repr, atoms.get_forces().ravel().tolist()))
     return f"{name},{float(atoms.get_potential_energy())!r},{forces},my program 1.5,"
+
+
+def test_the_lattice_energy_of_the_baseline_itself_is_that_of_its_periodic_crystal(succeed, fail, finished, tmp_path):
+    """Reference and baseline are one potential: every difference is zero, whatever the cutoffs."""
+    parameters = finished.inputs.model.get_dict()["parameters"]
+    path = tmp_path / "same.yaml"
+    path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": parameters}}))
+    arguments = (finished.pk, "--settings", path, "-o", tmp_path / "energy")
+    said = succeed("reference", "lattice", *arguments, "--cutoffs", "2:6,3:4")
+    baseline, reference = (float(word) for word in re.findall(r"(-?[\d.]+) kJ/mol", said))
+    assert reference == pytest.approx(baseline, abs=2e-3)
+    assert baseline < -1.0
+    rows = (tmp_path / "energy.csv").read_text().splitlines()
+    assert rows[0].startswith("order,extent_A,clusters_per_cell")
+    assert {row.split(",")[0] for row in rows[1:]} == {"1", "2", "3"}
+    assert (tmp_path / "energy.png").stat().st_size > 5000
+    again = succeed("reference", "lattice", *arguments, "--cutoffs", "2:6,3:4")
+    count_of = re.search(r"(\d+) fragments, (\d+) known", again)
+    assert count_of is not None
+    assert count_of[1] == count_of[2]
+    assert "not growing with it" in fail("reference", "lattice", *arguments, "--cutoffs", "2:4,3:6")
+    assert "such as 2:10,3:6" in fail("reference", "lattice", *arguments, "--cutoffs", "pairs")
 
 
 @pytest.mark.parametrize(
