@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.sources import processes_of
 from aiida_mbetrain.errors import UnwritableOutput
 
 
@@ -17,15 +18,16 @@ from aiida_mbetrain.errors import UnwritableOutput
 @click.option("-o", "--output", "folder", default=".", show_default=True, help="Folder for the PNG files.")
 @with_profile
 def plot(process: str, folder: str) -> None:
-    """Draw the results of PROCESS (pk or uuid; a training set or one of its stages).
+    """Draw the results of PROCESS (pk or uuid; a training set, one of its stages, or the name of a campaign).
 
     Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
     states, free energy over volume and volume over temperature, the clusters.
     """
     from aiida_mbetrain.datasets.from_graph import stage_nodes, stages_of
 
-    for path in draw_pictures(stage_nodes(stages_of(load(process))), Path(folder)):
-        click.echo(path)
+    for name, node in processes_of(process).items():
+        for path in draw_pictures(stage_nodes(stages_of(node)), Path(folder) / name):
+            click.echo(path)
 
 
 def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
