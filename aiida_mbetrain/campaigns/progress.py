@@ -47,7 +47,7 @@ def rate(plan: Plan, states: Mapping[str, StageState]) -> Rate | None:
     return Rate(3600.0 * n_running * len(left) / total, total / n_running)
 
 
-def _seconds(pks: set[int | None]) -> dict[int, float]:
+def _seconds(pks: set[int | None]) -> dict[int | None, float]:
     """Time from creation to the last change of processes, by pk."""
     query = orm.QueryBuilder().append(
         orm.WorkChainNode, filters={"id": {"in": list(pks) or [-1]}}, project=["id", "ctime", "mtime"]

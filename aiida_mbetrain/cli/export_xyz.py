@@ -33,7 +33,9 @@ E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .
 @click.option("--e0s", help=f"Energies of isolated atoms: {E0S_HELP}")
 @click.option("--no-labels", is_flag=True, help="Geometries and uids only, to be labelled elsewhere.")
 @click.option("--labels", help="Take imported labels: the pk of `labels import`, or a labelled file.")
-@click.option("--delta", is_flag=True, help="With --labels: energies, forces and E0s minus the baseline's.")
+@click.option("--reference", metavar="METHOD", help="Take labels of `reference run`: their name, or its pk.")
+@click.option("--delta", is_flag=True,
+              help="With --labels or --reference: energies, forces and E0s minus the baseline's.")  # fmt: skip
 @click.option("--baseline-e0s", default="model", show_default=True, help="With --delta: E0s of the baseline, as --e0s.")
 @click.option("--head", help="Head of the model that these data are for, in train.yaml and on every frame.")
 @click.option("--name", default="mace", show_default=True, help="Name of the model in train.yaml.")
@@ -48,12 +50,14 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
     held_out = read_hold_out(options["hold_out"])
     split = Split(options["split"], seed=options["seed"], block=options["block"], gap=options["gap"], hold_out=held_out)
     check_options(options)
-    dataset = source_options.read_source(source)
+    from_profile = options["reference"] and not source_options.is_file(source)
+    dataset = source_options.read_source(source, (options["reference"],) if from_profile else ())
     if no_labels:
         entries = entries_of(dataset, sources=options["sources"], sizes=options["sizes"])
         written = write_unlabelled(output, _picked(entries, dataset, options["picks"]))
     else:
-        entries, e0s, origin = _labelled(source, dataset, options)
+        choose = _reference_targets if options["reference"] else _labelled
+        entries, e0s, origin = choose(source, dataset, options | {"split": split})
         entries = _picked(entries, dataset, options["picks"])
         reason = undetermined(entries)
         if reason is not None:
@@ -89,8 +93,10 @@ def check_options(options: dict[str, Any]) -> None:
     from aiida_mbetrain.datasets.training import check_sources
 
     check_sources(options["sources"] or ())
-    if options["delta"] and not options["labels"]:
-        raise InvalidSettings("--delta needs --labels: the target that the baseline is subtracted from.")
+    if options["labels"] and options["reference"]:
+        raise InvalidSettings("--labels and --reference are two sources of targets: give one of them.")
+    if options["delta"] and not (options["labels"] or options["reference"]):
+        raise InvalidSettings("--delta needs --labels or --reference: the target that the baseline is subtracted from.")
     for name in ("e0s", "baseline_e0s"):
         wanted = options[name]
         if wanted not in (None, "model", "average") and not source_options.is_file(wanted):
@@ -130,6 +136,41 @@ def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[
         e0s = delta_e0s(require_elements(e0s, elements_of(entries), origin), baseline)
         origin = f"{origin} minus {other}"
     return entries, e0s, origin
+
+
+def _reference_targets(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[Any], dict[int, float], str]:
+    """Entries with the labels of a reference method or their differences from the baseline's, E0s and their origin."""
+    from aiida_mbetrain.datasets.training import (
+        delta_e0s,
+        entries_of,
+        fit_e0s,
+        fit_shifts,
+        target_minus_baseline,
+        undetermined,
+        with_reference,
+    )
+
+    baseline = entries_of(dataset, sources=options["sources"], sizes=options["sizes"])
+    # A run brings the labels of one method, whose name a pk does not tell.
+    brought = {name for by_method in dataset.references.values() for name in by_method}
+    name = options["reference"] if source_options.is_file(source) else brought.pop()
+    entries = with_reference(baseline, dataset, name)
+    if not options["delta"] and not options["e0s"]:
+        if undetermined(entries) is not None:
+            raise InvalidSettings(
+                f"{undetermined(entries)}: give energies of isolated atoms by {options['reference']} with --e0s FILE, "
+                "or export differences with --delta."
+            )
+        return entries, fit_e0s(entries), "a least-squares fit"
+    if not options["delta"]:
+        return entries, *_e0s(options["e0s"], source, dataset, entries, "--e0s")
+    whole = {entry.path: entry for entry in baseline}
+    differences = [target_minus_baseline(entry, whole[entry.path]) for entry in entries]
+    if not options["e0s"]:
+        return differences, fit_shifts(differences, options["split"]), "a least-squares fit to the training set"
+    e0s, origin = _e0s(options["e0s"], source, dataset, entries, "--e0s")
+    other, where = _e0s(options["baseline_e0s"], source, dataset, entries, "--baseline-e0s")
+    return differences, delta_e0s(e0s, other), f"{origin} minus {where}"
 
 
 def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:

@@ -86,7 +86,7 @@ def plan(
         "to be calculated": len(missing),
     }
     console = Console()
-    console.print(f"{settings.method.name} ({settings.method.program})")
+    console.print(f"{settings.name} ({settings.method.program})", highlight=False)
     for name, count in facts.items():
         console.print(f"{name:28}{count:>12,}")
     console.print(f"{'size of the labels':28}{32 * len(missing.numbers) / 1e6:>12,.1f} MB")
@@ -183,4 +183,4 @@ def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabel
     for name, message in missing["failures"].items():
         console.print(f"failed {name}: {message}", highlight=False)
     programs = ", ".join(node.outputs.labels.base.attributes.get("programs"))
-    console.print(f"{node.process_label}<{node.pk}>: {settings.method.name} by {programs}", highlight=False)
+    console.print(f"{node.process_label}<{node.pk}>: {settings.name} by {programs}", highlight=False)

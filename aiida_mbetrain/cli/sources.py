@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,22 +65,41 @@ def processes_of(source: str) -> dict[str, Any]:
     return found
 
 
-def read_source(source: str) -> Dataset:
+def read_source(source: str, references: Sequence[str] = (), *, partial: bool = False) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 
+    references: methods whose labels the profile adds to those of the baseline; a file has its own.
+    partial: of a run that did not finish, take what there is.
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
     from aiida_mbetrain.datasets.hdf5 import read_dataset
 
-    if is_file(source):
+    node = None if is_file(source) else load_node(source)
+    if references and (node is None or _is_dataset_file(node)):
+        raise InvalidSettings(f"--reference takes labels from the profile: {source} is a file and keeps those it has.")
+    if node is None:
         return read_dataset(source)
-    from aiida_mbetrain.datasets.from_graph import dataset_of
+    from aiida_mbetrain.datasets.from_graph import dataset_of, with_references
 
-    node = load_node(source)
     if _is_dataset_file(node):
         with node.as_path() as path:
             return read_dataset(path)
-    return dataset_of(stages_of_node(node))
+    if partial:
+        stages, missing = _stages_of_partial_run(node)
+    else:
+        stages, missing = stages_of_node(node), {}
+    return with_references(dataset_of(stages, missing), stages, references)
+
+
+def _stages_of_partial_run(node: Any) -> tuple[Any, dict[str, str]]:
+    """The stages of a run that can be exported, and the reason why for each that cannot."""
+    from aiida_mbetrain.datasets.from_graph import exportable, missing_parts, partial_nodes
+
+    stages, missing = exportable(partial_nodes(node)), missing_parts(node)
+    if not stages:
+        reasons = "; ".join(f"{stage}: {why}" for stage, why in missing.items())
+        raise InvalidSettings(f"{node.process_label}<{node.pk}> has nothing to export. {reasons}")
+    return stages, missing
 
 
 def stages_of_node(node: Any) -> Any:

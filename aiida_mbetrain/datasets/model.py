@@ -24,7 +24,31 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants, PhononFrames
 from aiida_mbetrain.science.tables import Table
 
-__all__ = ["Dataset", "MDSection", "Modes", "Molecules", "PhononSection", "QuasiHarmonicSection"]
+__all__ = ["ClusterReference", "Dataset", "MDSection", "Modes", "Molecules", "PhononSection", "QuasiHarmonicSection"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterReference:
+    """Labels of the F frames of a cluster set by a reference method, beside those of the baseline.
+
+    level_of_theory: such as ``PBE-D4/def2-SVP[order=3,vmfc]``.  method_hash: of program, method and parameters.
+    energies: (F,), total, eV; NaN for a frame without a label.
+    forces: (F, N, 3), eV/Å; None where the method gives energies alone.
+    interaction: (F,), eV, energies less those of the molecules; None for clusters that were labelled whole.
+    missing: ids of the missing fragments of each frame, separated by blanks, (F,); empty where none is.
+    """
+
+    level_of_theory: str
+    method_hash: str
+    energies: FloatArray
+    forces: FloatArray | None
+    interaction: FloatArray | None
+    missing: tuple[str, ...]
+
+    @property
+    def n_labelled(self) -> int:
+        """Frames with a label."""
+        return int(np.count_nonzero(np.isfinite(self.energies)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +58,13 @@ class Molecules:
     crystal: molecules of the reference structure.
     frames: the frames the clusters were cut from, every molecule whole.
     clusters: one set per cluster size, each with the frames of one cluster.
+    references: labels by reference methods, by key of the cluster and level of theory.
     """
 
     crystal: MolecularCrystal
     frames: Configurations
     clusters: tuple[ClusterSet, ...] = ()
+    references: Mapping[str, Mapping[str, ClusterReference]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = [clusters.cluster.key for clusters in self.clusters]
@@ -206,5 +232,17 @@ class Dataset:
             for section in sampled
             if section.molecules is not None
             for clusters in section.molecules.clusters
+        }
+        return dict(sorted(found.items()))
+
+    @property
+    def references(self) -> dict[str, Mapping[str, ClusterReference]]:
+        """Labels by reference methods of every cluster set that has some: by its path, then by level of theory."""
+        sampled: list[MDSection | PhononSection] = [*self.md, *self.phonons]
+        found = {
+            f"{section.group}/{names.FINITE_SUBSYSTEMS}/{key}": by_method
+            for section in sampled
+            if section.molecules is not None
+            for key, by_method in section.molecules.references.items()
         }
         return dict(sorted(found.items()))

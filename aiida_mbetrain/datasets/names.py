@@ -46,6 +46,8 @@ BONDS = "bonds"
 BOND_OFFSETS = "bond_offsets"
 MOLECULE_INDICES = "molecule_indices"
 LATTICE_TRANSLATIONS = "lattice_translations"
+E_INTERACTION = "E_interaction (eV)"
+MISSING_FRAGMENTS = "missing_fragments"
 
 # Phonons
 FORCE_CONSTANTS = f"force_constants (eV{PER}{ANGSTROM}{SQUARED})"
@@ -75,6 +77,10 @@ ACOUSTIC_FREQS_REAL = "acoustic_freqs_real_crystal"
 OPTICAL_FREQS_REAL = "optical_freqs_real_crystal"
 ACOUSTIC_FREQ_MIN = "acoustic_freq_min (THz)"
 OPTICAL_FREQ_MIN = "optical_freq_min (THz)"
+N_MODES = "n_modes_crystal"
+N_IMAGINARY_MODES = "n_imaginary_modes_crystal"
+N_LEFT_OUT_MODES = "n_left_out_modes_crystal"
+N_LEFT_OUT_OPTICAL_MODES = "n_left_out_optical_modes_crystal"
 SYSTEM_LABEL_CRYSTAL = "system_label_crystal"
 FOURIER_INTERP_MESH = "Fourier_interp_mesh"
 V_EOS = f"V_eos ({ANGSTROM}{CUBED}{PER}unit cell)"
@@ -120,6 +126,7 @@ FRAMES = "frames"
 FINITE_SUBSYSTEMS = "finite_subsystems"
 CLUSTER_OF_MOLECULES = "cluster_of_molecules"
 ORIGIN = "origin"
+REFERENCE_LABELS = "reference_labels"
 MODES = "modes"
 STRUCTURES = "structures"
 PHONONS = "phonons"
@@ -150,6 +157,7 @@ IDENTICAL_COMPOSITION = "identical_composition"
 CENTRAL_MOLECULE_INDEX = "central_molecule_index"
 N_SEGMENTS = "n_segments"
 N_BANDS = "n_bands"
+N_LEFT_OUT = "n_left_out_modes"
 N_TEMPERATURES = "n_temperatures"
 N_VOLUMES = "n_volumes"
 N_INTERP = "n_interp"
@@ -157,12 +165,19 @@ ACOUSTIC_SUM_RULE_VIOLATION = f"acoustic_sum_rule_violation (eV{PER}{ANGSTROM}{S
 PERMUTATION_ASYMMETRY = f"permutation_asymmetry (eV{PER}{ANGSTROM}{SQUARED})"
 MIN_FREQUENCY_GAMMA = "min_frequency_gamma (THz)"
 N_DISPLACEMENTS = "n_displacements"
+N_OPERATIONS = "n_operations"
+N_OPERATIONS_KEPT = "n_operations_kept"
 SUPERPOSED = "superposed"
+LEVEL_OF_THEORY = "level_of_theory"
+METHOD_HASH = "method_hash"
+N_LABELLED = "n_labelled"
 STATISTICS = "statistics"
 FORCE_CONSTANTS_KEY = "force_constants_key"
 SECTION = "section"
 SCHEMA_VERSION = "schema_version"
 CONTENT_SHA256 = "content_sha256"
+ARRAY_SHA256 = "sha256"
+"""Attribute of every array: its digest, from which ``content_sha256`` is made."""
 PROVENANCE_PREFIX = "provenance."
 """Attributes that name nodes, processes and versions; they are no part of ``content_sha256``."""
 
@@ -184,6 +199,11 @@ ORIGIN_COLUMNS: Mapping[str, str] = {
     "amplitude": "amplitude (sigma)",
 }
 """Entry of ``Configurations.origin`` -> name in the file; other entries keep their names."""
+
+
+def method_group(level_of_theory: str) -> str:
+    """Group of the labels of a method, such as ``PBE-D4∕def2-SVP``: a plain slash separates groups."""
+    return level_of_theory.replace("/", PER)
 
 
 def md_crystal_name(temperature_K: float, pressure_GPa: float | None) -> str:

@@ -88,7 +88,9 @@ class Results:
 
 def results(part: Group, temperature_K: float) -> Results:
     """Numbers of the tree of a member."""
-    volume = density = lattice = None
+    volume: float | None = None
+    density: float | None = None
+    lattice: float | None = None
     for _, section in sections_of(part):
         kind = section.attributes[names.SECTION]
         if kind == "md_sampling" and names.MOLECULAR_CRYSTAL in section:

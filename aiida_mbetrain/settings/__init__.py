@@ -25,6 +25,7 @@ from aiida_mbetrain.settings.reference_labels import (
     method_of_name,
 )
 from aiida_mbetrain.settings.subsampling import Subsampling
+from aiida_mbetrain.settings.yaml_files import read_mapping, require_plain
 
 __all__ = [
     "DISTANCE_RULES",
@@ -54,5 +55,7 @@ __all__ = [
     "Subsampling",
     "TbliteMethod",
     "method_of_name",
+    "read_mapping",
+    "require_plain",
     "to_stored_precision",
 ]

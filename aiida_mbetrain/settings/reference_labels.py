@@ -208,6 +208,17 @@ class ReferenceLabels(Settings):
         {}, description="Spin multiplicity by formula of the molecule; else 1. Unpaired electrons add up."
     )
 
+    @property
+    def name(self) -> str:
+        """Name of the labels in datasets: the level of theory, and of an expansion its order and counterpoise scheme.
+
+        ``GFN2-xTB``, ``GFN2-xTB[order=2]``, ``PBE-D4/def2-SVP[order=3,vmfc]``.
+        """
+        if self.order is None:
+            return self.method.name
+        scheme = "" if self.counterpoise == "none" else f",{self.counterpoise}"
+        return f"{self.method.name}[order={self.order}{scheme}]"
+
     @field_validator("charges", "multiplicities")
     @classmethod
     def _formulas(cls, by_formula: dict[str, Any]) -> dict[str, Any]:

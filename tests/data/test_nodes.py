@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,14 @@ from aiida_mbetrain.data.conversion import TO_NODE, as_node, as_science
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
+from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.clusters import extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.science.phonons import band_structure
+from aiida_mbetrain.science.reference_labels import Fragment, FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FiniteSubsystemFilter, Inference
 
@@ -47,6 +50,9 @@ def examples(finished: Any) -> dict[str, Any]:
     frames = nitrogen_frames()
     crystal = detect_molecules(frames.select([0]))
     force_constants = finished.outputs.quasi_harmonic.force_constants.to_science()
+    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.1]])
+    ghosts = [np.array([False, False]), np.array([False, True])]
+    fragments = Fragments.of(Fragment(np.array([7, 7]), positions, ghost) for ghost in ghosts)
     return {
         "Configurations": frames,
         "MolecularCrystal": crystal,
@@ -54,6 +60,10 @@ def examples(finished: Any) -> dict[str, Any]:
         "ForceConstants": force_constants,
         "BandStructure": band_structure(force_constants),
         "Table": Table({"time_fs": np.arange(3.0), "q_mesh": np.eye(3, dtype=int)}),
+        "Fragments": fragments,
+        "FragmentLabels": replace(
+            FragmentLabels.empty(fragments, "0" * 32), failures={1: "SCF not converged"}, programs=("tblite 0.5.0",)
+        ),
         "dict": {"label": "crystal", "n": 3, "values": [1.0, 2.0]},
     }
 
@@ -185,3 +195,29 @@ def test_a_model_node_loads_the_potential_of_its_file(profile, model_file):
     node = MaceModelData.get_or_create(model_file)
     energies = [p.evaluate([frames])[0].energies for p in (node.load(Inference()), load_mace(model_file))]
     np.testing.assert_array_equal(*energies)
+
+
+def test_masses_of_isotopes_survive_nodes_of_structures_and_frames():
+    """With ordinary masses nothing is stored, and AiiDA's own table is not mistaken for isotopes."""
+    usual = nitrogen_frames()
+    assert "isotope_masses" not in as_node(usual).get_arraynames()
+    assert as_science(structure_from_configurations(usual)).isotope_masses is None
+    heavy = usual.with_(isotope_masses=np.array([14.007, 15.0001]))
+    for node in (as_node(heavy), structure_from_configurations(heavy)):
+        np.testing.assert_array_equal(as_science(node).masses, heavy.masses)
+    labelled = orm.StructureData(cell=np.diag([5.0, 5.0, 5.0]).tolist())
+    labelled.append_atom(symbols="Tc", position=[0, 0, 0])
+    labelled.append_atom(symbols="S", position=[2.5, 2.5, 2.5], name="S2")
+    np.testing.assert_allclose(as_science(labelled).masses, [97.907, 32.06], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "weights", "said"),
+    [(["Ar", "Kr"], [0.5, 0.5], r"site 1 .* Ar 0\.5, Kr 0\.5"), (["Ar"], [0.7], r"site 1 .* Ar 0\.7")],
+)
+def test_alloy_and_vacancy_are_refused_by_their_site(symbols, weights, said):
+    node = orm.StructureData(cell=np.diag([5.0, 5.0, 5.0]).tolist())
+    node.append_atom(symbols="Ar", position=[0, 0, 0])
+    node.append_atom(symbols=symbols, weights=weights, position=[2.5, 2.5, 2.5])
+    with pytest.raises(InvalidStructure, match=said):
+        as_science(node)

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.model import Dataset, MDSection, Modes, Molecules, PhononSection, QuasiHarmonicSection
+from aiida_mbetrain.datasets.model import (
+    ClusterReference,
+    Dataset,
+    MDSection,
+    Modes,
+    Molecules,
+    PhononSection,
+    QuasiHarmonicSection,
+)
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import MolecularCrystal
@@ -78,6 +86,19 @@ def cluster_set(rng: np.random.Generator, molecules: list[int], key: str, origin
     return ClusterSet(cluster=cluster, configurations=frames)
 
 
+def references(sets: list[ClusterSet]) -> dict[str, dict[str, ClusterReference]]:
+    """Labels of every pair by two methods: all by one with forces, all but one by one that gives energies alone."""
+    (pairs,) = (item for item in sets if item.cluster.key == "n=2")
+    frames = pairs.configurations
+    assert frames.energies is not None
+    assert frames.forces is not None
+    whole = ClusterReference("GFN2-xTB", "a1" * 16, frames.energies + 0.5, 2.0 * frames.forces, None, ("",) * 4)
+    energies = frames.energies - np.array([1.0, np.nan, 3.0, 4.0])
+    missing = ("", "f0 f1", "", "")
+    expanded = ClusterReference("MP2/cc-pVDZ[order=2,vmfc]", "b2" * 16, energies, None, 0.01 * energies, missing)
+    return {"n=2": {item.level_of_theory: item for item in (whole, expanded)}}
+
+
 def md_section(rng: np.random.Generator, *, ensemble: str = "NPT", molecules: bool = True) -> MDSection:
     """Four frames of a run whose series has a row every 50 fs."""
     steps = np.array([200, 300, 400, 500])
@@ -95,6 +116,7 @@ def md_section(rng: np.random.Generator, *, ensemble: str = "NPT", molecules: bo
         "trajectory": {"node_uuid": "aa11", "model_sha256": "ff" * 32, "n_steps": 500, "wall_time_s": 1.5},
     }
     if molecules:
+        provenance["finite_subsystems/n=2/reference_labels/GFN2-xTB"] = {"programs": ["tblite 0.5.0"]}
         provenance["finite_subsystems/n=2"] = {"node_uuid": "bb22", "input_uuids": ["c", "Γ"], "label": None}
     return MDSection(
         root_key="training/md_sampling",
@@ -104,7 +126,7 @@ def md_section(rng: np.random.Generator, *, ensemble: str = "NPT", molecules: bo
         time_equilibration_fs=100.0,
         trajectory=frames.with_(velocities=0.01 * rng.normal(size=(4, 7, 3)), features=None),
         series=Table({"time_fs": times, **columns}),
-        molecules=Molecules(molecular_crystal(rng), frames, tuple(sets)) if molecules else None,
+        molecules=Molecules(molecular_crystal(rng), frames, tuple(sets), references(sets)) if molecules else None,
         provenance=provenance,
     )
 
@@ -150,6 +172,8 @@ def quasi_harmonic_section(rng: np.random.Generator) -> QuasiHarmonicSection:
             names.N_ATOMS_UNIT_CELL: np.array([7, 7]),
             names.SPACE_GROUP: np.array([14, 14]),
             names.ACOUSTIC_FREQS_REAL: np.array([True, False]),
+            names.N_MODES: np.array([189, 189]),
+            names.N_LEFT_OUT_MODES: np.array([2, 2]),
             names.SYSTEM_LABEL_CRYSTAL: np.array([LABEL, LABEL], dtype=object),
         }
     )
@@ -233,7 +257,8 @@ def differences(left: Any, right: Any, where: str = "") -> list[str]:
             return [f"{where}: {len(left)} and {len(right)} items"]
         pairs = {str(i): pair for i, pair in enumerate(zip(left, right, strict=True))}
     elif isinstance(left, np.ndarray):
-        same = left.dtype == right.dtype and left.shape == right.shape and np.array_equal(left, right)
+        equal = np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+        same = left.dtype == right.dtype and left.shape == right.shape and equal
         return [] if same else [f"{where}: {left.dtype} {left.shape} and {right.dtype} {right.shape}"]
     else:
         return [] if left == right else [f"{where}: {left!r} and {right!r}"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
@@ -117,11 +117,11 @@ def compose_reference_labels(settings: orm.Dict, **inputs: Nodes) -> dict[str, o
         rows = np.flatnonzero(~np.isnan(composed.energies))
         if len(rows):
             node = as_node(_labelled(as_science(inputs["sets"][name]), composed, rows))
-            node.base.attributes.set("level_of_theory", wanted.method.name)
+            node.base.attributes.set_many({"level_of_theory": wanted.name, "method_hash": wanted.method.hash})
             outputs |= {f"clusters.{name}": node, f"expansions.{name}": as_node(_table(cluster, composed, rows))}
     if not outputs:
         reasons = "; ".join(sorted(set(messages.values()))[:3]) or "not calculated"
-        raise LabelsMissing(f"No cluster has all of its fragments at {wanted.method.name}: {reasons}.")
+        raise LabelsMissing(f"No cluster has all of its fragments at {wanted.name}: {reasons}.")
     return outputs | {
         "labels": ReferenceLabelsData.from_science(labels),
         "missing": orm.Dict({"fragments": missing, "failures": messages}),

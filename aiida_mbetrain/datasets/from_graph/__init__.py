@@ -12,5 +12,28 @@ from aiida_mbetrain.datasets.from_graph.dataset import (
     stage_nodes,
     stages_of,
 )
+from aiida_mbetrain.datasets.from_graph.partial import exportable, missing_parts, partial_nodes
+from aiida_mbetrain.datasets.from_graph.reference_labels import (
+    COMPOSE,
+    Composition,
+    chosen_composition,
+    compositions_of,
+    with_references,
+)
 
-__all__ = ["STAGE_OF", "TRAINING_SET", "crystal_behind", "dataset_of", "stage_nodes", "stages_of"]
+__all__ = [
+    "COMPOSE",
+    "STAGE_OF",
+    "TRAINING_SET",
+    "Composition",
+    "chosen_composition",
+    "compositions_of",
+    "crystal_behind",
+    "dataset_of",
+    "exportable",
+    "missing_parts",
+    "partial_nodes",
+    "stage_nodes",
+    "stages_of",
+    "with_references",
+]

@@ -12,6 +12,7 @@ import numpy as np
 from ase import units
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.model import ClusterReference
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
@@ -67,6 +68,7 @@ def to_structure(group: Group) -> Configurations:
         numbers=group.array(names.ATOMIC_NUMBERS),
         positions=group.array(names.POSITIONS).reshape(n_frames, n_atoms, 3),
         origin=_to_origin(group),
+        isotope_masses=group.array(names.MASSES),
         **fields,
     )
 
@@ -161,7 +163,6 @@ def to_series(group: Group) -> Table:
 
 def from_molecular_crystal(crystal: MolecularCrystal, frames: Configurations) -> Group:
     """The molecules of the reference structure, and the frames in which every molecule is whole."""
-    reference = Configurations(crystal.numbers, crystal.positions[None], cells=crystal.cell[None])
     return Group(
         attributes={
             names.DATACLASS: "MolecularCrystal",
@@ -178,7 +179,7 @@ def from_molecular_crystal(crystal: MolecularCrystal, frames: Configurations) ->
             names.BONDS: crystal.bonds,
             names.BOND_OFFSETS: crystal.bond_offsets,
         },
-        groups={names.SUPERCELL: from_structure(frames), names.REFERENCE: from_structure(reference)},
+        groups={names.SUPERCELL: from_structure(frames), names.REFERENCE: from_structure(crystal.reference)},
     )
 
 
@@ -199,6 +200,7 @@ def to_molecular_crystal(group: Group) -> tuple[MolecularCrystal, Configurations
         min_distances_to_central_molecule=group.array(names.MIN_DISTANCES),
         max_distances_to_central_molecule=group.array(names.MAX_DISTANCES),
         identical_composition=bool(group.attributes[names.IDENTICAL_COMPOSITION]),
+        isotope_masses=reference.isotope_masses,
     )
     return crystal, to_structure(group[names.SUPERCELL])
 
@@ -235,6 +237,41 @@ def to_cluster_set(key: str, group: Group) -> ClusterSet:
     return ClusterSet(cluster=cluster, configurations=to_structure(group[names.CLUSTER_OF_MOLECULES]))
 
 
+def from_reference(labels: ClusterReference, n_atoms: int) -> Group:
+    """Labels of a cluster set by one reference method."""
+    group = Group(
+        attributes={
+            names.DATACLASS: "ReferenceLabels",
+            names.LEVEL_OF_THEORY: labels.level_of_theory,
+            names.METHOD_HASH: labels.method_hash,
+            names.N_FRAMES: len(labels.energies),
+            names.N_LABELLED: labels.n_labelled,
+            names.N_ATOMS: n_atoms,
+        },
+        datasets={
+            names.E_POT: per_atom(labels.energies, n_atoms),
+            names.MISSING_FRAGMENTS: np.array(labels.missing, dtype=object),
+        },
+    )
+    if labels.forces is not None:
+        group.datasets[names.FORCES] = labels.forces
+    if labels.interaction is not None:
+        group.datasets[names.E_INTERACTION] = labels.interaction
+    return group
+
+
+def to_reference(group: Group) -> ClusterReference:
+    """The inverse of :func:`from_reference`."""
+    optional = {"forces": names.FORCES, "interaction": names.E_INTERACTION}
+    return ClusterReference(
+        level_of_theory=str(group.attributes[names.LEVEL_OF_THEORY]),
+        method_hash=str(group.attributes[names.METHOD_HASH]),
+        energies=total(group.array(names.E_POT), group.integer(names.N_ATOMS)),
+        missing=tuple(group.array(names.MISSING_FRAGMENTS).tolist()),
+        **{field: group.array(name) if name in group.datasets else None for field, name in optional.items()},
+    )
+
+
 def from_force_constants(constants: ForceConstants) -> Group:
     """Full force constants in phonopy's atom order and supercell convention."""
     return Group(
@@ -245,6 +282,8 @@ def from_force_constants(constants: ForceConstants) -> Group:
             names.ACOUSTIC_SUM_RULE_VIOLATION: float(constants.acoustic_sum_rule_violation),
             names.PERMUTATION_ASYMMETRY: float(constants.permutation_asymmetry),
             names.MIN_FREQUENCY_GAMMA: float(constants.min_frequency_gamma_THz),
+            names.N_OPERATIONS: len(constants.kept_operations),
+            names.N_OPERATIONS_KEPT: int(constants.kept_operations.sum()),
         },
         datasets={
             names.FORCE_CONSTANTS: constants.force_constants,

@@ -13,6 +13,7 @@ from aiida_mbetrain.datasets.layout.objects import (
     from_cluster_set,
     from_force_constants,
     from_molecular_crystal,
+    from_reference,
     from_series,
     from_structure,
     from_trajectory,
@@ -22,6 +23,7 @@ from aiida_mbetrain.datasets.layout.objects import (
     to_cluster_set,
     to_force_constants,
     to_molecular_crystal,
+    to_reference,
     to_series,
     to_structure,
 )
@@ -84,6 +86,10 @@ def _put_molecules(group: Group, molecules: Molecules | None) -> None:
     group.groups[names.MOLECULAR_CRYSTAL] = from_molecular_crystal(molecules.crystal, molecules.frames)
     if molecules.clusters:
         subsystems = {clusters.cluster.key: from_cluster_set(clusters) for clusters in molecules.clusters}
+        sizes = {clusters.cluster.key: clusters.configurations.n_atoms for clusters in molecules.clusters}
+        for key, by_method in molecules.references.items():
+            labelled = {names.method_group(name): from_reference(item, sizes[key]) for name, item in by_method.items()}
+            subsystems[key].groups[names.REFERENCE_LABELS] = Group(groups=labelled)
         group.groups[names.FINITE_SUBSYSTEMS] = Group(groups=subsystems)
 
 
@@ -93,7 +99,12 @@ def _get_molecules(group: Group) -> Molecules | None:
     crystal, frames = to_molecular_crystal(group[names.MOLECULAR_CRYSTAL])
     subsystems = _children(group, names.FINITE_SUBSYSTEMS)
     clusters = tuple(to_cluster_set(key, subsystems[key]) for key in sorted(subsystems, key=cluster_order))
-    return Molecules(crystal=crystal, frames=frames, clusters=clusters)
+    references = {
+        key: {item.level_of_theory: item for item in map(to_reference, found.values())}
+        for key in subsystems
+        if (found := _children(subsystems[key], names.REFERENCE_LABELS))
+    }
+    return Molecules(crystal=crystal, frames=frames, clusters=clusters, references=references)
 
 
 def cluster_order(key: str) -> tuple[str, float, int]:
@@ -154,6 +165,9 @@ def _from_quasi_harmonic(section: QuasiHarmonicSection) -> Group:
         table = getattr(section, name)
         if table is not None:
             group.groups[name] = Group(datasets=dict(table.columns))
+            if names.N_LEFT_OUT_MODES in table.columns:
+                left_out = int(np.max(table[names.N_LEFT_OUT_MODES]))
+                group.groups[name].attributes[names.N_LEFT_OUT] = left_out
     if section.eos_interpolated is not None:
         sampled, curve = section.eos_interpolated[names.V_SAMPLED], section.eos_interpolated[names.V_INTERP]
         group.groups[names.EOS_INTERPOLATED].attributes = {

@@ -26,6 +26,7 @@ from aiida_mbetrain.datasets.training.reference_energies import (
     require_elements,
     undetermined,
 )
+from aiida_mbetrain.datasets.training.reference_targets import fit_shifts, with_reference
 from aiida_mbetrain.datasets.training.splits import SUBSETS, HoldOut, Split, split_entries
 from aiida_mbetrain.datasets.training.subset import picked_entries
 
@@ -44,6 +45,7 @@ __all__ = [
     "elements_of",
     "entries_of",
     "fit_e0s",
+    "fit_shifts",
     "frame_uids",
     "isolated_atom_energies",
     "picked_entries",
@@ -55,6 +57,7 @@ __all__ = [
     "target_minus_baseline",
     "undetermined",
     "with_labels",
+    "with_reference",
     "write_training_files",
     "write_unlabelled",
 ]

@@ -25,6 +25,8 @@ from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
 from aiida_mbetrain.science.configurations import Configurations, IntArray
 
 ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
+FORCES_WEIGHT = "config_forces_weight"
+"""Weight of the forces of a frame for MACE; 0 where the method gives energies alone."""
 ISOLATED_ATOM = "IsolatedAtom"
 TRAIN_YAML = "train.yaml"
 UNLABELLED = "configurations.xyz"
@@ -116,17 +118,19 @@ def _head(head: str | None) -> dict[str, str]:
 
 def _label(atoms: Atoms, frames: Configurations, row: int) -> None:
     assert frames.energies is not None
-    assert frames.forces is not None
     atoms.info[ENERGY] = float(frames.energies[row])
-    atoms.arrays[FORCES] = frames.forces[row]
+    if frames.forces is None:
+        atoms.info[FORCES_WEIGHT] = 0.0
+    else:
+        atoms.arrays[FORCES] = frames.forces[row]
     if frames.periodic and frames.stress is not None:
         atoms.info[STRESS] = frames.stress[row]
 
 
 def _require_labels(entries: Sequence[Entry]) -> None:
     for entry in entries:
-        if entry.configurations.energies is None or entry.configurations.forces is None:
-            raise InvalidSettings(f"{entry.path} has no energies and forces: leave it out, or export without labels.")
+        if entry.configurations.energies is None:
+            raise InvalidSettings(f"{entry.path} has no energies: leave it out, or export without labels.")
 
 
 def _any_stress(entries: Sequence[Entry]) -> bool:

@@ -183,11 +183,11 @@ def _phonon_lineage(key: str, frames: Configurations) -> Lineage:
     origin = frames.origin
     modes = np.stack([origin["q_index"], origin["mode"]], axis=1)
     if np.all(origin["q_index"] < 0):
-        units, ordered = np.arange(len(frames)), "time_fs" in origin
+        units = np.arange(len(frames))
     else:
-        units, ordered = np.unique(modes, axis=0, return_inverse=True)[1].reshape(-1), False
+        units = np.unique(modes, axis=0, return_inverse=True)[1].reshape(-1)
     n_units = int(units.max(initial=-1)) + 1
-    return Lineage(key, n_units, np.where(_repeats(frames, units), -1, units).astype(np.int64), ordered)
+    return Lineage(key, n_units, np.where(_repeats(frames, units), -1, units).astype(np.int64), ordered=False)
 
 
 def _repeats(frames: Configurations, units: NDArray[np.int_]) -> NDArray[np.bool_]:
@@ -225,11 +225,16 @@ def _with_sizes(section: Section, sizes: Sequence[int] | None) -> Section:
     if sizes is None or isinstance(section, QuasiHarmonicSection) or section.molecules is None:
         return section
     clusters = tuple(item for item in section.molecules.clusters if item.cluster.n_molecules in sizes)
-    left_out = {
-        f"{names.FINITE_SUBSYSTEMS}/{item.cluster.key}" for item in section.molecules.clusters if item not in clusters
-    }
-    provenance = {path: said for path, said in section.provenance.items() if path not in left_out}
-    return replace(section, molecules=replace(section.molecules, clusters=clusters), provenance=provenance)
+    kept = {item.cluster.key for item in clusters}
+    left_out = tuple(
+        f"{names.FINITE_SUBSYSTEMS}/{item.cluster.key}/"
+        for item in section.molecules.clusters
+        if item.cluster.key not in kept
+    )
+    provenance = {path: said for path, said in section.provenance.items() if not f"{path}/".startswith(left_out)}
+    references = {key: found for key, found in section.molecules.references.items() if key in kept}
+    molecules = replace(section.molecules, clusters=clusters, references=references)
+    return replace(section, molecules=molecules, provenance=provenance)
 
 
 def _with_features(section: Section, *, keep: bool) -> Section:

@@ -139,6 +139,7 @@ def _figure(name: str, rows: Sequence[Row], quantity: str) -> Markup | None:
     for index, pressure in enumerate(dict.fromkeys(item[0] for item in known)):
         line = sorted((at, value) for p, at, value in known if p == pressure)
         colour = COLOURS[index % len(COLOURS)]
-        plot.line([at for at, _ in line], [value for _, value in line], colour)
-        plot.points(*zip(*line, strict=True), colour, name=f"{number(pressure)} GPa")
+        x, y = [at for at, _ in line], [value for _, value in line]
+        plot.line(x, y, colour)
+        plot.points(x, y, colour, name=f"{number(pressure)} GPa")
     return plot.figure()

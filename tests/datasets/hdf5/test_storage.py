@@ -76,7 +76,7 @@ def test_single_precision_halves_features_and_forces_and_keeps_energies_and_geom
             assert np.array_equal(values, double[name][2].astype(np.float32))
         else:
             assert dtype == double[name][0]
-            assert np.array_equal(values, double[name][2])
+            np.testing.assert_array_equal(values, double[name][2])
     single = [uid for entry in entries_of(read_dataset(tmp_path / "single")) for uid in entry.uids]
     assert single == [uid for entry in entries_of(DATASET) for uid in entry.uids]
 
@@ -148,7 +148,7 @@ def test_appending_keeps_precision_and_compression_of_what_is_there(tmp_path: Pa
     after = arrays(tmp_path / "a")
     for name, (dtype, compression, values) in before.items():
         assert (after[name][0], after[name][1]) == (dtype, compression)
-        assert np.array_equal(after[name][2], values)
+        np.testing.assert_array_equal(after[name][2], values)
 
 
 @pytest.mark.parametrize("content", [b"hello", b"", b"\x89HDF\r\n\x1a\n" + bytes(100)])

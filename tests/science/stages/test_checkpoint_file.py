@@ -165,6 +165,11 @@ def test_rows_that_are_forgotten_are_replaced(tmp_path):
         assert CheckpointFile(job, "labels", {}).found.rows["rows"].tolist() == rows
 
 
+def keys(value) -> str:
+    """Identifier of a test's parameter that is the same in every process."""
+    return value if isinstance(value, str) else ",".join(value)
+
+
 class Described(AsePotential):
     """Lennard-Jones that describes itself as told."""
 
@@ -198,7 +203,7 @@ def of_job(stage="labels", settings=None, **changes) -> str:
     {"potential": Described(head="two")},
     {"potential": Described(dtype="float32")},
     {"inputs": {"frames": distorted_argon(7)}},
-], ids=str)  # fmt: skip
+], ids=keys)  # fmt: skip
 def test_fingerprint_tells_apart(changes):
     assert of_job(**changes) != of_job()
 
@@ -207,7 +212,7 @@ def test_fingerprint_tells_apart(changes):
     {"inference": Inference(device="cpu", kernels="e3nn", batch_atoms=7, tune_malloc=False)},
     {"potential": Described(device="cuda", device_name="a card", kernels="cueq", torch_version="9")},
     {"checkpoint_interval_s": 1.0},
-], ids=str)  # fmt: skip
+], ids=keys)  # fmt: skip
 def test_fingerprint_leaves_the_machine_free(changes):
     assert of_job(**changes) == of_job()
 
@@ -256,7 +261,7 @@ def begin(stage: str, path: Path, **changes) -> Job:
     return job
 
 
-@pytest.mark.parametrize(("stage", "first", "changes"), REFUSED, ids=str)
+@pytest.mark.parametrize(("stage", "first", "changes"), REFUSED, ids=keys)
 def test_stage_refuses_the_checkpoint_of_another_job(stage, first, changes, tmp_path, small_pieces):
     job = begin(stage, tmp_path / "checkpoint", **first)
     changes = {key: job.settings | value if key == "settings" else value for key, value in changes.items()}
@@ -278,7 +283,7 @@ def test_stage_refuses_the_checkpoint_of_another_structure(stage, tmp_path, smal
     md(max_atoms=9, supercell_radius=3.0, supercell_diagonal=True, supercell_matrix=np.eye(3, dtype=int).tolist()),
     {"settings": MD | {"pressure_GPa": 1.0, "root_key": "training/other", "finite_subsystem_filter": None}},
     {"inference": Inference(device="cpu", kernels="e3nn", batch_atoms=7)},
-], ids=str)  # fmt: skip
+], ids=keys)  # fmt: skip
 def test_dynamics_continues_where_only_length_guards_or_machine_differ(changes, tmp_path):
     answers = iter([False] * 12 + [True])
     job = replace(job_of("molecular_dynamics"), checkpoint=tmp_path / "checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,9 @@ class PyscfBackend(Backend):
 
         for symbol in symbols:
             try:
-                gto.basis.load(self._method.basis, symbol)
+                with warnings.catch_warnings():  # of other packages that may have the basis
+                    warnings.simplefilter("ignore", UserWarning)
+                    gto.basis.load(self._method.basis, symbol)
             except (BasisNotFoundError, KeyError, RuntimeError) as error:
                 raise InvalidSettings(
                     f"PyscfMethod.basis = {self._method.basis!r} does not exist or has no functions for {symbol}: "
