@@ -73,8 +73,8 @@ def relaxation_job(code: Any, options: Mapping[str, Any], inputs: Mapping[str, A
 
 def run_relaxation(console: Console, inputs: Mapping[str, Any], output: Path) -> None:
     """Relax in this process and write the relaxed crystal.  Raises MbetrainError if it fails."""
-    from aiida_mbetrain.calculations.functions.relaxation import relaxation
     from aiida_mbetrain.calculations.functions.interruption import Interruption, current
+    from aiida_mbetrain.calculations.functions.relaxation import relaxation
     from aiida_mbetrain.cli.progress import progress_bars
 
     (current() or Interruption()).running = True

@@ -9,6 +9,7 @@ from aiida_mbetrain.datasets.from_graph.dataset import (
     TRAINING_SET,
     crystal_behind,
     dataset_of,
+    require_run,
     stage_nodes,
     stages_of,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "exportable",
     "missing_parts",
     "partial_nodes",
+    "require_run",
     "stage_nodes",
     "stages_of",
     "with_references",
