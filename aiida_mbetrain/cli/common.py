@@ -5,12 +5,9 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
-
-from aiida_mbetrain.errors import UnreadableFile
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,14 +83,6 @@ def node_of_uuid(uuid: str, profile: str | None) -> Any:
 
 def read_options(path: str | None) -> dict[str, Any]:
     """``metadata.options`` of jobs from a YAML file; none without one.  Raises UnreadableFile."""
-    import yaml
+    from aiida_mbetrain.settings import read_mapping
 
-    if path is None:
-        return {}
-    try:
-        options = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableFile(f"--options {path} cannot be read: {error}") from error
-    if not isinstance(options, dict):
-        raise UnreadableFile(f"--options {path}: give a mapping as in setup_computers/slurm-gpu.")
-    return options
+    return {} if path is None else read_mapping(path, "--options", "a mapping as in setup_computers/slurm-gpu")

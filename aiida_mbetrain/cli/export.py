@@ -52,5 +52,6 @@ def export(
     write = append_dataset if append else write_dataset
     digest = write(output, dataset, provenance=not no_provenance, storage=storage)
     click.echo(f"{Path(output).resolve()}  {len(dataset.cluster_sets)} cluster sets  content sha256 {digest[:16]}…")
-    for what in dataset.provenance.get("missing") or []:
+    missing = dataset.provenance.get("missing")
+    for what in missing if isinstance(missing, list) else []:
         click.echo(f"Missing or not whole: {what}")

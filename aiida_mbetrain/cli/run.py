@@ -138,18 +138,11 @@ def merged_overrides(
     path: str | None, temperature_k: float | None, pressure_gpa: float | None, *, relax_first: bool = False
 ) -> dict[str, Any]:
     """Overrides from a YAML file and from the options; the options win."""
-    import yaml
+    from aiida_mbetrain.settings import read_mapping
+    from aiida_mbetrain.workflows.protocols import check_overrides, merge
 
-    from aiida_mbetrain.workflows.protocols import merge
-
-    overrides: Any = {}
-    if path is not None:
-        try:
-            overrides = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UnreadableFile(f"--overrides {path} cannot be read: {error}") from error
-        if not isinstance(overrides, dict):
-            raise InvalidSettings(f"--overrides {path}: give a mapping {{section: {{field: value}}}}.")
+    overrides = {} if path is None else read_mapping(path, "--overrides", "a mapping {section: {field: value}}")
+    check_overrides(overrides)
     options: dict[str, Any] = {}
     if temperature_k is not None:
         options = {"md_sampling": {"temperature_K": temperature_k}, "phonon_sampling": {"temperature_K": temperature_k}}

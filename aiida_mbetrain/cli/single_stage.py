@@ -37,9 +37,14 @@ def builder_of_stage(
     """
     from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
     from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
+    from aiida_mbetrain.workflows.protocols import ProtocolMixin
     from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 
-    chains = {"force_constants": QuasiHarmonicWorkChain, "md": MDSamplingWorkChain, "phonons": PhononSamplingWorkChain}
+    chains: dict[str, type[ProtocolMixin]] = {
+        "force_constants": QuasiHarmonicWorkChain,
+        "md": MDSamplingWorkChain,
+        "phonons": PhononSamplingWorkChain,
+    }
     return chains[stage].get_builder_from_protocol(
         source, model, code=code, protocol=protocol, overrides=overrides, options=options
     )
@@ -106,8 +111,9 @@ def read_force_constants(identifier: str | None) -> Any:
     node = load(identifier)
     if isinstance(node, ForceConstantsData):
         return node
-    outputs = node.outputs if isinstance(node, orm.ProcessNode) else ()
-    for where in (outputs, outputs.quasi_harmonic if "quasi_harmonic" in outputs else ()):
-        if "force_constants" in where:
-            return where["force_constants"]
+    if isinstance(node, orm.ProcessNode):
+        outputs = node.outputs
+        for where in (outputs, outputs.quasi_harmonic) if "quasi_harmonic" in outputs else (outputs,):
+            if "force_constants" in where:
+                return where["force_constants"]
     raise InvalidSettings(f"--force-constants {identifier}: <{node.pk}> neither is nor has made force constants.")

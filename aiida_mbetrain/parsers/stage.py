@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from aiida import orm
-from aiida.engine import CalcJob, ExitCode
+from aiida.engine import CalcJob, ExitCode, OutputPort
 from aiida.parsers import Parser
 
 from aiida_mbetrain.calculations.exit_codes import exit_code_of, exit_code_of_status
@@ -54,7 +54,9 @@ class StageParser(Parser):
             finished = results["status"] == job_file.FINISHED
             outputs = results["outputs"] if finished else results.get("outputs") or {}
             if outputs:
-                for name, node in self.output_nodes(folder / job_file.OUTPUTS, outputs).items():
+                nodes = self.output_nodes(folder / job_file.OUTPUTS, outputs)
+                self._require_outputs_of_the_stage(nodes)
+                for name, node in nodes.items():
                     self.out(name, node)
             if not finished:
                 return exit_code_of_status(results["status"], results["message"])
@@ -68,6 +70,20 @@ class StageParser(Parser):
         """The nodes of the stage's outputs."""
         return {name: as_node(codec.load(folder, entry)) for name, entry in entries.items()}
 
+    def _require_outputs_of_the_stage(self, outputs: dict[str, orm.Data]) -> None:
+        """Raise UnreadableResults for a name, or a type, that the job does not declare."""
+        ports = self.node.process_class.spec().outputs
+        for name, node in outputs.items():
+            port = ports.get(name)
+            if isinstance(port, OutputPort):
+                fits = isinstance(node, port.valid_type or orm.Data)
+            else:
+                fits = port is None and ports.dynamic and name.isidentifier()
+            if not fits:
+                raise UnreadableResults(
+                    f"{job_file.RESULTS_FILE} has the output {name!r}, a {type(node).__name__}: none of the stage."
+                )
+
     def _read_results(self) -> JsonObject | None:
         """The results.json of the worker; None if there is none."""
         try:
@@ -78,6 +94,10 @@ class StageParser(Parser):
             results: JsonObject = json.loads(text)
         except ValueError as error:
             raise UnreadableResults(f"{job_file.RESULTS_FILE} is damaged: {error}.") from error
+        if not isinstance(results, dict) or not all(isinstance(results.get(key), str) for key in ("status", "message")):
+            raise UnreadableResults(f"{job_file.RESULTS_FILE} has no status and message.")
+        if results["status"] == job_file.FINISHED and not isinstance(results.get("outputs"), dict):
+            raise UnreadableResults(f"{job_file.RESULTS_FILE} of a finished job has no outputs.")
         return results
 
     def _refuse_cancelled(self) -> None:
@@ -104,5 +124,5 @@ class StageParser(Parser):
         )
 
     def _keep_checkpoint(self, path: Path) -> None:
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             self.out("checkpoint", orm.SinglefileData(path))

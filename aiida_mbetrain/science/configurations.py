@@ -79,6 +79,9 @@ class Configurations:
     def _check_shapes(self) -> None:
         if self.numbers.ndim != 1 or len(self.numbers) == 0:
             raise InvalidStructure(f"numbers has shape {self.numbers.shape}: give one number per atom, at least one.")
+        if self.numbers.min() < 0 or self.numbers.max() >= len(atomic_masses):
+            wrong = self.numbers[(self.numbers < 0) | (self.numbers >= len(atomic_masses))]
+            raise InvalidStructure(f"Atomic number {wrong[0]} is not an element.")
         n = len(self.numbers)
         if self.positions.ndim != 3:
             raise InvalidStructure(f"positions has shape {self.positions.shape}, expected (frames, {n}, 3).")

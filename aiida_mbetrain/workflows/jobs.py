@@ -185,9 +185,10 @@ class MolecularDynamicsJob(StageJob):
     @process_handler(priority=180)
     def stopped_by_monitor(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """End a run stopped by the stability monitor with the exit code of unstable dynamics."""
-        if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(node.exit_message):
+        message = node.exit_message or ""
+        if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(message):
             return None
-        return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(node.exit_message)))
+        return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(message)))
 
 
 class ForceConstantsJob(StageJob):

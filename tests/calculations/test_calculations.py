@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.common import AttributeDict, LinkType
@@ -15,6 +16,7 @@ from ase import Atoms
 from ase.build import bulk
 from job_runs import assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
 
+from aiida_mbetrain.calculations import stage as stage_module
 from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
 from aiida_mbetrain.data.conversion import as_node, as_science
@@ -22,6 +24,7 @@ from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.demo import model_path
 from aiida_mbetrain.errors import JobCancelled, NoProgress, NoResults, StoppedEarly, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.io import save_npz
 from aiida_mbetrain.science.reference_labels import expand
 from aiida_mbetrain.settings import AseMethod, FiniteSubsystemFilter, Inference, ReferenceLabels
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
@@ -138,7 +141,7 @@ def test_stored_files_of_a_job_hold_no_arrays_twice(code):
     assert not [name for name in node.outputs.retrieved.list_object_names() if name.endswith(".npz")]
 
 
-def test_identical_inputs_are_taken_from_the_cache(code):
+def test_identical_inputs_of_identical_versions_are_taken_from_the_cache(code, monkeypatch):
     inputs = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
     inputs["settings"] = orm.Dict(MD | {"temperature_K": 19.0})
     process = CalculationFactory("mbetrain.molecular_dynamics")
@@ -147,8 +150,11 @@ def test_identical_inputs_are_taken_from_the_cache(code):
         _, again = run_get_node(process, **inputs)
         hotter = orm.Dict(MD | {"temperature_K": 21.0})
         _, other = run_get_node(process, **(inputs | {"settings": hotter}))
+        monkeypatch.setattr(stage_module, "package_versions", lambda: {"torch": "1.0"})
+        _, newer = run_get_node(process, **inputs)
     assert again.base.caching.get_cache_source() == first.uuid
     assert other.base.caching.get_cache_source() is None
+    assert newer.base.caching.get_cache_source() is None
     assert_same_outputs(first, again)
 
 
@@ -307,7 +313,18 @@ class TestParser:
     def test_no_results_at_all(self, tmp_path):
         assert self.parse(tmp_path, None)[0].status == NoResults.code
 
-    @pytest.mark.parametrize("results", ["{", '{"status": "no such word", "message": ""}', '{"status": "finished"}'])
+    @pytest.mark.parametrize(
+        "results",
+        [
+            "{", "[]", "1", "null", "{}", '{"status": 3, "message": ""}', '{"status": "no such word", "message": ""}',
+            '{"status": "finished"}', '{"status": "finished", "message": "", "outputs": []}',
+            '{"status": "finished", "message": "", "outputs": {"frames": 3}}',
+            '{"status": "finished", "message": "", "outputs": {"frames": {"type": ["a"], "file": "a"}}}',
+            '{"status": "finished", "message": "", "outputs": {"frames": {"type": "dict", "attributes": 3}}}',
+            '{"status": "finished", "message": "", "outputs": {"no_such": {"type": "dict", "attributes": {}}}}',
+            '{"status": "finished", "message": "", "outputs": {"../x": {"type": "dict", "attributes": {}}}}',
+        ],
+    )  # fmt: skip
     def test_damaged_results(self, tmp_path, results):
         assert self.parse(tmp_path, results)[0].status == 311
 
@@ -316,6 +333,28 @@ class TestParser:
         code, _ = self.parse(tmp_path, f'{{"status": "finished", "message": "", "outputs": {entries}}}')
         assert code.status == 311
         assert "trajectory.npz" in code.message
+
+    @pytest.mark.parametrize(
+        "name", ["{outside}", "../outside.npz", "link.npz", "folder/outside.npz", ".", "a\\u0000b"]
+    )
+    def test_names_of_files_cannot_leave_the_folder_of_the_job(self, tmp_path, name):
+        folder = tmp_path / "job" / "outputs"
+        folder.mkdir(parents=True)
+        outside = tmp_path / "job" / "outside.npz"
+        frames = Configurations(np.array([18]), np.zeros((1, 1, 3)))
+        save_npz(outside, frames.to_arrays())
+        (folder / "link.npz").symlink_to(outside)
+        (folder / "folder").symlink_to(outside.parent)
+        entry = f'{{"type": "Configurations", "file": "{name.format(outside=outside)}"}}'
+        results = f'{{"status": "finished", "message": "", "outputs": {{"trajectory": {entry}}}}}'
+        code, outputs = self.parse(tmp_path / "job", results)
+        assert code.status == 311
+        assert "trajectory" not in outputs
+
+    def test_checkpoint_that_is_a_link_is_not_taken(self, tmp_path):
+        (tmp_path / "secret").write_text("of another user")
+        (tmp_path / "checkpoint.segments").symlink_to(tmp_path / "secret")
+        assert "checkpoint" not in self.parse(tmp_path, None, exit_status=120)[1]
 
     def test_word_of_the_worker_beats_the_scheduler(self, tmp_path):
         code, _ = self.parse(tmp_path, '{"status": "stopped", "message": "continue it"}', exit_status=120)

@@ -679,3 +679,53 @@ def test_every_field_changes_something(field):
     before, after = cls(**base), cls(**(base | {name: other}))
     assert outcome(observe, before) == outcome(observe, before), "the observation itself is not reproducible"
     assert outcome(observe, before) != outcome(observe, after)
+
+
+@pytest.mark.parametrize("kind", [MDSampling, PhononSampling, FreeEnergy])
+@pytest.mark.parametrize(
+    "key",
+    ["", "/", "/a", "a/", "a//b", ".", "a/../b", "a/./b", "a\0b", "a\nb", " a", "a/b ", "\ud800", "a" * 300, "a/" * 40],
+)
+def test_root_keys_that_are_no_paths_are_refused(kind, key):
+    with pytest.raises(InvalidSettings, match=f"{kind.__name__}.root_key"):
+        kind(root_key=key)
+
+
+@pytest.mark.parametrize("field", ["volume_range", "pressure_range", "temperatures_K"])
+@pytest.mark.parametrize(
+    "values", [[], [float("nan")], [float("inf")], [1.0, -float("inf")], [1e300], None, ["a"], [[1.0]]]
+)
+def test_ranges_without_finite_values_are_refused(field, values):
+    if field == "pressure_range" and values == [1e300]:
+        values = [10**400]
+    with pytest.raises(InvalidSettings, match=f"FreeEnergy.{field}"):
+        FreeEnergy(**{field: values})
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (ClassicalMD, "time_total_fs", 1e308),
+        (ClassicalMD, "time_equilibration_fs", 1e308),
+        (ClassicalMD, "time_step_fs", 5e-324),
+        (ClassicalMD, "max_atoms", 10**400),
+        (ClassicalMD, "supercell_matrix", [[10**59, 0, 0], [0, 1, 0], [0, 0, 1]]),
+        (FreeEnergy, "fourier_interpolation_mesh", [10**59] * 3),
+        (FreeEnergy, "fourier_interpolation_mesh", [10**5] * 3),
+        (FreeEnergy, "fourier_interpolation_mesh", 1e59),
+        (FreeEnergy, "fourier_interpolation_mesh", [None, {}, "a"]),
+        (FreeEnergy, "supercell_radius", 1e300),
+        (PhononSampling, "time_step_fs", 1e308),
+        (PhononSampling, "n_frames", 10**59),
+        (PhononSampling, "temperature_K", 1e308),
+    ],
+)
+def test_numbers_beyond_all_computers_are_refused(kind, field, value):
+    with pytest.raises(InvalidSettings, match=field):
+        kind(**{field: value})
+
+
+def test_message_does_not_repeat_a_value_of_any_length():
+    with pytest.raises(InvalidSettings) as refusal:
+        FreeEnergy(temperatures_K="7" * 100_000)
+    assert len(str(refusal.value)) < 1000

@@ -21,7 +21,7 @@ def checkpoint_folder() -> Path:
     """The folder of the checkpoints of the loaded profile."""
     profile = get_manager().get_profile()
     assert profile is not None
-    return Path(AiiDAConfigDir.get()) / "mbetrain" / "checkpoints" / profile.name
+    return Path(AiiDAConfigDir.get(), "mbetrain", "checkpoints", profile.name)
 
 
 class StageCheckpoint:
@@ -83,4 +83,6 @@ def _settle_at_exit() -> None:
 
 def _has_ended(process: orm.ProcessNode | None) -> bool:
     """Return True for a process that is stored with its results or with an error that would come again."""
-    return process is not None and process.is_sealed and process.is_finished and not 400 <= process.exit_status < 450
+    if process is None or not (process.is_sealed and process.is_finished):
+        return False
+    return not 400 <= (process.exit_status or 0) < 450

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, report_for, run_stage
 from aiida_mbetrain.data.bands import bands_from_structure
 from aiida_mbetrain.data.conversion import as_node

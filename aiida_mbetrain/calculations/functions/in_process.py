@@ -60,7 +60,7 @@ def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
         try:
             return function(*args, **kwargs)
         except MbetrainError as error:
-            process = Process.current()
+            process = current_process()
             for name, value in error.results.items():
                 assert process is not None  # only stages keep results, and they run as processes
                 process.out(name, as_node(value))
@@ -69,6 +69,12 @@ def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
             return exit_code_of(error)
 
     return wrapped
+
+
+def current_process() -> Process | None:
+    """The process that this function runs in."""
+    process = Process.current()
+    return process if isinstance(process, Process) else None
 
 
 def load_potential(model: orm.Data, inference: Inference) -> Potential:
@@ -96,7 +102,7 @@ def run_stage(
     options = Inference() if inference is None else Inference(**inference.get_dict())
     potential = NoPotential() if model is None else load_potential(model, options)
     checkpoints.settle_checkpoints()
-    process = Process.current()
+    process = current_process()
     job = Job(
         inputs={name: as_science(node) for name, node in inputs.items()},
         potential=potential,

@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from aiida_mbetrain.datasets.training.extxyz import ENERGY, FORCES, ISOLATED_ATOM, STRESS
 from aiida_mbetrain.datasets.training.frames import Entry
+from aiida_mbetrain.datasets.training.label_units import require_plausible, require_same_units
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.io import read_frames
@@ -68,9 +69,13 @@ def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str =
             raise UnreadableFile(f"{where}: the uid {uid} stands twice in the file.")
         energy = _energy(atoms, energy_key, where)
         if atoms.info.get("config_type") == ISOLATED_ATOM:
+            if len(atoms) != 1:
+                raise UnreadableFile(f"{where} is an isolated atom with {len(atoms)} atoms: give one.")
+            require_plausible(energy, None, 1, where)
             e0s[int(atoms.numbers[0])] = energy
         else:
             forces = _forces(atoms, forces_key, where)
+            require_plausible(energy, forces, len(atoms), where)
             frames[str(uid)] = Label(atoms.numbers, atoms.positions, energy, forces, _stress(atoms, where))
     if not frames:
         raise UnreadableFile(f"{path} has no labelled frames.")
@@ -125,10 +130,11 @@ def with_labels(entries: Sequence[Entry], labels: ExternalLabels) -> list[Entry]
     """The labelled frames of the entries, with these labels in place of the old ones; features are left out.
 
     Entries none of whose frames is labelled are left out; frames with energy-only labels are an entry of their own,
-    without forces.  Raises InvalidSettings for a uid that no frame has and for
-    a label whose atoms are not those of its frame.
+    without forces.  Raises InvalidSettings for a uid that no frame has, for a label whose atoms are not those of its
+    frame, and for labels in another unit.
     """
     found: list[Entry] = []
+    compared: list[tuple[Configurations, Configurations]] = []
     unknown = set(labels.frames)
     for entry in entries:
         uids = entry.uids
@@ -139,12 +145,14 @@ def with_labels(entries: Sequence[Entry], labels: ExternalLabels) -> list[Entry]
             rows = np.array(chosen, dtype=np.int64)
             if len(rows):
                 found.append(_labelled(entry, rows, [uids[row] for row in rows], labels))
+                compared.append((found[-1].configurations, entry.configurations.select(rows)))
     if unknown:
         n, all_of = len(unknown), len(labels.frames)
         raise InvalidSettings(
             f"{labels.where}: {n} of {all_of} uids, {min(unknown)} the first, belong to no frame of this dataset: "
             "give the training set that they were exported from."
         )
+    require_same_units(compared, labels.where)
     return found
 
 

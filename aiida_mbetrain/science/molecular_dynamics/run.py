@@ -29,6 +29,7 @@ from aiida_mbetrain.science.molecular_dynamics.stability import StabilityGuard
 from aiida_mbetrain.science.molecular_dynamics.trajectory import Recorder, Schedule
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Observe, Report, ignore, silent
+from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import ClassicalMD
 
 BeforeStep = Callable[[Callable[[], RestartState]], None]
@@ -49,6 +50,11 @@ class MDRun:
 
     frames: Configurations
     series: dict[str, FloatArray]
+
+    def outputs(self) -> dict[str, Configurations | Table]:
+        """Trajectory and thermodynamics by name; a run that ended in its equilibration has no trajectory."""
+        trajectory = {"trajectory": self.frames} if self.frames.n_frames else {}
+        return trajectory | {"thermodynamics": Table(self.series)}
 
 
 def run_molecular_dynamics(
@@ -75,7 +81,7 @@ def run_molecular_dynamics(
     report: called with steps done and steps in total.
     observe: given every point of the series as it is recorded.
     The stress is evaluated at every step in NPT and at recorded steps in NVT, always in the pass of the forces.
-    Raises UnstableDynamics, whose ``results`` hold the frames and series so far; InvalidStructure, InvalidSettings,
+    Raises UnstableDynamics, whose ``results`` are the outputs so far; InvalidStructure, InvalidSettings,
     ElementsNotInModel.
     """
     _check_inputs(supercell, potential, settings, temperature_K, pressure_GPa)
@@ -90,7 +96,7 @@ def run_molecular_dynamics(
                 observe(simulation.recorder.last_point())
             report(simulation.step, total)
     except UnstableDynamics as error:
-        error.results = vars(simulation.results())
+        error.results = simulation.results().outputs()
         raise
     return simulation.results()
 
@@ -160,7 +166,7 @@ class _Simulation:
             self.recorder.record(self.step, self.evaluation.results, conserved)
 
     def results(self) -> MDRun:
-        """What is recorded up to now."""
+        """The records up to now."""
         return MDRun(frames=self.recorder.frames(), series=self.recorder.series())
 
     def restart_state(self) -> RestartState:

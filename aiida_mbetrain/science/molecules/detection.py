@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import chemical_symbols
 from ase.symbols import Symbols
 from matscipy.neighbours import neighbour_list
 
@@ -33,6 +33,15 @@ __all__ = ["MolecularCrystal", "check_structure", "detect_molecules", "unwrap_mo
 OVERLAP = 0.5
 """Atoms closer than this (Å) are not a structure; the shortest bond, of H2, is 0.74 Å."""
 
+LARGEST_CELL = 1e5
+"""Å; a supercell of this length holds more atoms than any computer."""
+
+EMPTIEST = 5e3
+"""Volume per atom (Å³) that is no crystal's: solid helium has 35, crystals of molecules about 10."""
+
+HEAVIEST = 96
+"""Curium, the last element with a covalent radius: Cordero et al., Dalton Trans. 2008, 2832."""
+
 WRAP_MARGIN = 1e-6
 """Fraction of a cell vector by which a centre of mass may lie below 0 and still count as 0."""
 
@@ -51,13 +60,26 @@ def check_structure(structure: Configurations) -> None:
     cell, positions = structure.cells[0], structure.positions[0]
     if not (np.isfinite(cell).all() and np.isfinite(positions).all()):
         raise InvalidStructure("Positions or cell contain NaN or infinity; repair the structure file.")
+    reach = max(np.abs(cell).max(), np.abs(positions).max())
+    if reach > LARGEST_CELL:
+        raise InvalidStructure(f"The cell or a position reaches {reach:.3g} Å, above {LARGEST_CELL:g} Å: give Å.")
     if structure.volumes[0] < OVERLAP**3:
         raise InvalidStructure(
             f"The cell has a volume of {structure.volumes[0]:.3g} Å³; give three independent vectors."
         )
-    unknown = (structure.numbers < 1) | (structure.numbers >= len(covalent_radii))
-    if unknown.any():
-        raise InvalidStructure(f"Atomic number {structure.numbers[unknown][0]} is not an element.")
+    if structure.numbers.min() < 1:
+        raise InvalidStructure(f"Atomic number {structure.numbers.min()} is not an element.")
+    if structure.numbers.max() > HEAVIEST:
+        raise InvalidStructure(
+            f"{chemical_symbols[structure.numbers.max()]} has no known covalent radius, by which bonds are found: the "
+            f"heaviest element that has is {chemical_symbols[HEAVIEST]}."
+        )
+    volume = structure.volumes[0] / structure.n_atoms
+    if volume > EMPTIEST:
+        raise InvalidStructure(
+            f"The cell gives {volume:.3g} Å³ to every atom, a crystal far below {EMPTIEST:g} Å³: give its vectors in "
+            "Å, and all atoms."
+        )
     _refuse_overlap(positions, cell)
 
 

@@ -18,7 +18,7 @@ def irreducible_mesh(divisions: Sequence[int], rotations: IntArray) -> tuple[Flo
     Returns fractional coordinates in [0, 1), (k, 3), and weights, (k,).
     """
     n = np.asarray(divisions, dtype=np.int64)
-    addresses = np.indices(n).reshape(3, -1).T
+    addresses = np.indices([int(length) for length in n]).reshape(3, -1).T
     representative = np.arange(len(addresses))
     for rotation in rotations:
         # q·f is invariant, so that rows of q turn by the inverse of W, which runs over the same group.

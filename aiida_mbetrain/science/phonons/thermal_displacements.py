@@ -167,7 +167,8 @@ def _draw_amplitudes(table: ModeTable, settings: PhononSampling) -> FloatArray:
         n_phases = n_frames if superposed else 1
         phases = np.column_stack([stream.uniform(0.0, 2.0 * np.pi, n_phases) for stream in streams])
         if superposed:
-            return np.sqrt(2.0) * np.cos(phases)
+            independent: FloatArray = np.sqrt(2.0) * np.cos(phases)
+            return independent
         cycles = np.outer(_times_fs(settings), table.frequency) * 1e-3
         waves: FloatArray = np.sqrt(2.0) * np.cos(2.0 * np.pi * cycles + phases)
         return waves

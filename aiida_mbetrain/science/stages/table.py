@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mbetrain.errors import UnstableDynamics
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.molecular_dynamics import FREE_TO_CHANGE, RestartState, run_molecular_dynamics
@@ -61,7 +60,7 @@ def isolated_molecule(job: Job) -> dict[str, Any]:
     return {"relaxed": found.structure, "vibrations": vibrations, "summary": found.facts()}
 
 
-def molecular_dynamics(job: Job) -> dict[str, Any]:
+def molecular_dynamics(job: Job) -> dict[str, Configurations | Table]:
     """supercell -> trajectory (stored frames) and thermodynamics (series from t = 0).
 
     The error of an unstable run carries the same outputs, as far as they got.
@@ -84,28 +83,18 @@ def molecular_dynamics(job: Job) -> dict[str, Any]:
         checkpoint.stop_if_asked()
 
     found = checkpoint.found
-    try:
-        run = run_molecular_dynamics(
-            job.inputs["supercell"],
-            job.potential,
-            dynamics,
-            temperature_K=settings.temperature_K,
-            pressure_GPa=settings.pressure_GPa,
-            features=job.inference.features == "all",
-            start=None if found is None else RestartState.from_arrays(found.state, found.rows),
-            before_step=before_step,
-            report=job.report,
-            observe=job.observe,
-        )
-    except UnstableDynamics as error:
-        error.results = _dynamics_outputs(**error.results) if error.results else {}
-        raise
-    return _dynamics_outputs(**vars(run))
-
-
-def _dynamics_outputs(frames: Configurations, series: dict[str, FloatArray]) -> dict[str, Any]:
-    """Outputs of a run; a run that ended in its equilibration has no trajectory."""
-    return ({"trajectory": frames} if frames.n_frames else {}) | {"thermodynamics": Table(series)}
+    return run_molecular_dynamics(
+        job.inputs["supercell"],
+        job.potential,
+        dynamics,
+        temperature_K=settings.temperature_K,
+        pressure_GPa=settings.pressure_GPa,
+        features=job.inference.features == "all",
+        start=None if found is None else RestartState.from_arrays(found.state, found.rows),
+        before_step=before_step,
+        report=job.report,
+        observe=job.observe,
+    ).outputs()
 
 
 def force_constants(job: Job) -> dict[str, Any]:

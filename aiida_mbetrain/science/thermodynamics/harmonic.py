@@ -165,6 +165,7 @@ def _mesh_frequencies(
         # phonopy reduces by the whole point group of the primitive cell, which these force constants do not have.
         points, multiplicities = irreducible_mesh(divisions, force_constants.symmetry.rotations[kept])
         phonon.run_qpoints(points)
+        assert phonon.qpoints is not None
         a, b, c = (int(n) for n in divisions)
         return phonon.qpoints.frequencies, multiplicities, 0, (a, b, c)
     phonon.run_mesh(divisions, is_gamma_center=True)

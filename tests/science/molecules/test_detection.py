@@ -496,3 +496,25 @@ def test_bond_check_equals_comparing_whole_bond_graphs(seed, noise, name):
         atoms = Atoms(crystal.numbers, x, cell=cell, pbc=True)
         expected.append(brute_force_bonds(atoms, 1.2) <= known <= brute_force_bonds(atoms, 1.5))
     assert intact_frames(crystal, frames).tolist() == expected
+
+
+@pytest.mark.parametrize("factor", [1000.0 ** (1 / 3), 100.0, 1000.0, 1e100])
+def test_cell_a_thousand_times_too_large_is_refused(factor):
+    atoms = crystals.argon()
+    atoms.set_cell(atoms.cell * factor, scale_atoms=True)
+    with pytest.raises(InvalidStructure, match="Å"):
+        check_structure(Configurations.from_atoms(atoms))
+
+
+@pytest.mark.parametrize("number", [97, 118])
+def test_element_without_a_covalent_radius_is_refused(number):
+    atoms = crystals.argon()
+    atoms.numbers[:] = number
+    with pytest.raises(InvalidStructure, match="no known covalent radius"):
+        check_structure(Configurations.from_atoms(atoms))
+
+
+@pytest.mark.parametrize("number", [-1, 119, 300])
+def test_number_of_no_element_is_refused(number):
+    with pytest.raises(InvalidStructure, match="not an element"):
+        Configurations(numbers=np.array([number]), positions=np.zeros((1, 1, 3)))
