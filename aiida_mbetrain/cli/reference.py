@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import read_options, with_profile
+from aiida_mbetrain.cli.common import read_reference_settings, with_profile
 from aiida_mbetrain.cli.lattice_energy import lattice
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
@@ -68,7 +68,7 @@ def plan(
     from aiida_mbetrain.science.reference_labels import backend_of, estimate_cost
     from aiida_mbetrain.settings import IN_PROCESS
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     expansion, labels = _known(settings, process, sizes)
     fragments = expansion.fragments
     missing = fragments.select(np.flatnonzero(~labels.labelled))
@@ -127,7 +127,7 @@ def run(
     from aiida_mbetrain.settings import IN_PROCESS
     from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     if settings.method.program not in IN_PROCESS:
         raise InvalidSettings(f"{settings.method.program} is run elsewhere: use `reference export` and `import`.")
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
@@ -208,7 +208,7 @@ def export(
 
     from aiida_mbetrain.science.reference_labels.elsewhere import write_inputs
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     expansion, labels = _known(settings, process, sizes)
     missing = expansion.fragments.select(np.flatnonzero(~labels.labelled))
     if not len(missing):
@@ -265,7 +265,7 @@ def _settings_of(
     from aiida_mbetrain.science.reference_labels.elsewhere import folder_settings
 
     if folder is None:
-        return read_settings(path, method, order, counterpoise)
+        return read_reference_settings(path, method, order, counterpoise)
     given = {"--settings": path, "--method": method, "--order": order, "--counterpoise": counterpoise}
     if twice := [name for name, value in given.items() if value is not None]:
         raise InvalidSettings(f"--folder has settings of its own: leave out {', '.join(twice)}.")
@@ -284,18 +284,6 @@ def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | Non
     nodes = tried_labels(settings, set(expansion.fragments.ids.tolist()))
     labels = merge_labels(expansion.fragments, settings.method.hash, [as_science(node) for node in nodes])
     return expansion, labels
-
-
-def read_settings(path: str | None, method: str | None, order: int | None, counterpoise: str | None) -> ReferenceLabels:
-    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
-    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
-
-    values = read_options(path)
-    given = {"order": order, "counterpoise": counterpoise}
-    values |= {name: value for name, value in given.items() if value is not None}
-    if method is not None:
-        values["method"] = method_of_name(method).to_dict()
-    return ReferenceLabels(**values)
 
 
 def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabels) -> None:
