@@ -32,7 +32,7 @@ def exportable(stages: Mapping[str, Nodes]) -> dict[str, Nodes]:
 
 
 def missing_parts(process: orm.ProcessNode) -> dict[str, str]:
-    """Why a stage is missing or not whole, by stage; nothing for a finished run."""
+    """The reason for each stage that is missing or not whole; nothing for a finished run."""
     stages = _stages(process)
     wanted = STAGE_OF.values() if process.process_label == TRAINING_SET else stages
     return {

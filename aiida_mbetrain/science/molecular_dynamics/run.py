@@ -166,7 +166,7 @@ class _Simulation:
             self.recorder.record(self.step, self.evaluation.results, conserved)
 
     def results(self) -> MDRun:
-        """What is recorded up to now."""
+        """The records up to now."""
         return MDRun(frames=self.recorder.frames(), series=self.recorder.series())
 
     def restart_state(self) -> RestartState:
