@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import read_reference_settings, with_profile
+from aiida_mbetrain.cli.common import read_options, read_reference_settings, with_profile
 from aiida_mbetrain.cli.lattice_energy import lattice
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
