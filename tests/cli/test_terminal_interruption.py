@@ -19,7 +19,7 @@ from models import save_random_mace
 from profiles import BIN, Workplace
 
 CTRL_C = b"\x03"
-LONG = {"md_crystal": {"time_total_fs": 2000.0, "time_step_fs": 2.0, "sampling_interval_fs": 20.0}}
+LONG = {"md_crystal": {"time_total_fs": 400.0, "time_step_fs": 2.0, "sampling_interval_fs": 20.0}}
 
 
 class Terminal:
