@@ -9,7 +9,7 @@ unusable, 400-449 recoverable, 450-499 physics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -18,10 +18,15 @@ class MbetrainError(Exception):
 
     :cvar status: word that names the error in results and reports.
     :cvar code: exit code of the AiiDA process that meets the error.
+    :ivar results: what was made before the error and is worth keeping, by the names of the outputs.
     """
 
     status: ClassVar[str] = "error"
     code: ClassVar[int] = 200
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.results: Mapping[str, object] = {}
 
     @property
     def message(self) -> str:
@@ -183,10 +188,28 @@ class OutOfMemory(MbetrainError):
     status, code = "out_of_memory", 410
 
 
+class DiskFull(MbetrainError):
+    """A checkpoint or result did not fit on the disk, or exceeded a quota; the last good checkpoint is kept."""
+
+    status, code = "disk_full", 411
+
+
 class NoProgress(MbetrainError):
     """Several jobs in a row were interrupted without any progress."""
 
     status, code = "no_progress", 420
+
+
+class JobCancelled(MbetrainError):
+    """A job was cancelled in the queue of the scheduler, by its user or an administrator."""
+
+    status, code = "job_cancelled", 421
+
+
+class WalltimeTooShort(MbetrainError):
+    """The walltime of a job was over before its program had started up."""
+
+    status, code = "walltime_too_short", 422
 
 
 class UnstableDynamics(MbetrainError):

@@ -35,6 +35,7 @@ def figures(potential: Any, name: str, n_cells: int) -> Iterator[Figure]:
         temperatures_K=[0.0, 100.0, 200.0, 300.0],
         max_force_on_atom=1e-3,
         filter_out_imaginary_optical=False,
+        filter_out_left_out_optical=False,
         filter_out_extrapolated_minimum=False,
     )
     with floor_of(potential) as floor:

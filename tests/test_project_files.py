@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
+import itertools
 import re
 import subprocess
 import sys
@@ -86,3 +89,24 @@ def test_extras_hold_every_package_that_tests_are_skipped_without(project: dict[
     }
     assert "tblite" in asked_for & extras["tests"]
     assert asked_for <= extras["tests"] | extras["reference"]
+
+
+def imported_packages() -> set[str]:
+    """Top-level names that the package imports, those of the standard library and its own apart."""
+    names: set[str] = set()
+    for path in (ROOT / "aiida_mbetrain").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"aiida_mbetrain", "pydantic_core"}  # pydantic's own other half
+
+
+def test_every_imported_package_is_a_declared_dependency(project):
+    """Also where another dependency brings it along today."""
+    lines = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = {re.match(r"[\w-]+", line)[0].lower() for line in lines}
+    of_module = importlib.metadata.packages_distributions()
+    missing = {name for name in imported_packages() if not declared & {each.lower() for each in of_module[name]}}
+    assert not missing

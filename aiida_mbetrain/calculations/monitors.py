@@ -49,6 +49,6 @@ def stability(
     return None
 
 
-def is_unstable(message: str | None) -> bool:
+def is_unstable(message: str) -> bool:
     """Return True if a monitor's message is that of :func:`stability`."""
-    return message is not None and UNSTABLE in message
+    return UNSTABLE in message

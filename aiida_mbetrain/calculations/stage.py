@@ -12,6 +12,7 @@ from aiida.common import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_mbetrain.calculations.cached_versions import PACKAGE_VERSIONS, package_versions
 from aiida_mbetrain.calculations.exit_codes import define_exit_codes
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.conversion import as_science
@@ -61,6 +62,12 @@ class StageCalculation(CalcJob):
         spec.output("run_info", valid_type=orm.Dict, required=False, help="Versions, machine, timings.")
         spec.output("checkpoint", valid_type=orm.SinglefileData, required=False, help="Of an unfinished job.")
         define_exit_codes(spec)
+
+    def _setup_version_info(self) -> dict[str, Any]:
+        """Note the versions where AiiDA looks for an equal job before this one is stored."""
+        info: dict[str, Any] = super()._setup_version_info()
+        self.node.base.attributes.set(PACKAGE_VERSIONS, package_versions())
+        return info
 
     @abstractmethod
     def science_inputs(self) -> Mapping[str, orm.Data]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers
 
 from aiida_mbetrain.campaigns.plan import PHONONS, QUASI_HARMONIC, stage_key
-from aiida_mbetrain.campaigns.sources import digest
+from aiida_mbetrain.campaigns.sources import crystal_digest
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF
 from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.thermodynamics import equilibrium_names, reference_name
 from aiida_mbetrain.settings import FreeEnergy, Inference, NamedCalculator
 from aiida_mbetrain.workflows.protocols import SECTIONS
@@ -115,9 +117,15 @@ def _crystal_digests(pks: set[int]) -> dict[int, str]:
     )
     found = {}
     for pk, kinds, sites, cell in query.all():
-        symbol_of = {kind["name"]: kind["symbols"][0] for kind in kinds}
-        numbers = [atomic_numbers[symbol_of[site["kind_name"]]] for site in sites]
-        found[pk] = digest([numbers, cell, [site["position"] for site in sites]])
+        kind_of = {kind["name"]: kind for kind in kinds}
+        found[pk] = crystal_digest(
+            Configurations(
+                numbers=np.array([atomic_numbers[kind_of[site["kind_name"]]["symbols"][0]] for site in sites]),
+                positions=np.array([[site["position"] for site in sites]]),
+                cells=np.array([cell]),
+                isotope_masses=np.array([kind_of[site["kind_name"]]["mass"] for site in sites]),
+            )
+        )
     return found
 
 

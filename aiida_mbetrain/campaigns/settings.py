@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, field_validator
 
-from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
-from aiida_mbetrain.settings import Finite, Floats, NamedCalculator, Positive, Seed, Settings
+from aiida_mbetrain.settings import (
+    Finite,
+    Floats,
+    NamedCalculator,
+    Positive,
+    Seed,
+    Settings,
+    read_mapping,
+    require_plain,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+()-]*")
 """Names are parts of paths in the dataset, and of labels of groups."""
@@ -33,7 +40,7 @@ def _as_entry(value: Any) -> Any:
 
 
 def _name_once(value: Any) -> Any:
-    if isinstance(value, list | tuple) and len(set(value)) != len(value):
+    if isinstance(value, list | tuple) and any(item in value[:i] for i, item in enumerate(value)):
         raise ValueError("give each of them once")
     return value
 
@@ -107,15 +114,15 @@ class CampaignSettings(Settings):
     @field_validator("temperatures_K")
     @classmethod
     def _temperatures(cls, values: tuple[Positive, ...]) -> tuple[float, ...]:
-        if not all(0 < value < float("inf") for value in values):
-            raise ValueError("give temperatures above 0 K")
+        if not all(0 < value <= 1e6 for value in values):
+            raise ValueError("give temperatures above 0 K, at most 1e6 K")
         return tuple(sorted(values))
 
     @field_validator("pressures_GPa")
     @classmethod
     def _pressures(cls, values: tuple[Finite, ...]) -> tuple[float, ...]:
-        if not all(abs(value) < float("inf") for value in values):
-            raise ValueError("give finite pressures")
+        if not all(abs(value) <= 1e6 for value in values):
+            raise ValueError("give finite pressures, at most 1e6 GPa")
         return tuple(sorted(values))
 
     def _check(self) -> None:
@@ -126,6 +133,8 @@ class CampaignSettings(Settings):
                 raise ValueError(f"models: {name!r}: {error}") from None
         if self.options and self.code is None:
             raise ValueError("options are those of jobs: give code too, or leave them out")
+        for name in ("overrides", "overrides_by_crystal", "options"):
+            require_plain(getattr(self, name), f"CampaignSettings.{name}", "a mapping of plain values")
         for where, overrides in {"overrides": self.overrides, **self.overrides_by_crystal}.items():
             _refuse_conditions(where, overrides)
 
@@ -137,18 +146,12 @@ def _refuse_conditions(where: str, overrides: Mapping[str, Any]) -> None:
         ("md_sampling", "pressure_GPa", "pressures_GPa"),
         ("phonon_sampling", "temperature_K", "temperatures_K"),
     ):
-        if name in (overrides.get(section) or {}):
+        given = overrides.get(section)
+        if isinstance(given, Mapping) and name in given:
             raise ValueError(f"{where}: {section}.{name} is said by {instead} of the campaign; leave it out here")
 
 
 def read_campaign(path: str | Path) -> CampaignSettings:
     """The settings in a campaign file.  Raises UnreadableFile, InvalidSettings."""
-    try:
-        values = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableFile(f"The campaign file {path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise InvalidSettings(
-            f"{path} is no campaign file: give a mapping with name, crystals, models, temperatures_K."
-        )
-    return CampaignSettings(**values)
+    form = "a mapping with name, crystals, models, temperatures_K"
+    return CampaignSettings(**read_mapping(path, "The campaign file", form))

@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def crystal_digest(frame: Configurations) -> str:
+    """Digest of atoms, isotopes and cell of a crystal."""
+    assert frame.cells is not None
+    isotopes = [] if frame.isotope_masses is None else [frame.isotope_masses]
+    return digest([frame.numbers, frame.cells[0], frame.positions[0], *isotopes])
+
+
 @dataclass(frozen=True, eq=False)
 class Crystal:
     """A crystal of a campaign.
@@ -61,9 +69,7 @@ class Crystal:
     @cached_property
     def digest(self) -> str:
         """Of atoms and cell; the same for a file and for the node made of it."""
-        frame = self.configurations
-        assert frame.cells is not None
-        return digest([frame.numbers, frame.cells[0], frame.positions[0]])
+        return crystal_digest(self.configurations)
 
     @property
     def formula(self) -> str:
@@ -172,8 +178,16 @@ def _reduced_formula(crystal: Crystal) -> str:
     return str(crystal.configurations.to_atoms()[0].symbols.formula.reduce()[0])
 
 
+def _isotopes(frame: Configurations) -> list[tuple[float, Fraction]]:
+    """Masses with their shares of the atoms, whatever the size of the cell."""
+    masses, counts = np.unique(frame.masses, return_counts=True)
+    return [(float(m), Fraction(int(n), frame.n_atoms)) for m, n in zip(masses, counts, strict=True)]
+
+
 def is_same_crystal(first: Configurations, second: Configurations) -> bool:
     """True for structures that differ by their cell, origin, orientation or order of atoms alone."""
+    if _isotopes(first) != _isotopes(second):
+        return False
     volumes = [frame.volumes[0] / frame.n_atoms for frame in (first, second)]
     if abs(volumes[0] - volumes[1]) > SAME_VOLUME * volumes[0]:
         return False

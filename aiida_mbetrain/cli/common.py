@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
-
-from aiida_mbetrain.errors import UnreadableFile
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,6 +24,30 @@ def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return wrapped
+
+
+def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that computes, so that Ctrl-C and SIGTERM lose nothing.
+
+    It comes before :func:`with_profile`: libraries start threads when they are imported.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from aiida_mbetrain.calculations.functions.interruption import signals_deferred
+
+        with signals_deferred():
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def command_of(*arguments: str) -> str:
+    """A command of this program that can be typed in the same shell, for the profile of the command that runs."""
+    meta = click.get_current_context().meta
+    program = ["aiida-mbetrain", *(["-p", meta["mbetrain_profile"]] if meta.get("mbetrain_profile") else [])]
+    place = f"AIIDA_PATH={shlex.quote(str(meta['mbetrain_place']))} " if "mbetrain_place" in meta else ""
+    return place + shlex.join([*program, *arguments])
 
 
 def load(identifier: str) -> Any:
@@ -61,14 +83,6 @@ def node_of_uuid(uuid: str, profile: str | None) -> Any:
 
 def read_options(path: str | None) -> dict[str, Any]:
     """``metadata.options`` of jobs from a YAML file; none without one.  Raises UnreadableFile."""
-    import yaml
+    from aiida_mbetrain.settings import read_mapping
 
-    if path is None:
-        return {}
-    try:
-        options = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableFile(f"--options {path} cannot be read: {error}") from error
-    if not isinstance(options, dict):
-        raise UnreadableFile(f"--options {path}: give a mapping as in setup_computers/slurm-gpu.")
-    return options
+    return {} if path is None else read_mapping(path, "--options", "a mapping as in setup_computers/slurm-gpu")

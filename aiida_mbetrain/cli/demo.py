@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from aiida_mbetrain.cli.common import stopping_in_order
 from aiida_mbetrain.cli.profile import load_local_profile
 
 OVERRIDES = {
@@ -37,6 +38,7 @@ OVERRIDES = {
     show_default=True,
     help="Where the profile, the dataset and the pictures go.",
 )
+@stopping_in_order
 def demo(folder: str) -> None:
     """Run the complete workflow on the shipped crystal and model.
 
@@ -50,6 +52,7 @@ def demo(folder: str) -> None:
     console.print(f"Profile and results in [bold]{place}[/]")
     warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
     load_local_profile(place)
+    click.get_current_context().meta["mbetrain_place"] = place
 
     from aiida import orm
 

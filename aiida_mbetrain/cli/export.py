@@ -40,14 +40,18 @@ def export(
     """Write the HDF5 dataset of SOURCE: pk or uuid of a training set or one of its stages, or an HDF5 file.
 
     The file is made from the provenance graph alone, so this works on an imported archive as well.
+    Of a run that failed it holds what was made before, and says what is missing.
     """
     from aiida_mbetrain.datasets.hdf5 import Storage, append_dataset, write_dataset
     from aiida_mbetrain.datasets.training import check_sources, select_sections
 
     check_sources(sources or ())
     storage = Storage(float32=float32, compression=compression)
-    dataset = source_options.read_source(source, references)
+    dataset = source_options.read_source(source, references, partial=True)
     dataset = select_sections(dataset, sources=sources, sizes=sizes, features=not no_features)
     write = append_dataset if append else write_dataset
     digest = write(output, dataset, provenance=not no_provenance, storage=storage)
     click.echo(f"{Path(output).resolve()}  {len(dataset.cluster_sets)} cluster sets  content sha256 {digest[:16]}…")
+    missing = dataset.provenance.get("missing")
+    for what in missing if isinstance(missing, list) else []:
+        click.echo(f"Missing or not whole: {what}")

@@ -27,7 +27,7 @@ def import_(file: str, process: str, level_of_theory: str, energy_key: str, forc
     """Store the labels of FILE (extended XYZ) as nodes beside the frames of PROCESS (pk or uuid).
 
     FILE has the frames of `export-xyz PROCESS --no-labels` with energies and forces added, matched by uid; some
-    frames may be missing.  Its isolated atoms give the E0s of this level of theory.
+    frames may be missing, and some may have energies alone.  Its isolated atoms give the E0s of this level of theory.
     """
     from aiida import orm
 
@@ -44,7 +44,8 @@ def import_(file: str, process: str, level_of_theory: str, energy_key: str, forc
     _, node = import_labels.run_get_node(labels=orm.SinglefileData(path), settings=orm.Dict(settings), **stages)
     if not node.is_finished_ok:
         raise MbetrainError(f"import_labels<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
-    click.echo(f"import_labels<{node.pk}>  {len(external.frames)} frames at {level_of_theory}")
+    without = f", {external.n_energy_only} of them energies alone" if external.n_energy_only else ""
+    click.echo(f"import_labels<{node.pk}>  {len(external.frames)} frames at {level_of_theory}{without}")
     for link in node.base.links.get_outgoing(node_class=orm.Data).all():
         click.echo(f"  {link.link_label:24} {type(link.node).__name__}<{link.node.pk}>")
     click.echo(f"Train on them: aiida-mbetrain export-xyz {process} --labels {node.pk} [--delta] -o FOLDER")

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.sources import processes_of
 from aiida_mbetrain.errors import UnwritableOutput
 
 
@@ -17,15 +18,19 @@ from aiida_mbetrain.errors import UnwritableOutput
 @click.option("-o", "--output", "folder", default=".", show_default=True, help="Folder for the PNG files.")
 @with_profile
 def plot(process: str, folder: str) -> None:
-    """Draw the results of PROCESS (pk or uuid; a training set or one of its stages).
+    """Draw the results of PROCESS (pk or uuid; a training set or one of its stages), as far as it got.
 
     Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
-    states, free energy over volume and volume over temperature, the clusters.
+    states, free energy over volume and volume over temperature, the clusters.  The name of a campaign, or
+    NAME/CRYSTAL, draws every finished stage of it in a folder of its own.
     """
-    from aiida_mbetrain.datasets.from_graph import stage_nodes, stages_of
+    from aiida_mbetrain.datasets.from_graph import missing_parts, partial_nodes
 
-    for path in draw_pictures(stage_nodes(stages_of(load(process))), Path(folder)):
-        click.echo(path)
+    for name, node in processes_of(process).items():
+        for path in draw_pictures(partial_nodes(node), Path(folder) / name):
+            click.echo(path)
+        for stage, why in missing_parts(node).items():
+            click.echo(f"{stage} is not whole: {why}")
 
 
 def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
@@ -45,8 +50,7 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.settings import MDSampling, PhononSampling
 
-    if "md_sampling" in stages:
-        nodes = stages["md_sampling"]
+    if "thermodynamics" in (nodes := stages.get("md_sampling", {})):
         settings = MDSampling(**nodes["settings"].get_dict())
         yield (
             "molecular_dynamics",
@@ -55,7 +59,7 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 temperature_K=settings.temperature_K,
                 pressure_GPa=settings.pressure_GPa if settings.md_crystal.ensemble == "NPT" else None,
                 time_equilibration_fs=settings.md_crystal.time_equilibration_fs,
-                n_atoms=len(nodes["trajectory"].symbols),
+                n_atoms=len(nodes["supercell"].sites),
             ),
         )
         if "clusters" in nodes:
@@ -71,7 +75,7 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             window = {}
         if "clusters" in nodes:
             yield "phonon_clusters", pictures.clusters_picture(_sets(nodes))
-    if "quasi_harmonic" in stages:
+    if "phonon_bands" in stages.get("quasi_harmonic", {}):
         yield from _phonon_figures(stages["quasi_harmonic"], window, key)
 
 

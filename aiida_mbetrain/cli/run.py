@@ -10,68 +10,119 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from aiida_mbetrain.cli.common import read_options, read_structure, with_profile
+from aiida_mbetrain.cli.common import (
+    command_of,
+    load,
+    read_options,
+    read_structure,
+    stopping_in_order,
+    with_profile,
+)
 from aiida_mbetrain.cli.progress import progress_bars
+from aiida_mbetrain.cli.single_stage import (
+    OUTPUTS,
+    builder_of_stage,
+    read_force_constants,
+    relaxation_inputs,
+    relaxation_job,
+    run_relaxation,
+)
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
 
+STEPS = "aiida.calculations:mbetrain.*"
+"""Process types of the calcfunctions and jobs of this plugin, as AiiDA's caching names them."""
+OUTPUT = "mbetrain_output"
+"""Extra of a run: the file it was to write."""
+
 if TYPE_CHECKING:
-    from aiida_mbetrain.science.stages import Probe, StageEstimate
+    from aiida_mbetrain.calculations.functions.interruption import Interruption
+    from aiida_mbetrain.science.stages import Probe, StageEstimate, SupercellPrice
 
 
 @click.command("run")
-@click.option("--structure", required=True, help="Crystal: cif, xyz, POSCAR, anything ASE reads.")
-@click.option("--model", required=True, help="MACE model: a file, or the pk or uuid of a registered one.")
+@click.option("--structure", help="Crystal: cif, xyz, POSCAR, anything ASE reads.")
+@click.option("--model", help="MACE model: a file, or the pk or uuid of a registered one.")
 @click.option("--protocol", help="fast, balanced (default), stringent or reference.")
 @click.option("--molecule", help="Its isolated molecule, a file that ASE reads: adds the properties of sublimation.")
 @click.option("--overrides", help="YAML file {section: {field: value}} on top of the protocol.")
 @click.option("--temperature-k", type=float, help="Temperature of MD and phonon sampling (K).")
 @click.option("--pressure-gpa", type=float, help="Pressure of MD (GPa).")
-@click.option("-o", "--output", default="training_set.hdf5", show_default=True, help="File to write.")
+@click.option("--relax-first", is_flag=True, help="Start MD from the relaxed crystal, in NPT with its relaxed cell.")
+@click.option("--only", type=click.Choice(list(OUTPUTS)), help="Run this stage alone.")
+@click.option("--force-constants", help="With --only phonons: pk of force constants, or of a run that made them.")
+@click.option("-o", "--output", help="File to write  [training_set.hdf5, or the name of the stage].")
 @click.option("--code", help="mbetrain-worker on some computer (LABEL@COMPUTER): submit to the daemon and return.")
 @click.option("--options", help="With --code: YAML file of metadata.options for the jobs (queue, GPU, walltime).")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
+@click.option("--continue", "earlier", metavar="PK", help="Go on with a run that was stopped, killed or failed.")
+@stopping_in_order
 @with_profile
 def run(
-    structure: str,
-    model: str,
+    structure: str | None,
+    model: str | None,
     protocol: str | None,
     molecule: str | None,
     overrides: str | None,
     temperature_k: float | None,
     pressure_gpa: float | None,
-    output: str,
+    relax_first: bool,
+    only: str | None,
+    force_constants: str | None,
+    output: str | None,
     code: str | None,
     options: str | None,
     dry_run: bool,
+    earlier: str | None,
 ) -> None:
     """Make the training set of a crystal in the current profile and write its HDF5 file.
 
-    It runs in this process; with --code the heavy stages become jobs, and the file is written by `export`.
+    It runs in this process, where Ctrl-C stops it and --continue goes on; with --code the heavy stages become jobs,
+    and the file is written by `export`.
     """
     from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
-    require_writable(Path(output))
-    chosen = merged_overrides(overrides, temperature_k, pressure_gpa)
-    metadata = read_options(options)
-    crystal, potential = read_structure(structure), read_model(model)
     console = Console()
-    print_estimate(console, crystal, potential, protocol, chosen)
-    if dry_run:
+    if earlier is not None:
+        continue_run(console, earlier, output)
         return
-    builder = TrainingSetWorkChain.get_builder_from_protocol(
-        crystal,
-        potential,
-        code=read_code(code),
-        protocol=protocol,
-        overrides=chosen,
-        options=metadata,
+    path = Path(output or OUTPUTS.get(only or "", "training_set.hdf5"))
+    require_writable(path)
+    chosen = merged_overrides(overrides, temperature_k, pressure_gpa, relax_first=relax_first)
+    metadata = read_options(options)
+    source = _required("--structure", structure) if only != "phonons" else ""
+    potential = read_model(_required("--model", model))
+    crystal = read_structure(source) if source else read_force_constants(force_constants)
+    if only is None:
+        print_estimate(console, crystal, potential, protocol, chosen)
+    if dry_run:
+        if only is not None:
+            raise InvalidSettings("--dry-run tells the cost of all stages: leave out --only.")
+        return
+    given = {"code": read_code(code), "protocol": protocol, "overrides": chosen, "options": metadata}
+    if only == "relaxation":
+        inputs = relaxation_inputs(crystal, potential, protocol, chosen)
+        if code is None:
+            run_relaxation(console, inputs, path)
+        else:
+            submit_run(console, relaxation_job(given["code"], metadata, inputs), None)
+        return
+    builder = (
+        TrainingSetWorkChain.get_builder_from_protocol(crystal, potential, **given)
+        if only is None
+        else builder_of_stage(only, crystal, potential, **given)
     )
     if molecule is not None:
-        builder.quasi_harmonic.molecule = read_structure(molecule)
+        (builder.quasi_harmonic if only is None else builder).molecule = read_structure(molecule)
     if code is None:
-        run_training_set(console, builder, Path(output))
+        run_training_set(console, builder, path)
     else:
-        submit_training_set(console, builder, Path(output))
+        submit_run(console, builder, path)
+
+
+def _required(option: str, value: str | None) -> str:
+    if value is None:
+        raise click.UsageError(f"Missing option '{option}'.")
+    return value
 
 
 def require_writable(output: Path) -> None:
@@ -83,25 +134,22 @@ def require_writable(output: Path) -> None:
         raise UnwritableOutput(f"--output {output} cannot be written: give a file in an existing, writable folder.")
 
 
-def merged_overrides(path: str | None, temperature_k: float | None, pressure_gpa: float | None) -> dict[str, Any]:
+def merged_overrides(
+    path: str | None, temperature_k: float | None, pressure_gpa: float | None, *, relax_first: bool = False
+) -> dict[str, Any]:
     """Overrides from a YAML file and from the options; the options win."""
-    import yaml
+    from aiida_mbetrain.settings import read_mapping
+    from aiida_mbetrain.workflows.protocols import check_overrides, merge
 
-    from aiida_mbetrain.workflows.protocols import merge
-
-    overrides: Any = {}
-    if path is not None:
-        try:
-            overrides = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UnreadableFile(f"--overrides {path} cannot be read: {error}") from error
-        if not isinstance(overrides, dict):
-            raise InvalidSettings(f"--overrides {path}: give a mapping {{section: {{field: value}}}}.")
+    overrides = {} if path is None else read_mapping(path, "--overrides", "a mapping {section: {field: value}}")
+    check_overrides(overrides)
     options: dict[str, Any] = {}
     if temperature_k is not None:
         options = {"md_sampling": {"temperature_K": temperature_k}, "phonon_sampling": {"temperature_K": temperature_k}}
     if pressure_gpa is not None:
         options = merge(options, {"md_sampling": {"pressure_GPa": pressure_gpa}})
+    if relax_first:
+        options = merge(options, {"md_sampling": {"relax_first": True}})
     return merge(overrides, options)
 
 
@@ -109,7 +157,6 @@ def read_model(source: str) -> Any:
     """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
     from aiida.common.exceptions import NotExistent
 
-    from aiida_mbetrain.cli.common import load
     from aiida_mbetrain.data.mace_model import MaceModelData
 
     if Path(source).exists():
@@ -130,8 +177,11 @@ def read_code(label: str | None) -> Any:
     return None if label is None else orm.load_code(label)
 
 
-def submit_training_set(console: Console, builder: Any, output: Path) -> None:
-    """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon."""
+def submit_run(console: Console, builder: Any, output: Path | None) -> None:
+    """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon.
+
+    output: file of the dataset; None for a run that makes none.
+    """
     from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
 
@@ -140,7 +190,7 @@ def submit_training_set(console: Console, builder: Any, output: Path) -> None:
     node = submit(builder)
     console.print(f"submitted {node.process_label}<{node.pk}>")
     console.print(f"follow it:  aiida-mbetrain status {node.pk} --watch")
-    console.print(f"when done:  aiida-mbetrain export {node.pk} -o {output}")
+    console.print(f"when done:  aiida-mbetrain {f'export {node.pk} -o {output}' if output else f'show {node.pk}'}")
 
 
 def print_estimate(
@@ -150,7 +200,7 @@ def print_estimate(
     from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.structures import structure_to_configurations
     from aiida_mbetrain.science.crystal import make_supercell
-    from aiida_mbetrain.science.stages import estimate_all, probe_potential
+    from aiida_mbetrain.science.stages import estimate_all, price_supercells, probe_potential
     from aiida_mbetrain.workflows.base import check_inputs
     from aiida_mbetrain.workflows.protocols import protocol_settings
 
@@ -165,6 +215,8 @@ def print_estimate(
     console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
     console.print(_estimate_table(stages, probe))
     console.print(_memory_note(probe))
+    free_energy = settings["quasi_harmonic"]
+    console.print(_supercell_table(price_supercells(crystal, free_energy), free_energy.keep_point_group))
 
 
 def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
@@ -187,6 +239,17 @@ def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
     return table
 
 
+def _supercell_table(prices: Sequence[SupercellPrice], chosen: bool) -> Table:
+    """A row for the supercell of the force constants with and without the whole point group."""
+    table = Table("keep_point_group", "atoms", "displacements", "operations kept", title="Force constants", box=None)
+    for price in prices:
+        name = f"{price.keep_point_group}{' (chosen)' if price.keep_point_group == chosen else ''}"
+        atoms = "over max_atoms" if price.n_atoms is None else f"{price.n_atoms:,}"
+        displacements = "-" if price.n_displacements is None else f"{price.n_displacements:,}"
+        table.add_row(name, atoms, displacements, f"{price.n_operations_kept} of {price.n_operations}")
+    return table
+
+
 def _memory_note(probe: Probe) -> str:
     """Footnote to the row on memory."""
     if probe.memory is None:
@@ -202,13 +265,37 @@ def _megabytes(n_bytes: int | None) -> str:
     return "-" if n_bytes is None else f"{n_bytes / 1e6:,.0f} MB"
 
 
+def continue_run(console: Console, identifier: str, output: str | None) -> None:
+    """Run again what an earlier run was to do; finished stages are taken over, others go on from their checkpoints.
+
+    Raises InvalidSettings for a run that is finished, or that the daemon continues.
+    """
+    from aiida.manage.caching import enable_caching
+
+    from aiida_mbetrain.datasets.from_graph import require_run
+
+    node = load(identifier)
+    require_run(node)
+    if node.is_finished_ok:
+        raise InvalidSettings(f"--continue {node.pk}: it is finished; `aiida-mbetrain export {node.pk}` writes it.")
+    if "code" in node.inputs:
+        raise InvalidSettings(
+            f"--continue {node.pk}: it runs as jobs, which the daemon continues; see `aiida-mbetrain status {node.pk}`."
+        )
+    path = Path(output or node.base.extras.get(OUTPUT, "training_set.hdf5"))
+    require_writable(path)
+    with enable_caching(identifier=STEPS):
+        run_training_set(console, node.get_builder_restart(), path)
+
+
 def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     """Run in process with progress bars, write the file and the pictures, print the summary; return the node.
 
-    Raises MbetrainError with the exit code and message of a process that failed.
+    Raises MbetrainError with the exit code and message of a process that failed, and what can be done with its pk.
     """
     from aiida.engine import run_get_node
 
+    from aiida_mbetrain.calculations.functions.interruption import Interruption, current
     from aiida_mbetrain.cli.plot import draw_pictures
     from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.cli.summary import print_summary
@@ -216,16 +303,34 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     from aiida_mbetrain.datasets.hdf5 import write_dataset
     from aiida_mbetrain.report import write_report
 
+    interruption = current() or Interruption()
+    interruption.running = True
     with progress_bars(console):
         _, node = run_get_node(builder)
+    node.base.extras.set(OUTPUT, str(output.resolve()))
+    if interruption.requested and not node.is_finished_ok:
+        again = command_of("run", "--continue", str(node.pk))
+        raise MbetrainError(f"Stopped; what is done is kept. Go on with: {again}")
     if not node.is_finished_ok:
-        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+        raise MbetrainError(
+            f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message} "
+            f"What it made is kept: aiida-mbetrain status, plot or export {node.pk}."
+        )
     stages = stage_nodes(stages_of(node))
     dataset = dataset_of(stages)
+    _leave_if_asked(interruption, node, "export")
     write_dataset(output, dataset)
+    _leave_if_asked(interruption, node, "plot")
     pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
     print_summary(console, node, dataset, output)
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
+    _leave_if_asked(interruption, node, "report")
     page = write_report(output, output.with_name(f"{output.stem}_report.html"), run=run_facts(node))
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return node
+
+
+def _leave_if_asked(interruption: Interruption, node: Any, command: str) -> None:
+    """Raise MbetrainError, with the command for what is left to do, after Ctrl-C in a run that is finished."""
+    if interruption.requested:
+        raise MbetrainError(f"Stopped; the run is finished. What is left: {command_of(command, str(node.pk))}")

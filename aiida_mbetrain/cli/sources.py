@@ -27,10 +27,49 @@ def is_file(source: str) -> bool:
     return False
 
 
-def read_source(source: str, references: Sequence[str] = ()) -> Dataset:
+def is_campaign_file(path: str) -> bool:
+    """True for the file of a campaign.  Raises UnreadableFile."""
+    from aiida_mbetrain.datasets.hdf5 import opened
+    from aiida_mbetrain.datasets.names import MEMBERS
+
+    with opened(path) as root:
+        return MEMBERS in root.groups
+
+
+@in_profile
+def is_campaign(source: str) -> bool:
+    """True for the name of a campaign of the profile, also with a part of it (``first/urea``); a number is a pk."""
+    from aiida_mbetrain.campaigns.record import campaigns
+
+    return not source.isdigit() and source.partition("/")[0] in campaigns()
+
+
+def processes_of(source: str) -> dict[str, Any]:
+    """The node of a pk or uuid, or the finished stages of a campaign or of a part of it, by name.
+
+    Raises InvalidSettings where nothing of the part is finished.
+    """
+    if not is_campaign(source):
+        return {"": load_node(source)}
+    from aiida import orm
+
+    from aiida_mbetrain.campaigns.state import FINISHED
+    from aiida_mbetrain.cli.campaign import recorded_states
+
+    campaign, _, part = source.partition("/")
+    _, states = recorded_states(campaign)
+    chosen = {name: state for name, state in states.items() if not part or f"{name}/".startswith(f"{part}/")}
+    found = {name: orm.load_node(state.uuid) for name, state in chosen.items() if state.state == FINISHED}
+    if not found:
+        raise InvalidSettings(f"Nothing of {source} is finished: see `aiida-mbetrain campaign status {campaign}`.")
+    return found
+
+
+def read_source(source: str, references: Sequence[str] = (), *, partial: bool = False) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 
     references: methods whose labels the profile adds to those of the baseline; a file has its own.
+    partial: of a run that did not finish, take what there is.
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
     from aiida_mbetrain.datasets.hdf5 import read_dataset
@@ -45,8 +84,22 @@ def read_source(source: str, references: Sequence[str] = ()) -> Dataset:
     if _is_dataset_file(node):
         with node.as_path() as path:
             return read_dataset(path)
-    stages = stages_of_node(node)
-    return with_references(dataset_of(stages), stages, references)
+    if partial:
+        stages, missing = _stages_of_partial_run(node)
+    else:
+        stages, missing = stages_of_node(node), {}
+    return with_references(dataset_of(stages, missing), stages, references)
+
+
+def _stages_of_partial_run(node: Any) -> tuple[Any, dict[str, str]]:
+    """The stages of a run that can be exported, and the reason why for each that cannot."""
+    from aiida_mbetrain.datasets.from_graph import exportable, missing_parts, partial_nodes
+
+    stages, missing = exportable(partial_nodes(node)), missing_parts(node)
+    if not stages:
+        reasons = "; ".join(f"{stage}: {why}" for stage, why in missing.items())
+        raise InvalidSettings(f"{node.process_label}<{node.pk}> has nothing to export. {reasons}")
+    return stages, missing
 
 
 def stages_of_node(node: Any) -> Any:

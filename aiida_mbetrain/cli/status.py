@@ -90,7 +90,7 @@ def describe(process: Any, transport_of: Any) -> str:
             return "[green]finished[/]"
         reason = process.exit_message or process.exception or process.process_state.value
         status = "" if process.exit_status is None else escape(f" [{process.exit_status}]")
-        return f"[red]failed{status}[/] {escape(' '.join(str(reason).split())[:120])}"
+        return f"[red]failed{status}[/] {escape(' '.join(str(reason).split()))}"
     if not isinstance(process, orm.CalcJobNode):
         return f"[cyan]{'paused' if process.paused else 'running'}[/]"
     queue = process.get_scheduler_state()

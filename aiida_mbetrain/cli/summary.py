@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from aiida_mbetrain.datasets.model import Dataset, Molecules
+from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.model import Dataset, Molecules, QuasiHarmonicSection
 from aiida_mbetrain.science.configurations import Configurations
 
 
 def print_summary(console: Console, process: Any, dataset: Dataset, output: Path) -> None:
     """Print periodic frames, clusters by size, energy ranges, times of the stages and the path of the file."""
     console.print(_contents(dataset))
+    if dataset.quasi_harmonic:
+        console.print(_phonons(dataset))
     console.print(_times(process))
     size = output.stat().st_size / 1e6
     console.print(f"\nDataset: [bold]{output.resolve()}[/] ({size:.1f} MB), from {process.process_label}<{process.pk}>")
@@ -36,6 +40,36 @@ def _add_rows(table: Table, source: str, frames: Configurations, molecules: Mole
     table.add_row(source, f"crystal of {frames.n_atoms} atoms", *_number_and_energies(frames))
     for clusters in () if molecules is None else molecules.clusters:
         table.add_row(source, clusters.cluster.key, *_number_and_energies(clusters.configurations))
+
+
+def _phonons(dataset: Dataset) -> Table:
+    """A row for every crystal with force constants: what its supercell and its free energy leave out."""
+    table = Table("crystal", "atoms", "displacements", "operations kept", "modes left out of F", title="\nPhonons")
+    for section in dataset.quasi_harmonic:
+        left_out = _modes_left_out(section)
+        for label, constants in section.force_constants.items():
+            kept = constants.kept_operations
+            table.add_row(
+                escape(label),
+                str(constants.supercell.n_atoms),
+                str(constants.n_displacements),
+                f"{kept.sum()} of {len(kept)}",
+                left_out.get(label, ""),
+            )
+    return table
+
+
+def _modes_left_out(section: QuasiHarmonicSection) -> dict[str, str]:
+    """By crystal how many of the modes of the mesh enter no sum."""
+    found = {}
+    for thermodynamics in (
+        section.thermodynamics_fixed_volume, section.eos_sampled, section.thermodynamics_equilibrium_volume,
+    ):  # fmt: skip
+        if thermodynamics is not None:
+            columns = (names.SYSTEM_LABEL_CRYSTAL, names.N_LEFT_OUT_MODES, names.N_MODES)
+            for label, n_left_out, n_modes in zip(*(thermodynamics[name] for name in columns), strict=True):
+                found[str(label)] = f"{n_left_out} of {n_modes}"
+    return found
 
 
 def _number_and_energies(frames: Configurations) -> tuple[str, str]:

@@ -7,16 +7,23 @@ from aiida import orm
 from ase.data import atomic_numbers, chemical_symbols
 
 from aiida_mbetrain.errors import InvalidStructure
-from aiida_mbetrain.science.configurations import PER_FRAME, Configurations
+from aiida_mbetrain.science.configurations import ISOTOPE_MASSES, PER_FRAME, Configurations
+from aiida_mbetrain.science.site_occupancies import REMEDY
 
 CORE_ARRAYS = ("positions", "cells", "velocities")
 
 
 def structure_to_configurations(node: orm.StructureData) -> Configurations:
     """One frame.  Raises InvalidStructure for alloys, vacancies and partly periodic structures."""
+    kinds = {kind.name: kind for kind in node.kinds}
+    for index, site in enumerate(node.sites):
+        kind = kinds[site.kind_name]
+        if kind.is_alloy or kind.has_vacancies:
+            species = ", ".join(f"{symbol} {w:g}" for symbol, w in zip(kind.symbols, kind.weights, strict=True))
+            raise InvalidStructure(f"{node}: the site {index} (counted from 0) is occupied by {species}: {REMEDY}.")
     try:
         atoms = node.get_ase()
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise InvalidStructure(f"{node} cannot be turned into atoms: {error}") from error
     return Configurations.from_atoms(atoms)
 
@@ -52,6 +59,10 @@ def trajectory_from_configurations(frames: Configurations) -> orm.TrajectoryData
 def trajectory_to_configurations(node: orm.TrajectoryData) -> Configurations:
     """The inverse of :func:`trajectory_from_configurations`; also takes trajectories of other plugins."""
     names = set(node.get_arraynames())
-    arrays = {name: node.get_array(name) for name in names if name in PER_FRAME or name.startswith("origin_")}
+    arrays = {
+        name: node.get_array(name)
+        for name in names
+        if name in (ISOTOPE_MASSES, *PER_FRAME) or name.startswith("origin_")
+    }
     arrays["numbers"] = np.array([atomic_numbers[symbol] for symbol in node.symbols])
     return Configurations.from_arrays(arrays)

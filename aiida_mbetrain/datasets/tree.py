@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.arrays import StoredArray, array_sha256, canonical
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import AnyArray
 
@@ -19,7 +20,6 @@ __all__ = [
     "Group",
     "Provenance",
     "array_digests",
-    "canonical",
     "content_sha256",
     "forget_inherited",
     "plain",
@@ -46,8 +46,8 @@ OF_THE_NODE = ("node_uuid", "node_type")
 class Group:
     """One group: attributes, provenance attributes, arrays and sub-groups under their names in the file.
 
-    Arrays are int64, float64, bool, or objects (strings); a group read from a file holds array-likes that
-    are loaded on the first ``array(name)``.
+    Arrays are int64, float64, bool, or objects (strings); a group read from a file holds :class:`StoredArray`, which
+    are loaded by ``array(name)`` and compared with their digests.
     """
 
     attributes: dict[str, Attribute] = field(default_factory=dict)
@@ -168,34 +168,16 @@ def plain(value: Any) -> Attribute:
     return value
 
 
-def canonical(values: Any) -> AnyArray:
-    """Any array as C-ordered int64, float64 or bool, or as an object array of str."""
-    array = np.asarray(values[()] if hasattr(values, "shape") else values)
-    if array.dtype.kind == "O" or array.dtype.kind in "SU":
-        decoded = [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel().tolist()]
-        strings = np.empty(array.shape, dtype=object)
-        strings.ravel()[:] = decoded
-        return strings
-    kinds: dict[str, type] = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
-    if array.dtype.kind not in kinds:
-        raise TypeError(f"The dataset has no place for arrays of {array.dtype}.")
-    return np.ascontiguousarray(array, dtype=kinds[array.dtype.kind])
-
-
 def array_digests(root: Group) -> dict[tuple[str, str], str]:
-    """sha256 of every array with its kind and shape, by (path of the group, name)."""
+    """sha256 of every array with its kind and shape, by (path of the group, name).
+
+    Arrays of a file are read and compared with the digests that it states; raises UnreadableFile.
+    """
     return {
-        (path, name): _array_sha256(group.array(name)) for path, group in root.walk() for name in sorted(group.datasets)
+        (path, name): source.digest() if isinstance(source, StoredArray) else array_sha256(group.array(name))
+        for path, group in root.walk()
+        for name, source in sorted(group.datasets.items())
     }
-
-
-def _array_sha256(array: AnyArray) -> str:
-    digest = hashlib.sha256(json.dumps([array.dtype.kind, array.shape]).encode())
-    if array.dtype.kind == "O":
-        digest.update(json.dumps(array.tolist()).encode())
-    else:
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
-    return digest.hexdigest()
 
 
 def content_sha256(root: Group, arrays: Mapping[tuple[str, str], str]) -> str:

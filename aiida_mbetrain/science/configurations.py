@@ -14,6 +14,7 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import InvalidStructure
+from aiida_mbetrain.science.site_occupancies import require_ordered_atoms
 
 __all__ = ["AnyArray", "BoolArray", "Configurations", "FloatArray", "IntArray"]
 
@@ -26,7 +27,13 @@ BoolArray = NDArray[np.bool_]
 AnyArray = NDArray[Any]
 """An array whose type of number is decided elsewhere, such as a column of a table."""
 
+SAME_ELEMENT = 5e-4
+"""Relative deviation from the standard atomic weight up to which a mass is that of the natural element: tables of
+different years differ by less, the masses of isotopes by more (¹²C by 9e-4)."""
+
 PER_FRAME = ("positions", "cells", "energies", "forces", "stress", "features", "velocities")
+ISOTOPE_MASSES = "isotope_masses"
+ATOMS = ("numbers", ISOTOPE_MASSES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,7 @@ class Configurations:
     velocities: (F, N, 3), Å/fs.
     origin: source of each frame; arrays of first dimension F under names such as ``md_step``,
         ``time_fs``, ``q_index``, ``mode``, ``frame``.
+    isotope_masses: (N,), amu, where an atom is an isotope; None where all have their standard atomic weights.
     """
 
     numbers: IntArray
@@ -54,6 +62,7 @@ class Configurations:
     features: FloatArray | None = None
     velocities: FloatArray | None = None
     origin: Mapping[str, AnyArray] = field(default_factory=dict)
+    isotope_masses: FloatArray | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -64,10 +73,15 @@ class Configurations:
                 set_field(self, name, np.ascontiguousarray(value, dtype=np.float64))
         set_field(self, "origin", {key: np.asarray(value) for key, value in self.origin.items()})
         self._check_shapes()
+        if self.isotope_masses is not None:
+            set_field(self, "isotope_masses", self._isotopes_among(np.asarray(self.isotope_masses, dtype=np.float64)))
 
     def _check_shapes(self) -> None:
         if self.numbers.ndim != 1 or len(self.numbers) == 0:
             raise InvalidStructure(f"numbers has shape {self.numbers.shape}: give one number per atom, at least one.")
+        if self.numbers.min() < 0 or self.numbers.max() >= len(atomic_masses):
+            wrong = self.numbers[(self.numbers < 0) | (self.numbers >= len(atomic_masses))]
+            raise InvalidStructure(f"Atomic number {wrong[0]} is not an element.")
         n = len(self.numbers)
         if self.positions.ndim != 3:
             raise InvalidStructure(f"positions has shape {self.positions.shape}, expected (frames, {n}, 3).")
@@ -85,6 +99,16 @@ class Configurations:
         for key, value in self.origin.items():
             if len(value) != f:
                 raise InvalidStructure(f"origin {key!r} has {len(value)} entries for {f} frames.")
+
+    def _isotopes_among(self, masses: FloatArray) -> FloatArray | None:
+        """The masses, standard weights in place of those that differ by rounding; None where that is all of them."""
+        if masses.shape != self.numbers.shape:
+            raise InvalidStructure(f"masses has shape {masses.shape}, expected {self.numbers.shape}.")
+        if not (np.isfinite(masses) & (masses > 0)).all():
+            raise InvalidStructure(f"masses = {masses.tolist()}: give finite ones above 0 u.")
+        standard = atomic_masses[np.clip(self.numbers, 0, len(atomic_masses) - 1)]
+        natural = np.abs(masses / standard - 1) < SAME_ELEMENT
+        return None if natural.all() else np.where(natural, standard, masses)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -106,8 +130,16 @@ class Configurations:
 
     @cached_property
     def masses(self) -> FloatArray:
-        """Standard atomic weights, (N,), amu."""
-        return np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+        """Masses of the isotopes, else standard atomic weights, (N,), amu."""
+        return np.asarray(atomic_masses[self.numbers]) if self.isotope_masses is None else self.isotope_masses
+
+    @cached_property
+    def kinds(self) -> IntArray:
+        """Numbers that are equal for atoms of the same element and mass, (N,); atomic numbers without isotopes."""
+        if self.isotope_masses is None:
+            return self.numbers
+        _, kinds = np.unique(np.stack([self.numbers, self.isotope_masses]), axis=1, return_inverse=True)
+        return np.asarray(kinds, dtype=np.int64).ravel() + 1
 
     @cached_property
     def volumes(self) -> FloatArray:
@@ -135,7 +167,7 @@ class Configurations:
         Raises InvalidStructure when the parts have different atoms.
         """
         first = parts[0]
-        if any(not np.array_equal(part.numbers, first.numbers) for part in parts):
+        if any(not np.array_equal(getattr(part, name), getattr(first, name)) for part in parts for name in ATOMS):
             raise InvalidStructure("Only frames of the same atoms in the same order can be concatenated.")
         values = {name: [getattr(part, name) for part in parts] for name in PER_FRAME}
         joined: dict[str, Any] = {
@@ -143,18 +175,19 @@ class Configurations:
         }
         keys = [key for key in first.origin if all(key in part.origin for part in parts)]
         origin = {key: np.concatenate([part.origin[key] for part in parts]) for key in keys}
-        return cls(numbers=first.numbers, **joined, origin=origin)
+        return cls(numbers=first.numbers, **joined, origin=origin, isotope_masses=first.isotope_masses)
 
     @classmethod
     def from_atoms(cls, atoms: Atoms | Sequence[Atoms]) -> Self:
-        """From ASE atoms; results of an attached calculator are not taken over.
+        """From ASE atoms; results of an attached calculator are not taken over, masses of isotopes are.
 
-        Periodic in three directions or in none: anything between raises InvalidStructure.
+        Periodic in three directions or in none: anything between raises InvalidStructure, as do partial occupancies.
         """
         frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         if not frames:
             raise InvalidStructure("No frames were given.")
         for frame in frames:
+            require_ordered_atoms(frame)
             if frame.pbc.any() and not (frame.pbc.all() and frame.cell.rank == 3):
                 raise InvalidStructure(
                     f"The structure has pbc = {frame.pbc.tolist()} and a cell of rank {frame.cell.rank}; "
@@ -165,6 +198,7 @@ class Configurations:
             numbers=frames[0].numbers,
             positions=np.array([frame.positions for frame in frames]),
             cells=np.array([frame.cell.array for frame in frames]) if periodic else None,
+            isotope_masses=frames[0].get_masses() if frames[0].has("masses") else None,
         )
 
     def to_atoms(self) -> list[Atoms]:
@@ -173,7 +207,7 @@ class Configurations:
 
     def _frame_to_atoms(self, frame: int) -> Atoms:
         cell = None if self.cells is None else self.cells[frame]
-        atoms = Atoms(self.numbers, self.positions[frame], cell=cell, pbc=self.periodic)
+        atoms = Atoms(self.numbers, self.positions[frame], cell=cell, pbc=self.periodic, masses=self.isotope_masses)
         results: dict[str, object] = {}
         if self.energies is not None:
             results["energy"] = float(self.energies[frame])
@@ -191,13 +225,14 @@ class Configurations:
     def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes; ``origin`` under the prefix ``origin_``."""
         arrays: dict[str, AnyArray] = {"numbers": self.numbers}
+        arrays |= {} if self.isotope_masses is None else {ISOTOPE_MASSES: self.isotope_masses}
         arrays |= {name: value for name in PER_FRAME if (value := getattr(self, name)) is not None}
         return arrays | {f"origin_{key}": value for key, value in self.origin.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
-        known = {name: arrays[name] for name in ("numbers", *PER_FRAME) if name in arrays}
+        known = {name: arrays[name] for name in ("numbers", ISOTOPE_MASSES, *PER_FRAME) if name in arrays}
         prefix = "origin_"
         origin = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
         return cls(**known, origin=origin)

@@ -6,7 +6,16 @@ All models are frozen, refuse unknown fields with the nearest known name, take n
 and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
 """
 
-from aiida_mbetrain.settings.base import Finite, Floats, JsonObject, Positive, Seed, Settings, to_stored_precision
+from aiida_mbetrain.settings.base import (
+    Finite,
+    Floats,
+    JsonObject,
+    Positive,
+    Seed,
+    Settings,
+    shown,
+    to_stored_precision,
+)
 from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
 from aiida_mbetrain.settings.free_energy import FreeEnergy
 from aiida_mbetrain.settings.inference import Inference, NamedCalculator
@@ -25,6 +34,7 @@ from aiida_mbetrain.settings.reference_labels import (
     method_of_name,
 )
 from aiida_mbetrain.settings.subsampling import Subsampling
+from aiida_mbetrain.settings.yaml_files import read_mapping, require_plain
 
 __all__ = [
     "DISTANCE_RULES",
@@ -54,5 +64,8 @@ __all__ = [
     "Subsampling",
     "TbliteMethod",
     "method_of_name",
+    "read_mapping",
+    "require_plain",
+    "shown",
     "to_stored_precision",
 ]

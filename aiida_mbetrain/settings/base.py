@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
+import reprlib
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeGuard
 
 import numpy as np
 from pydantic import (
@@ -57,20 +59,40 @@ def as_list(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
+def shown(value: object) -> str:
+    """A value in an error message, shortened."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother, short.maxlist, short.maxtuple, short.maxdict = 3, 120, 120, 8, 8, 8
+    try:
+        return short.repr(value)
+    except ValueError:  # Python writes no integers of more than 4300 digits
+        return f"a {type(value).__name__} of too many digits"
+
+
 def _wrap_number(value: object) -> object:
     value = as_list(value)
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """True for a finite number, which a truth value is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < np.inf
 
 
 def _mesh(value: object) -> object:
     value = as_list(value)
     if value == "gamma":
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf:
+    if is_number(value) and 0 < value <= LONGEST_MESH_LENGTH:
         return float(value)
-    if isinstance(value, list | tuple) and len(value) == 3 and all(int(n) == n and n >= 1 for n in value):
-        return tuple(int(n) for n in value)
-    raise ValueError("give 'gamma', a length in Å, or three integers of at least 1")
+    divisions = value if isinstance(value, list | tuple) else ()
+    whole = all(is_number(n) and n >= 1 and n == int(n) for n in divisions)
+    if len(divisions) == 3 and whole and math.prod(divisions) <= MOST_MESH_POINTS:
+        return tuple(int(n) for n in divisions)
+    raise ValueError(
+        f"give 'gamma', a length of at most {LONGEST_MESH_LENGTH:g} Å, or three integers of at least 1, with at most "
+        f"{MOST_MESH_POINTS:,} points in all"
+    )
 
 
 def _q_points(value: object) -> object:
@@ -83,9 +105,42 @@ def _regular(matrix: tuple[Vector, Vector, Vector]) -> tuple[Vector, Vector, Vec
     return matrix
 
 
+def _key(value: str) -> str:
+    parts = value.split("/")
+    if not value.isprintable() or any(part in ("", ".", "..") or part != part.strip() for part in parts):
+        raise ValueError("give names of printable characters separated by single '/', none of them '.' or '..'")
+    if len(parts) > DEEPEST_KEY or max(map(len, parts)) > LONGEST_NAME:
+        raise ValueError(f"give at most {DEEPEST_KEY} names of at most {LONGEST_NAME} characters")
+    return value
+
+
+def finite_range(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The values; raises ValueError for none, or one that is NaN or infinite."""
+    if not values or not all(abs(value) < np.inf for value in values):
+        raise ValueError("give finite values, at least one")
+    return values
+
+
+MOST_MESH_POINTS = 10**7
+"""A mesh of this many q-points takes GB for a crystal of one atom."""
+LONGEST_MESH_LENGTH = 1000.0
+"""Å; the default is 150."""
+DEEPEST_KEY, LONGEST_NAME = 20, 200
+
 Floats = Annotated[tuple[float, ...], BeforeValidator(_wrap_number)]
-Integers = Annotated[tuple[int, ...], BeforeValidator(_wrap_number)]
-Vector = Annotated[tuple[int, int, int], BeforeValidator(as_list)]
+Integers = Annotated[tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...], BeforeValidator(_wrap_number)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+"""A number of things that a computer can have."""
+Key = Annotated[str, AfterValidator(_key)]
+"""Place in the dataset."""
+Temperature = Annotated[float, Field(gt=0, le=1e6)]
+"""K."""
+Pressure = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""GPa; the centre of the Earth has 360."""
+Length = Annotated[float, Field(gt=0, le=1e4)]
+"""Å."""
+Entry = Annotated[int, Field(ge=-1000, le=1000)]
+Vector = Annotated[tuple[Entry, Entry, Entry], BeforeValidator(as_list)]
 Mesh = Annotated[Any, BeforeValidator(_mesh)]
 QPoints = Annotated[Any, BeforeValidator(_q_points)]
 Matrix = Annotated[tuple[Vector, Vector, Vector], BeforeValidator(as_list), AfterValidator(_regular)]
@@ -132,15 +187,15 @@ class Settings(BaseModel):
                 continue
             if name in INPUTS_NOT_SETTINGS:
                 raise InvalidSettings(f"{cls.__name__}.{name} is not a setting here: {INPUTS_NOT_SETTINGS[name]}.")
-            near = difflib.get_close_matches(str(name), cls.model_fields, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(name)[:LONGEST_NAME], cls.model_fields, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(cls.model_fields)}."
-            raise InvalidSettings(f"{cls.__name__} has no field {name!r}: {hint}")
+            raise InvalidSettings(f"{cls.__name__} has no field {shown(name)}: {hint}")
 
     @classmethod
     def _describe(cls, item: ErrorDetails) -> str:
         where = ".".join([cls.__name__, *(str(part) for part in item["loc"] if not isinstance(part, int))])
         text = item["msg"].removeprefix("Value error, ")
-        return f"{where}: {text}" if not item["loc"] else f"{where} = {as_list(item['input'])!r}: {text}"
+        return f"{where}: {text}" if not item["loc"] else f"{where} = {shown(as_list(item['input']))}: {text}"
 
     def to_dict(self) -> JsonObject:
         """Plain lists, numbers and strings: what an AiiDA ``Dict`` node or a JSON file holds."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field, field_validator
 
-from aiida_mbetrain.settings.base import Floats, Integers, Positive, Seed, Settings
+from aiida_mbetrain.settings.base import Count, Floats, Integers, Seed, Settings
 
 NUMBER_RULES = ("closest_to_center_of_mass", "closest_to_central_molecule", "closest_contact_to_central_molecule")
 
@@ -34,16 +33,16 @@ class FiniteSubsystemFilter(Settings):
     assert_identical_composition: bool = Field(
         True, description="Refuse a crystal whose molecules differ in composition."
     )
-    bond_tolerance: Positive = Field(
-        1.2, description="Atoms closer than this times the sum of their covalent radii are bonded."
+    bond_tolerance: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.25, description="Atoms closer than this times the sum of their covalent radii are bonded."
     )
-    bond_check_tolerance: Positive = Field(
+    bond_check_tolerance: Annotated[float, Field(gt=0, le=100)] = Field(
         1.5, description="In a frame, a bond longer than this times the sum of covalent radii is broken."
     )
     broken_molecules: Literal["drop", "keep", "refuse"] = Field(
         "drop", description="What to do with frames whose bond graph differs from the reference."
     )
-    clusters_per_size: Annotated[int, Field(ge=1)] = Field(
+    clusters_per_size: Count = Field(
         1,
         description="Clusters for every size or distance: the rule's own, then as many as there are up to this "
         "number, around many central molecules, balanced over symmetry orbits and distances.",
@@ -51,13 +50,13 @@ class FiniteSubsystemFilter(Settings):
     unique_only: bool = Field(
         False, description="At most one cluster of each symmetry orbit; with clusters_per_size above 1."
     )
-    n_candidates: Annotated[int, Field(ge=1)] = Field(
+    n_candidates: Count = Field(
         18,
         description="Further clusters take their molecules from this many nearest to their central one, shells of "
         "equal distance whole.",
     )
     rng_seed: Seed = Field(42, description="Seed of the further clusters.")
-    symmetry_tolerance: Positive = Field(
+    symmetry_tolerance: Annotated[float, Field(gt=0, le=1)] = Field(
         1e-2, description="Tolerance for the space group that decides which clusters are equivalent (Å)."
     )
 
@@ -78,8 +77,8 @@ class FiniteSubsystemFilter(Settings):
     def _cutoffs(cls, distances: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if distances is None:
             return None
-        if not distances or not all(0 < d < np.inf for d in distances):
-            raise ValueError("give distances above 0 Å")
+        if not distances or not all(0 < d <= 1e4 for d in distances):
+            raise ValueError("give distances above 0 Å, at most 1e4 Å")
         if len({f"{d:.2f}" for d in distances}) != len(distances):
             raise ValueError("distances must differ in the first two decimals: they name the groups r=D.DD")
         return tuple(sorted(distances))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from aiida_mbetrain.settings.base import Settings
+from aiida_mbetrain.settings.base import Count, Finite, Settings
 
 
 class Inference(Settings):
@@ -28,9 +28,7 @@ class Inference(Settings):
         "all",
         description="Which configurations get feature vectors: periodic frames and clusters, clusters, none.",
     )
-    batch_atoms: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="Atoms per batch; None chooses by device."
-    )
+    batch_atoms: Count | None = Field(None, description="Atoms per batch; None chooses by device.")
     tune_malloc: bool = Field(
         True, description="On glibc, keep large tensors on the heap: same numbers, half the CPU time."
     )
@@ -42,4 +40,4 @@ class NamedCalculator(Settings):
     name: Literal["lennard_jones", "morse", "emt", "tblite"] = Field(
         description="One of the calculators that the project knows."
     )
-    parameters: dict[str, float | int | str | bool] = Field({}, description="Keyword arguments of the calculator.")
+    parameters: dict[str, Finite | int | str | bool] = Field({}, description="Keyword arguments of the calculator.")

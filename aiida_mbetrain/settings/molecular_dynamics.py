@@ -6,8 +6,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from aiida_mbetrain.settings.base import Finite, Matrix, NonNegative, Positive, Seed, Settings, Window
+from aiida_mbetrain.settings.base import (
+    Count,
+    Key,
+    Length,
+    Matrix,
+    NonNegative,
+    Positive,
+    Pressure,
+    Seed,
+    Settings,
+    Temperature,
+    Window,
+)
 from aiida_mbetrain.settings.clusters import FiniteSubsystemFilter
+
+MOST_STEPS = 1e12
+"""A step of 1 ms would take 30 years."""
 
 
 class ClassicalMD(Settings):
@@ -26,15 +41,15 @@ class ClassicalMD(Settings):
     )
     thermostat_time_fs: Positive = Field(100.0, description="Thermostat relaxation time (fs).")
     barostat_time_fs: Positive = Field(1000.0, description="Barostat relaxation time (fs).")
-    tchain: Annotated[int, Field(ge=1)] = Field(3, description="Length of the thermostat chain.")
-    pchain: Annotated[int, Field(ge=1)] = Field(3, description="Length of the barostat's thermostat chain.")
-    supercell_radius: Positive = Field(25.0, description="Minimum point-periodic image distance (Å).")
+    tchain: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Length of the thermostat chain.")
+    pchain: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Length of the barostat's thermostat chain.")
+    supercell_radius: Length = Field(25.0, description="Minimum point-periodic image distance (Å).")
     supercell_matrix: Matrix | None = Field(
         None, description="3x3 integers, rows are the new vectors; overrides supercell_radius."
     )
     supercell_diagonal: bool = Field(False, description="Only diagonal supercell matrices.")
     rng_seed: Seed = Field(42, description="Seed of velocities and stochastic thermostat.")
-    max_atoms: Annotated[int, Field(gt=0)] = Field(10000, description="Refuse supercells of more atoms.")
+    max_atoms: Count = Field(10000, description="Refuse supercells of more atoms.")
     temperature_window: Window = Field((0.05, 3.0), description="Stop when T / temperature_K leaves this window.")
     volume_window: Window = Field((0.7, 1.5), description="Stop when V / V(t=0) leaves this window.")
     max_force: Positive = Field(100.0, description="Stop when the force on an atom exceeds this (eV/Å).")
@@ -45,9 +60,14 @@ class ClassicalMD(Settings):
                 f"sampling_interval_fs = {self.sampling_interval_fs} is below time_step_fs = {self.time_step_fs}; "
                 "raise the interval to a multiple of the step"
             )
+        if not self.time_total_fs / self.time_step_fs < MOST_STEPS:
+            raise ValueError(
+                f"time_total_fs = {self.time_total_fs} in steps of time_step_fs = {self.time_step_fs} are more than "
+                f"{MOST_STEPS:g} steps; lower the time or raise the step"
+            )
         for name in ("sampling_interval_fs", "time_total_fs", "time_equilibration_fs"):
             ratio = getattr(self, name) / self.time_step_fs
-            if abs(ratio - round(ratio)) > 1e-6:
+            if not ratio < MOST_STEPS or abs(ratio - round(ratio)) > 1e-6:
                 raise ValueError(
                     f"{name} = {getattr(self, name)} is not a multiple of time_step_fs = {self.time_step_fs}"
                 )
@@ -69,8 +89,8 @@ class ClassicalMD(Settings):
 class MDSampling(Settings):
     """Sampling of thermally accessible configurations by molecular dynamics."""
 
-    temperature_K: Positive = Field(298.15, description="Target temperature (K).")
-    pressure_GPa: Finite = Field(1.0e-4, description="Target pressure (GPa), used in NPT.")
+    temperature_K: Temperature = Field(298.15, description="Target temperature (K).")
+    pressure_GPa: Pressure = Field(1.0e-4, description="Target pressure (GPa), used in NPT.")
     finite_subsystem_filter: FiniteSubsystemFilter | None = Field(
         FiniteSubsystemFilter(), description="Which clusters are extracted; None: the trajectory only."
     )
@@ -85,4 +105,8 @@ class MDSampling(Settings):
         ),
         description="Molecular dynamics of the crystal.",
     )
-    root_key: str = Field("training/md_sampling", description="Where the dataset keeps this stage.")
+    relax_first: bool = Field(
+        False,
+        description="Start from the relaxed crystal: in NPT atoms and cell at pressure_GPa, in NVT the atoms alone.",
+    )
+    root_key: Key = Field("training/md_sampling", description="Where the dataset keeps this stage.")

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from aiida_mbetrain.settings.base import Integers, NonNegative, Positive, QPoints, Seed, Settings
+from aiida_mbetrain.settings.base import (
+    Count,
+    Integers,
+    Key,
+    NonNegative,
+    Positive,
+    QPoints,
+    Seed,
+    Settings,
+    Temperature,
+)
 from aiida_mbetrain.settings.clusters import FiniteSubsystemFilter
 
 
@@ -41,34 +51,35 @@ class PhononFilter(Settings):
 class PhononSampling(Settings):
     """Sampling of configurations displaced along the normal modes of the crystal."""
 
-    temperature_K: Positive = Field(298.15, description="Temperature of the mode amplitudes (K).")
+    temperature_K: Temperature = Field(298.15, description="Temperature of the mode amplitudes (K).")
     phonon_filter: PhononFilter = Field(PhononFilter(), description="Which modes are sampled.")
     finite_subsystem_filter: FiniteSubsystemFilter | None = Field(
         FiniteSubsystemFilter(), description="Which clusters are extracted; None: the frames only."
     )
-    time_step_fs: Positive = Field(100.0, description="Time between frames of time_propagation (fs).")
-    n_frames: Annotated[int, Field(ge=1)] = Field(
-        20, description="Frames per selected mode (modes='each') or in total (modes='all')."
+    time_step_fs: Annotated[float, Field(gt=0, le=1e12)] = Field(
+        100.0, description="Time between frames of time_propagation with modes='each' (fs)."
     )
+    n_frames: Count = Field(20, description="Frames per selected mode (modes='each') or in total (modes='all').")
     modes: Literal["each", "all"] = Field(
         "each", description="Every selected mode by itself, or all of them superposed."
     )
     amplitude_scan: Literal["time_propagation", "thermal", "equidistant"] = Field(
         "time_propagation",
-        description="Trajectory of the harmonic oscillator, independent thermal draws, or an even grid.",
+        description="Trajectory of the harmonic oscillator (modes='all': new phases in every frame), independent "
+        "thermal draws, or an even grid.",
     )
-    amplitude_max: Positive = Field(
+    amplitude_max: Annotated[float, Field(gt=0, le=100)] = Field(
         3.0, description="Edge of the equidistant grid, in units of the thermal standard deviation."
     )
     statistics: Literal["quantum", "classical"] = Field(
         "quantum", description="Mean energy of a mode: (hf/2) coth(hf/2kT) or kT."
     )
     rng_seed: Seed = Field(42, description="Seed of phases and amplitudes.")
-    force_constants_key: str = Field(
+    force_constants_key: Key = Field(
         "training/quasi_harmonic/phonons/crystal[opt:atoms,shape]/force_constants",
         description="Where the dataset keeps the force constants that were used.",
     )
-    root_key: str = Field("training/phonon_sampling", description="Where the dataset keeps this stage.")
+    root_key: Key = Field("training/phonon_sampling", description="Where the dataset keeps this stage.")
 
     def _check(self) -> None:
         if self.amplitude_scan == "equidistant" and self.n_frames == 1:

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from aiida_mbetrain.settings.base import NonNegative, Seed, Settings, as_list
+from aiida_mbetrain.settings.base import Count, NonNegative, Seed, Settings, as_list
 
 
 class Subsampling(Settings):
     """Choice of frames from trajectories and cluster sets."""
 
-    n_frames: Annotated[int, Field(ge=1)] = Field(description="Frames to keep, from all sets together.")
+    n_frames: Count = Field(description="Frames to keep, from all sets together.")
     method: Literal["farthest_point", "k_means", "random"] = Field(
         "farthest_point",
         description="Farthest from what was picked, nearest to the centres of clusters, both in feature space; or "

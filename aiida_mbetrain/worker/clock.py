@@ -30,7 +30,11 @@ class Clock:
 
     def should_stop(self) -> bool:
         """Return True near the end of the walltime and after SIGTERM."""
-        return self._told or time.monotonic() > self._deadline
+        return self._told or self.is_over()
+
+    def is_over(self) -> bool:
+        """Return True near the end of the walltime."""
+        return time.monotonic() > self._deadline
 
     @property
     def seconds(self) -> float:

@@ -11,10 +11,12 @@ import resource  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
+from collections.abc import Mapping  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from aiida_mbetrain import __version__  # noqa: E402
-from aiida_mbetrain.errors import MbetrainError, StoppedEarly  # noqa: E402
+from aiida_mbetrain.errors import DiskFull, MbetrainError, StoppedEarly, WalltimeTooShort  # noqa: E402
+from aiida_mbetrain.science.io import naming_full_disk  # noqa: E402
 from aiida_mbetrain.science.potentials import NoPotential, Potential, load_mace, named_calculator  # noqa: E402
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
 from aiida_mbetrain.settings import JsonObject, NamedCalculator  # noqa: E402
@@ -44,11 +46,12 @@ def run_and_describe(folder: Path) -> tuple[JsonObject, int]:
     started = time.perf_counter(), time.process_time()
     facts: JsonObject = {}
     try:
-        facts["outputs"] = run_job(folder, facts)
+        with naming_full_disk():
+            run_job(folder, facts)
         ending, exit_code = {"status": job_file.FINISHED, "code": 0, "message": ""}, 0
     except MbetrainError as error:
         ending = {"status": error.status, "code": error.code, "message": error.message}
-        exit_code = EXIT_STOPPED if isinstance(error, StoppedEarly) else EXIT_FAILED
+        exit_code = EXIT_STOPPED if isinstance(error, StoppedEarly | DiskFull) else EXIT_FAILED
     except Exception as error:  # a bug: its traceback goes to stderr, its ending into the results all the same
         traceback.print_exc()
         ending = {"status": job_file.UNEXPECTED, "code": None, "message": f"{type(error).__name__}: {error}"}
@@ -62,8 +65,8 @@ def run_and_describe(folder: Path) -> tuple[JsonObject, int]:
     return ending | facts | timings | describe_machine(), exit_code
 
 
-def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
-    """Run the stage, write its outputs and return their entries; ``facts`` receives the records of results.json."""
+def run_job(folder: Path, facts: JsonObject) -> None:
+    """Run the stage and write its outputs, also those that an error carries; ``facts`` receives what is recorded."""
     job = JobFile.read(folder)
     CLOCK.limit(job.max_seconds)
     progress = ProgressFile(folder / job_file.PROGRESS_FILE, job.stage)
@@ -73,6 +76,11 @@ def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
     facts["load_time_s"] = time.perf_counter() - started
     facts["potential"] = potential.describe()
     facts["peak_device_memory_bytes"] = None
+    if CLOCK.is_over():
+        raise WalltimeTooShort(
+            f"Starting up took {CLOCK.seconds:.0f} s of max_wallclock_seconds = {job.max_seconds:g}, and nothing was "
+            "computed: give the jobs of this stage more time."
+        )
     checkpoint = folder / job.checkpoint
     try:
         results = STAGES[job.stage](
@@ -88,14 +96,20 @@ def run_job(folder: Path, facts: JsonObject) -> dict[str, JsonObject]:
                 checkpoint_interval_s=job.checkpoint_interval_s,
             )
         )
+    except MbetrainError as error:
+        facts["outputs"] = write_outputs(folder / job_file.OUTPUTS, error.results)
+        raise
     finally:
         progress.write()
         facts["peak_device_memory_bytes"] = peak_device_memory_bytes()
-    outputs = folder / job_file.OUTPUTS
-    outputs.mkdir(exist_ok=True)
-    entries = {name: codec.save(outputs, name, value) for name, value in results.items()}
+    facts["outputs"] = write_outputs(folder / job_file.OUTPUTS, results)
     checkpoint.unlink(missing_ok=True)
-    return entries
+
+
+def write_outputs(folder: Path, results: Mapping[str, object]) -> dict[str, JsonObject]:
+    """Write the outputs of a stage and return their entries for results.json."""
+    folder.mkdir(exist_ok=True)
+    return {name: codec.save(folder, name, value) for name, value in results.items()}
 
 
 def load_potential(folder: Path, job: JobFile) -> Potential:

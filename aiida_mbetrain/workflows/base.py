@@ -11,6 +11,8 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain import errors
 from aiida_mbetrain.calculations.exit_codes import define_exit_codes, foreseeable_errors
+from aiida_mbetrain.calculations.functions import interruption
+from aiida_mbetrain.calculations.functions.checkpoints import settle_checkpoints
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.science.configurations import Configurations
@@ -38,11 +40,18 @@ class StageWorkChain(WorkChain):
         define_exit_codes(spec)
         spec.exit_code(CHILD_FAILED, "ERROR_CHILD_FAILED", message="The step {step} failed: {reason}")
 
+    def _do_step(self) -> Any:
+        """Run the next step of the outline, unless the run in this process was told to stop."""
+        if interruption.requested():
+            return self.refuse(errors.StoppedEarly("The run was told to stop; what is done is kept: continue it."))
+        return super()._do_step()
+
     def call(
         self, function: ProcessFunctionType[..., object, orm.CalcFunctionNode], label: str, **inputs: Any
     ) -> orm.ProcessNode:
         """Run a calcfunction as the step ``label`` and give its finished node, failed or not."""
         _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
+        settle_checkpoints()
         return node
 
     def compute(

@@ -41,7 +41,7 @@ class HarmonicCrystalWorkChain(StageWorkChain):
             help="The settings class FreeEnergy.",
         )
         define_heavy_stages(spec, *cls.heavy_stages)
-        spec.outline(cls.setup, *cls.harmonic_steps(), cls.results)
+        spec.outline(cls.setup, *cls.harmonic_steps())
         spec.output("structure", valid_type=orm.StructureData, help="The relaxed crystal.")
         spec.output("relaxed", valid_type=orm.TrajectoryData, help="The same with energy, forces and stress.")
         spec.output("relaxation", valid_type=orm.Dict, help="Steps, residual force and stress, space groups.")
@@ -75,8 +75,13 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         return self.compute("relaxation", structure=self.inputs.structure, settings=self.inputs.settings)
 
     def inspect_relaxation(self) -> ExitCode | None:
-        """Stop where the relaxation failed."""
-        return self.failed(self.ctx.relaxation)
+        """Hand out the relaxed crystal; stop where the relaxation failed."""
+        failure = self.failed(self.ctx.relaxation)
+        if failure is None:
+            self.out("structure", self.ctx.relaxation.outputs.structure)
+            self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
+            self.out("relaxation", self.ctx.relaxation.outputs.summary)
+        return failure
 
     def run_force_constants(self) -> ToContext[str, orm.ProcessNode] | None:
         """Finite displacements of the relaxed crystal."""
@@ -85,11 +90,21 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
 
     def inspect_force_constants(self) -> ExitCode | None:
-        """Stop where the force constants failed."""
-        return self.failed(self.ctx.force_constants)
+        """Hand out the force constants; report a supercell that loses a part of the point group."""
+        failure = self.failed(self.ctx.force_constants)
+        if failure is None:
+            self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
+            facts = self.ctx.force_constants.outputs.force_constants.base.attributes
+            n_kept, n_operations = facts.get("n_operations_kept"), facts.get("n_operations")
+            if n_kept < n_operations:
+                self.report(
+                    f"the supercell keeps {n_kept} of {n_operations} operations of the point group, and so do the "
+                    "force constants: the q mesh is reduced by these alone; keep_point_group = True keeps all"
+                )
+        return failure
 
     def derive_harmonic_properties(self) -> ExitCode | None:
-        """Bands and thermodynamics; imaginary modes are reported."""
+        """Bands and thermodynamics; modes that the free energy leaves out are reported."""
         node = self.ctx.force_constants.outputs.force_constants
         self.ctx.bands = self.call(phonon_bands, "phonon_bands", force_constants=node)
         self.ctx.thermodynamics = self.call(
@@ -97,24 +112,20 @@ class HarmonicCrystalWorkChain(StageWorkChain):
         )
         failure = self.failed(self.ctx.bands) or self.failed(self.ctx.thermodynamics)
         if failure is None:
-            self._report_imaginary_modes(self.ctx.thermodynamics.outputs.result)
+            self.out("phonon_bands", self.ctx.bands.outputs.result)
+            self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)
+            self._report_left_out_modes(self.ctx.thermodynamics.outputs.result)
         return failure
 
-    def _report_imaginary_modes(self, table: TableData) -> None:
-        n_imaginary = int(table.get_array("n_imaginary_modes")[0])
-        if n_imaginary:
+    def _report_left_out_modes(self, table: TableData) -> None:
+        n_modes, n_left_out, n_imaginary = (
+            int(table.get_array(name)[0]) for name in ("n_modes", "n_left_out_modes", "n_imaginary_modes")
+        )
+        if n_left_out:
             lowest = (float(table.get_array(f"{kind}_freq_min_THz")[0]) for kind in ("acoustic", "optical"))
             acoustic, optical = (f"{frequency:.3f}" for frequency in lowest)
             self.report(
-                f"{n_imaginary} of {int(table.get_array('n_modes')[0])} modes of the mesh are imaginary and enter no "
-                f"sum: lowest acoustic frequency {acoustic} THz, lowest optical {optical} THz"
+                f"{n_left_out} of {n_modes} modes of the mesh have no real frequency and enter no sum, {n_imaginary} "
+                f"of them below imaginary_mode_threshold: lowest acoustic frequency {acoustic} THz, lowest optical "
+                f"{optical} THz"
             )
-
-    def results(self) -> None:
-        """Hand out the nodes."""
-        self.out("structure", self.ctx.relaxation.outputs.structure)
-        self.out("relaxed", self.ctx.relaxation.outputs.relaxed)
-        self.out("relaxation", self.ctx.relaxation.outputs.summary)
-        self.out("force_constants", self.ctx.force_constants.outputs.force_constants)
-        self.out("phonon_bands", self.ctx.bands.outputs.result)
-        self.out("thermodynamics", self.ctx.thermodynamics.outputs.result)

@@ -19,7 +19,15 @@ from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
-from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnreadableResults, UnstableDynamics
+from aiida_mbetrain.errors import (
+    DiskFull,
+    JobCancelled,
+    NoProgress,
+    NoResults,
+    StoppedEarly,
+    UnreadableResults,
+    UnstableDynamics,
+)
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS
 from aiida_mbetrain.settings import Inference
 
@@ -27,6 +35,7 @@ SCHEDULER = StageCalculation.exit_codes
 OUT_OF_MEMORY = SCHEDULER.ERROR_SCHEDULER_OUT_OF_MEMORY.status
 INTERRUPTED = {
     StoppedEarly.code,
+    DiskFull.code,
     NoResults.code,
     UnreadableResults.code,
     SCHEDULER.ERROR_NO_RETRIEVED_FOLDER.status,
@@ -54,6 +63,12 @@ class StageJob(BaseRestartWorkChain):
         max_jobs, on_failure = spec.inputs["max_iterations"], spec.inputs["on_unhandled_failure"]
         assert isinstance(max_jobs, InputPort)
         assert isinstance(on_failure, InputPort)
+        spec.input(
+            "continue_cancelled",
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help="Continue also a job that was cancelled in the queue.",
+        )
         max_jobs.default = lambda: orm.Int(MAX_JOBS)
         on_failure.default = lambda: orm.Str("abort")
         spec.outline(
@@ -84,8 +99,14 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=200)
     def continue_interrupted(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Continue from the checkpoint: out of walltime, preempted, killed, node failed."""
+        """Continue from the checkpoint: out of walltime, preempted, killed, node failed, disk full."""
         return self._next_job(node) if node.exit_status in INTERRUPTED else None
+
+    @process_handler(priority=195)
+    def continue_cancelled(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Continue a job that was cancelled, if the user wants that."""
+        wanted = node.exit_status == JobCancelled.code and self.inputs.continue_cancelled.value
+        return self._next_job(node) if wanted else None
 
     @process_handler(priority=190)
     def halve_batch(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -102,8 +123,14 @@ class StageJob(BaseRestartWorkChain):
 
     @process_handler(priority=0)
     def pass_on_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """End with the exit code of the job: refused input, physics and bugs would end another job the same way."""
-        return self._give_up(node) if node.is_failed else None
+        """End with the exit code of the job: refused input, physics and bugs would end another job the same way.
+
+        What the job has made all the same, such as a trajectory that became unstable, is handed out.
+        """
+        if not node.is_failed:
+            return None
+        self.results()
+        return self._give_up(node)
 
     def _next_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Continue from the checkpoint of the job, unless several jobs in a row made no progress."""
@@ -158,9 +185,10 @@ class MolecularDynamicsJob(StageJob):
     @process_handler(priority=180)
     def stopped_by_monitor(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """End a run stopped by the stability monitor with the exit code of unstable dynamics."""
-        if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(node.exit_message):
+        message = node.exit_message or ""
+        if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(message):
             return None
-        return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(node.exit_message)))
+        return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(message)))
 
 
 class ForceConstantsJob(StageJob):

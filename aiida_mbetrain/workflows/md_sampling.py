@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ToContext
+from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
@@ -12,7 +12,7 @@ from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.errors import MbetrainError
-from aiida_mbetrain.settings import MDSampling
+from aiida_mbetrain.settings import FreeEnergy, MDSampling
 from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs, validator_of
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
@@ -22,7 +22,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
     """Sample thermally accessible configurations: supercell, molecules, dynamics, clusters, labels."""
 
     protocol_section = "md_sampling"
-    heavy_stages = ("molecular_dynamics", "labels")
+    heavy_stages = ("relaxation", "molecular_dynamics", "labels")
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
@@ -39,6 +39,8 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         define_heavy_stages(spec, *cls.heavy_stages)
         spec.outline(
             cls.setup,
+            if_(cls.should_relax)(cls.run_relaxation, cls.inspect_relaxation),
+            cls.build_supercell,
             cls.detect_molecules,
             cls.run_md,
             cls.inspect_md,
@@ -47,6 +49,7 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
             cls.inspect_labels,
             cls.results,
         )
+        spec.output("relaxed_structure", valid_type=orm.StructureData, required=False, help="Of relax_first.")
         spec.output("supercell", valid_type=orm.StructureData)
         spec.output("molecular_crystal", valid_type=MolecularCrystalData, required=False)
         spec.output("trajectory", valid_type=orm.TrajectoryData)
@@ -54,16 +57,38 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         spec.output_namespace("clusters", valid_type=ClusterSetData, dynamic=True, required=False)
 
     def setup(self) -> ExitCode | None:
-        """Check structure and elements; build the supercell."""
+        """Check structure and elements."""
         self.ctx.settings = MDSampling(**self.inputs.settings.get_dict())
         try:
             check_inputs(self.inputs.structure, self.inputs.model)
         except MbetrainError as error:
             return self.refuse(error)
+        self.ctx.structure = self.inputs.structure
+        return None
+
+    def should_relax(self) -> bool:
+        """Return True if the dynamics starts from the relaxed crystal."""
+        return bool(self.ctx.settings.relax_first)
+
+    def run_relaxation(self) -> ToContext[str, orm.ProcessNode] | None:
+        """Relax the crystal."""
+        settings = orm.Dict(relaxation_before(self.ctx.settings).to_dict())
+        return self.compute("relaxation", structure=self.inputs.structure, settings=settings)
+
+    def inspect_relaxation(self) -> ExitCode | None:
+        """Go on with the relaxed crystal; stop where the relaxation failed."""
+        failure = self.failed(self.ctx.relaxation)
+        if failure is None:
+            self.ctx.structure = self.ctx.relaxation.outputs.structure
+            self.out("relaxed_structure", self.ctx.structure)
+        return failure
+
+    def build_supercell(self) -> ExitCode | None:
+        """Build the supercell of the dynamics."""
         node = self.call(
             md_supercell,
             "supercell",
-            structure=self.inputs.structure,
+            structure=self.ctx.structure,
             settings=orm.Dict(self.ctx.settings.md_crystal.to_dict()),
         )
         self.ctx.supercell = node.outputs.result if node.is_finished_ok else None
@@ -85,7 +110,11 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         return self.compute("molecular_dynamics", supercell=self.ctx.supercell, settings=orm.Dict(wanted))
 
     def inspect_md(self) -> ExitCode | None:
-        """Stop where the dynamics failed."""
+        """Hand out the dynamics, as far as it got; stop where it failed."""
+        self.out("supercell", self.ctx.supercell)
+        for name in ("trajectory", "thermodynamics"):
+            if name in self.ctx.molecular_dynamics.outputs:
+                self.out(name, self.ctx.molecular_dynamics.outputs[name])
         return self.failed(self.ctx.molecular_dynamics)
 
     def extract_clusters(self) -> ExitCode | None:
@@ -113,13 +142,22 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         return self.failed(self.ctx.label_clusters) if "label_clusters" in self.ctx else None
 
     def results(self) -> None:
-        """Hand out the nodes."""
-        self.out("supercell", self.ctx.supercell)
-        self.out("trajectory", self.ctx.molecular_dynamics.outputs.trajectory)
-        self.out("thermodynamics", self.ctx.molecular_dynamics.outputs.thermodynamics)
+        """Hand out the clusters; the dynamics is handed out where it ends."""
         if "label_clusters" in self.ctx:
             self.out("molecular_crystal", self.ctx.molecular_crystal)
             self.out("clusters", cluster_outputs(self.ctx.label_clusters))
+
+
+def relaxation_before(settings: MDSampling) -> FreeEnergy:
+    """Settings of the relaxation before a dynamics.
+
+    In NVT the cell is what the user chose, and stays.  The dynamics keeps no symmetry, so neither does its start, and
+    forces a hundred times smaller than those of thermal motion do for it.
+    """
+    one_crystal = FreeEnergy(thermal_expansion=False, symmetrize_unit_cell=False, max_force_on_atom=1e-3)
+    if settings.md_crystal.ensemble == "NVT":
+        return one_crystal.model_copy(update={"relax_input_cell": "only_atoms"})
+    return one_crystal.model_copy(update={"relax_input_cell": "full", "pressure_GPa": settings.pressure_GPa})
 
 
 def cluster_outputs(labels_node: orm.ProcessNode) -> dict[str, ClusterSetData]:

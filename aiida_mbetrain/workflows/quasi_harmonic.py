@@ -149,6 +149,8 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             "thermal_expansion": False,
             "relax_input_cell": "constant_volume",
             "supercell_matrix": reference.get_array("supercell_matrix").T.tolist(),
+            # already in the matrix; a volume that relaxes to a higher symmetry is not to be refused for it
+            "keep_point_group": False,
         }
         node = self.call(
             sampled_structures, "sampled_structures", force_constants=reference, settings=self.inputs.settings
@@ -228,8 +230,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         return None
 
     def results(self) -> None:
-        """Hand out the nodes."""
-        super().results()
+        """Hand out the nodes of molecule and expansion; those of the crystal are handed out where they are made."""
         if "molecule" in self.inputs:
             self.out("molecule", {key: self.ctx.isolated_molecule.outputs[key] for key in MOLECULE_NODES})
             for name in ("sublimation", "sublimation_equilibrium"):

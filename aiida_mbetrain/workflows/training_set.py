@@ -12,7 +12,7 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
 from aiida_mbetrain.data.crystals import crystals
 from aiida_mbetrain.data.structures import structure_to_configurations
-from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.errors import DiskFull, MbetrainError, StoppedEarly
 from aiida_mbetrain.science.stages import estimate_all
 from aiida_mbetrain.science.thermodynamics import name_of_key
 from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs
@@ -23,7 +23,10 @@ from aiida_mbetrain.workflows.protocols import SECTIONS, check_options, protocol
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 
 COMMON = ("structure", "model", "inference", "code")
-STAGES = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain)
+StageClass = type[MDSamplingWorkChain | QuasiHarmonicWorkChain | PhononSamplingWorkChain]
+STAGES: tuple[StageClass, ...] = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain)
+INTERRUPTIONS = (StoppedEarly.code, DiskFull.code)
+"""Exit codes after which a run in process stops as a whole, to be continued."""
 
 
 class TrainingSetWorkChain(StageWorkChain):
@@ -47,8 +50,8 @@ class TrainingSetWorkChain(StageWorkChain):
             cls.inspect_crystal,
             cls.run_phonon_sampling,
             cls.inspect_phonon_sampling,
+            cls.inspect_stages,
             cls.build_dataset,
-            cls.results,
         )
         spec.expose_outputs(MDSamplingWorkChain, namespace="md_sampling")
         spec.expose_outputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic")
@@ -101,21 +104,27 @@ class TrainingSetWorkChain(StageWorkChain):
         return None
 
     def run_crystal(self) -> ExitCode | None:
-        """Run dynamics, and relaxation with force constants; in a daemon at the same time."""
+        """Run dynamics, and relaxation with force constants; in a daemon at the same time.
+
+        A failure of one does not stop the other, unless the run was told to stop.
+        """
         for child in (MDSamplingWorkChain, QuasiHarmonicWorkChain):
             started = self._start(child, child.protocol_section)
             if started:
                 self.to_context(**started)
-            elif failure := self.failed(self.ctx[child.protocol_section]):
-                return failure
+            elif self.ctx[child.protocol_section].exit_status in INTERRUPTIONS:
+                return self._failure_of(child)
         return None
 
-    def inspect_crystal(self) -> ExitCode | None:
-        """Stop where one of the two failed."""
-        return self.failed(self.ctx.md_sampling) or self.failed(self.ctx.quasi_harmonic)
+    def inspect_crystal(self) -> None:
+        """Hand out what the two have made, also if one of them failed."""
+        self._hand_out(MDSamplingWorkChain)
+        self._hand_out(QuasiHarmonicWorkChain)
 
     def run_phonon_sampling(self) -> Any:
         """Frames along the modes of the crystal that ``force_constants_key`` names, and their clusters."""
+        if not self.ctx.quasi_harmonic.is_finished_ok:
+            return None
         free_energy, key = self.ctx.settings["quasi_harmonic"], self.ctx.settings["phonon_sampling"].force_constants_key
         name, quasi_harmonic = name_of_key(key, free_energy), self.ctx.quasi_harmonic
         found = crystals(quasi_harmonic.outputs, free_energy)
@@ -125,25 +134,34 @@ class TrainingSetWorkChain(StageWorkChain):
             return self.exit_codes.ERROR_CHILD_FAILED.format(step=step, reason=reason)
         return self._start(PhononSamplingWorkChain, "phonon_sampling", force_constants=found[name]["force_constants"])
 
-    def inspect_phonon_sampling(self) -> ExitCode | None:
-        """Stop where phonon sampling failed."""
-        return self.failed(self.ctx.phonon_sampling)
+    def inspect_phonon_sampling(self) -> None:
+        """Hand out what phonon sampling has made."""
+        if "phonon_sampling" in self.ctx:
+            self._hand_out(PhononSamplingWorkChain)
+
+    def inspect_stages(self) -> ExitCode | None:
+        """Stop where a stage failed: a dataset is built of all; ``export`` writes what there is."""
+        failures = [failure for child in STAGES if (failure := self._failure_of(child)) is not None]
+        if not failures:
+            return None
+        message = "; ".join(str(failure.message) for failure in failures)
+        return ExitCode(failures[0].status, message)
+
+    def _failure_of(self, child: StageClass) -> ExitCode | None:
+        return self.failed(self.ctx[child.protocol_section]) if child.protocol_section in self.ctx else None
+
+    def _hand_out(self, child: StageClass) -> None:
+        namespace = child.protocol_section
+        self.out_many(self.exposed_outputs(self.ctx[namespace], child, namespace=namespace))
 
     def _start(self, child: type[StageWorkChain], namespace: str, **extra: orm.Data) -> Any:
         return self.launch(child, namespace, **self.exposed_inputs(child, namespace), **extra)
 
     def build_dataset(self) -> ExitCode | None:
-        """Store the HDF5 file."""
+        """Store the HDF5 file and hand it out."""
         stages = [self.ctx.md_sampling, self.ctx.quasi_harmonic, self.ctx.phonon_sampling]
         self.ctx.dataset = self.call(build_dataset, "build_dataset", **dataset_inputs(stages))
-        return self.failed(self.ctx.dataset)
-
-    def results(self) -> None:
-        """Hand out the nodes."""
-        for child, namespace in (
-            (MDSamplingWorkChain, "md_sampling"),
-            (QuasiHarmonicWorkChain, "quasi_harmonic"),
-            (PhononSamplingWorkChain, "phonon_sampling"),
-        ):
-            self.out_many(self.exposed_outputs(self.ctx[namespace], child, namespace=namespace))
-        self.out("dataset", self.ctx.dataset.outputs.result)
+        failure = self.failed(self.ctx.dataset)
+        if failure is None:
+            self.out("dataset", self.ctx.dataset.outputs.result)
+        return failure

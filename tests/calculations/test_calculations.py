@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.common import AttributeDict, LinkType
@@ -15,13 +16,15 @@ from ase import Atoms
 from ase.build import bulk
 from job_runs import assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
 
+from aiida_mbetrain.calculations import stage as stage_module
 from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
 from aiida_mbetrain.calculations.functions.clusters import detect_molecules, extract_clusters
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.demo import model_path
-from aiida_mbetrain.errors import NoProgress, NoResults, StoppedEarly, UnstableDynamics
+from aiida_mbetrain.errors import JobCancelled, NoProgress, NoResults, StoppedEarly, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.io import save_npz
 from aiida_mbetrain.science.reference_labels import expand
 from aiida_mbetrain.settings import AseMethod, FiniteSubsystemFilter, Inference, ReferenceLabels
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
@@ -138,7 +141,7 @@ def test_stored_files_of_a_job_hold_no_arrays_twice(code):
     assert not [name for name in node.outputs.retrieved.list_object_names() if name.endswith(".npz")]
 
 
-def test_identical_inputs_are_taken_from_the_cache(code):
+def test_identical_inputs_of_identical_versions_are_taken_from_the_cache(code, monkeypatch):
     inputs = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
     inputs["settings"] = orm.Dict(MD | {"temperature_K": 19.0})
     process = CalculationFactory("mbetrain.molecular_dynamics")
@@ -147,8 +150,11 @@ def test_identical_inputs_are_taken_from_the_cache(code):
         _, again = run_get_node(process, **inputs)
         hotter = orm.Dict(MD | {"temperature_K": 21.0})
         _, other = run_get_node(process, **(inputs | {"settings": hotter}))
+        monkeypatch.setattr(stage_module, "package_versions", lambda: {"torch": "1.0"})
+        _, newer = run_get_node(process, **inputs)
     assert again.base.caching.get_cache_source() == first.uuid
     assert other.base.caching.get_cache_source() is None
+    assert newer.base.caching.get_cache_source() is None
     assert_same_outputs(first, again)
 
 
@@ -195,11 +201,17 @@ class TestRestarts:
 
     @pytest.fixture
     def process(self, code):
+        return self.chain(code)
+
+    @staticmethod
+    def chain(code, **given):
         from aiida.engine.utils import instantiate_process
         from aiida.manage import get_manager
 
         calculation = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
-        process = instantiate_process(get_manager().get_runner(), MolecularDynamicsJob, calculation=calculation)
+        process = instantiate_process(
+            get_manager().get_runner(), MolecularDynamicsJob, calculation=calculation, **given
+        )
         process.setup()
         return process
 
@@ -218,7 +230,7 @@ class TestRestarts:
         process.ctx.children = [*process.ctx.get("children", []), node]
         return process.inspect_process()
 
-    @pytest.mark.parametrize("exit_status", [400, 310, 311, 100, 120, 140])
+    @pytest.mark.parametrize("exit_status", [400, 310, 311, 411, 100, 120, 140])
     def test_interrupted_job_is_continued_from_its_checkpoint(self, process, exit_status):
         result = self.inspect(process, exit_status, checkpoint=b"first")
         assert result.status == 0
@@ -252,10 +264,15 @@ class TestRestarts:
         statuses = [self.inspect(process, 110, checkpoint=str(number).encode()).status for number in range(5)]
         assert statuses == [0, 0, 0, 0, 110]
 
-    @pytest.mark.parametrize("exit_status", [201, 202, 212, 304, 340, 410, 450, 451, 150])
+    @pytest.mark.parametrize("exit_status", [201, 202, 212, 304, 340, 410, 421, 422, 450, 451, 150])
     def test_what_another_job_cannot_mend_ends_with_its_own_code_and_message(self, process, exit_status):
         result = self.inspect(process, exit_status, checkpoint=b"x", message="a force of 300 eV/Å")
         assert (result.status, result.message) == (exit_status, "a force of 300 eV/Å")
+
+    def test_cancelled_job_is_continued_where_the_user_wants_it(self, code):
+        process = self.chain(code, continue_cancelled=orm.Bool(True))
+        assert self.inspect(process, 421, checkpoint=b"first").status == 0
+        assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"
 
     def test_finished_job_finishes_the_chain(self, process):
         assert self.inspect(process, 0) is None
@@ -265,11 +282,23 @@ class TestRestarts:
 class TestParser:
     """What becomes of the files that a job left."""
 
-    def parse(self, tmp_path, results: str | None, *, exit_status: int | None = None):
+    def parse(
+        self,
+        tmp_path,
+        results: str | None,
+        *,
+        exit_status: int | None = None,
+        stderr: str | None = None,
+        accounting: str = "",
+    ):
         node = orm.CalcJobNode(process_type="aiida.calculations:mbetrain.molecular_dynamics")
         node.set_exit_status(exit_status) if exit_status is not None else None
+        node.set_option("scheduler_stderr", "_scheduler-stderr.txt")
+        node.set_detailed_job_info({"retval": 0, "stdout": accounting, "stderr": ""})
         node.store()
         retrieved = orm.FolderData()
+        if stderr is not None:
+            retrieved.base.repository.put_object_from_bytes(stderr.encode(), "_scheduler-stderr.txt")
         if results is not None:
             retrieved.base.repository.put_object_from_bytes(results.encode(), "results.json")
         retrieved.base.links.add_incoming(node, LinkType.CREATE, "retrieved")
@@ -284,7 +313,18 @@ class TestParser:
     def test_no_results_at_all(self, tmp_path):
         assert self.parse(tmp_path, None)[0].status == NoResults.code
 
-    @pytest.mark.parametrize("results", ["{", '{"status": "no such word", "message": ""}', '{"status": "finished"}'])
+    @pytest.mark.parametrize(
+        "results",
+        [
+            "{", "[]", "1", "null", "{}", '{"status": 3, "message": ""}', '{"status": "no such word", "message": ""}',
+            '{"status": "finished"}', '{"status": "finished", "message": "", "outputs": []}',
+            '{"status": "finished", "message": "", "outputs": {"frames": 3}}',
+            '{"status": "finished", "message": "", "outputs": {"frames": {"type": ["a"], "file": "a"}}}',
+            '{"status": "finished", "message": "", "outputs": {"frames": {"type": "dict", "attributes": 3}}}',
+            '{"status": "finished", "message": "", "outputs": {"no_such": {"type": "dict", "attributes": {}}}}',
+            '{"status": "finished", "message": "", "outputs": {"../x": {"type": "dict", "attributes": {}}}}',
+        ],
+    )  # fmt: skip
     def test_damaged_results(self, tmp_path, results):
         assert self.parse(tmp_path, results)[0].status == 311
 
@@ -294,10 +334,61 @@ class TestParser:
         assert code.status == 311
         assert "trajectory.npz" in code.message
 
+    @pytest.mark.parametrize(
+        "name", ["{outside}", "../outside.npz", "link.npz", "folder/outside.npz", ".", "a\\u0000b"]
+    )
+    def test_names_of_files_cannot_leave_the_folder_of_the_job(self, tmp_path, name):
+        folder = tmp_path / "job" / "outputs"
+        folder.mkdir(parents=True)
+        outside = tmp_path / "job" / "outside.npz"
+        frames = Configurations(np.array([18]), np.zeros((1, 1, 3)))
+        save_npz(outside, frames.to_arrays())
+        (folder / "link.npz").symlink_to(outside)
+        (folder / "folder").symlink_to(outside.parent)
+        entry = f'{{"type": "Configurations", "file": "{name.format(outside=outside)}"}}'
+        results = f'{{"status": "finished", "message": "", "outputs": {{"trajectory": {entry}}}}}'
+        code, outputs = self.parse(tmp_path / "job", results)
+        assert code.status == 311
+        assert "trajectory" not in outputs
+
+    def test_checkpoint_that_is_a_link_is_not_taken(self, tmp_path):
+        (tmp_path / "secret").write_text("of another user")
+        (tmp_path / "checkpoint.segments").symlink_to(tmp_path / "secret")
+        assert "checkpoint" not in self.parse(tmp_path, None, exit_status=120)[1]
+
     def test_word_of_the_worker_beats_the_scheduler(self, tmp_path):
         code, _ = self.parse(tmp_path, '{"status": "stopped", "message": "continue it"}', exit_status=120)
         assert (code.status, code.message) == (StoppedEarly.code, "continue it")
         assert code.invalidates_cache
+
+    @pytest.mark.parametrize("results", [None, '{"status": "stopped", "message": ""}'])
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"accounting": "AllocCPUS|JobID|State|\n1|81|CANCELLED by 1000|\n1|81.batch|CANCELLED|\n"},
+            {"stderr": "working\nslurmstepd: error: *** JOB 81 ON node7 CANCELLED AT 2026-11-26T02:03:04 ***\n"},
+        ],
+    )
+    def test_cancelled_job_is_recognised_and_its_checkpoint_kept(self, tmp_path, results, told):
+        (tmp_path / "checkpoint.segments").write_bytes(b"work of hours")
+        code, outputs = self.parse(tmp_path, results, **told)
+        assert code.status == JobCancelled.code
+        assert outputs.checkpoint.get_content("rb") == b"work of hours"
+
+    @pytest.mark.parametrize("reason", ["TIME LIMIT", "PREEMPTION", "NODE FAILURE"])
+    def test_job_that_slurm_itself_ends_is_not_cancelled(self, tmp_path, reason):
+        stderr = f"slurmstepd: error: *** JOB 81 ON node7 CANCELLED AT 2026-11-26T02:03:04 DUE TO {reason} ***\n"
+        code, _ = self.parse(tmp_path, '{"status": "stopped", "message": ""}', stderr=stderr)
+        assert code.status == StoppedEarly.code
+
+    def test_finished_job_is_finished_although_it_was_cancelled(self, tmp_path):
+        accounting = "JobID|State|\n81|CANCELLED by 1000|\n"
+        code, _ = self.parse(tmp_path, '{"status": "finished", "message": "", "outputs": {}}', accounting=accounting)
+        assert code.status == 0
+
+    def test_job_that_a_monitor_stopped_keeps_the_code_of_the_monitor(self, tmp_path):
+        accounting = "JobID|State|\n81|CANCELLED by 1000|\n"
+        assert self.parse(tmp_path, None, exit_status=150, accounting=accounting)[0] is None
 
     def test_checkpoint_of_a_killed_job_is_kept(self, tmp_path):
         (tmp_path / "checkpoint.segments").write_bytes(b"work of hours")

@@ -22,8 +22,11 @@ from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
 WORKCHAINS = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain, TrainingSetWorkChain)
-RESTARTS = ("clean_workdir", "handler_overrides", "max_iterations", "on_unhandled_failure", "pause_on_max_iterations")
-"""Ports of aiida's BaseRestartWorkChain, which the namespaces of the jobs pass on."""
+RESTARTS = (
+    *("clean_workdir", "handler_overrides", "max_iterations", "on_unhandled_failure", "pause_on_max_iterations"),
+    "continue_cancelled",
+)
+"""Ports of the restart WorkChains, most of them those of aiida, which the namespaces of the jobs pass on."""
 
 
 def leaves(namespace: PortNamespace, prefix: str = "") -> Iterator[tuple[str, InputPort]]:

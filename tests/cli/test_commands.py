@@ -90,7 +90,7 @@ def test_export_refuses_in_one_line(finished, fail, tmp_path):
             orm.StructureData(ase=molecule("N2")), orm.Dict(LENNARD_JONES), overrides=ARGON_SETTINGS
         )
     )
-    assert "has not run md_sampling" in fail("export", failed.pk, "-o", tmp_path / "set.hdf5")
+    assert "md_sampling: it was not run" in fail("export", failed.pk, "-o", tmp_path / "set.hdf5")
     assert not list(tmp_path.iterdir())
 
 
@@ -123,7 +123,7 @@ def nodes_to_show(finished) -> dict[str, orm.Node]:
         ("ClusterSetData", ["n=2", "n_frames", "labelled"]),
         ("TableData", ["temperature_K"]),
         ("StructureData", ["supercell_matrix"]),
-        ("ForceConstantsData", ["space_group", "acoustic_sum_rule_violation", "force_constants"]),
+        ("ForceConstantsData", ["space_group", "acoustic_sum_rule_violation", "n_operations_kept", "force_constants"]),
         ("BandsData", ["THz"]),
         ("Dict", ["max_force", "algorithm"]),
         ("SinglefileData", ["content_sha256", "training_set.hdf5"]),
@@ -232,6 +232,11 @@ def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_fil
     with_pytorch = [int(cell.removesuffix(" MB").replace(",", "")) for cell in cells_of(told, "peak memory")]
     assert all(100 < megabytes < 10_000 for megabytes in with_pytorch)
     assert "measured on" in told
+    assert re.search(r"keep_point_group +atoms +displacements +operations kept", told)
+    for row in ("False (chosen)", "True"):
+        atoms, displacements, kept = cells_of(told, row)
+        assert (int(atoms), displacements) == (n_atoms[1], "1")
+        assert kept == "48 of 48"
     assert orm.QueryBuilder().append(orm.ProcessNode).count() == before
     assert not (tmp_path / "set.hdf5").exists()
 

@@ -65,6 +65,17 @@ def without_clusters(profile) -> Any:
     )
 
 
+def test_phonons_say_what_their_supercell_and_their_free_energy_leave_out(finished, tmp_path):
+    _, text = summary_of(finished, tmp_path)
+    constants = finished.outputs.quasi_harmonic.force_constants
+    n_modes = finished.outputs.quasi_harmonic.thermodynamics.base.attributes.get("n_modes")
+    kept = "{n_operations_kept} of {n_operations}".format(**constants.base.attributes.all)
+    [row] = [line for line in text.splitlines() if "crystal[opt" in line]
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells[1] == str(constants.to_science().supercell.n_atoms)
+    assert cells[3:] == [kept, f"0 of {n_modes}"]
+
+
 def test_contents_of_a_run_without_clusters_are_its_trajectories(without_clusters, tmp_path):
     (_, *rows), _ = summary_of(without_clusters, tmp_path)
     assert rows == periodic_rows(without_clusters)

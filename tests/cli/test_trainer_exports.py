@@ -96,6 +96,28 @@ def test_imported_labels_are_exported(finished, hdf5, imported, labelled, tmp_pa
     assert all(atoms.info["REF_energy"] == 1.5 * len(atoms) for atoms in frames)
 
 
+def test_labels_without_forces_are_marked_and_get_no_force_weight(finished, labelled, tmp_path: Path):
+    frames = read(labelled, index=":")
+    for atoms in frames:
+        atoms.arrays.pop("REF_forces", None)
+        atoms.calc = None
+    write(tmp_path / "energies.xyz", frames, format="extxyz")
+    told = call("labels", "import", tmp_path / "energies.xyz", finished.pk, "--level-of-theory", "CCSD(T)")
+    n_frames = len([atoms for atoms in frames if atoms.info["config_type"] != "IsolatedAtom"])
+    assert f"{n_frames} frames at CCSD(T), {n_frames} of them energies alone" in told
+    process = orm.load_node(int(told.partition("<")[2].partition(">")[0]))
+    found = {link.link_label: link.node for link in process.base.links.get_outgoing(node_class=orm.Data).all()}
+    assert all(node.base.attributes.get("energy_only") for label, node in found.items() if label != "e0s")
+    options = ("--labels", process.pk, "--delta", "--split", "1,0,0", "--gap", "0")
+    call("export-xyz", finished.pk, *options, "-o", tmp_path / "delta")
+    exported = [
+        atoms for atoms in read(tmp_path / "delta" / "train.xyz", index=":") if "config_forces_weight" in atoms.info
+    ]
+    assert len(exported) == n_frames
+    assert all(atoms.info["config_forces_weight"] == 0.0 for atoms in exported)
+    assert not any("REF_forces" in atoms.arrays for atoms in exported)
+
+
 def test_delta_targets_and_e0s_are_differences(finished, imported, tmp_path: Path):
     options = ("--split", "1,0,0", "--gap", "0", "--sizes", "3")
     call("export-xyz", finished.pk, "-o", tmp_path / "baseline", *options)

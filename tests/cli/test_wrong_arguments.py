@@ -60,15 +60,6 @@ OTHER_FILES = {
 }
 
 BAD_DATASETS = ["foreign", "other", "cut", "short", "folder", "missing", "without_positions", "without_n_frames"]
-ANSWERED = {
-    ("query frames", "without_n_frames"),  # counts the frames of the trajectory and of the origin
-    ("query datasets", "without_n_frames"),  # reads nothing but the sections, which are whole
-    ("query datasets", "without_positions"),
-    ("query frames", "without_positions"),  # read no positions
-    ("query origin", "without_positions"),
-    ("trace", "without_positions"),
-}
-"""What is wrong with the file is not in what the command reads."""
 BAD_FILES = ["foreign.hdf5", "set.hdf5", "cut.xyz", "without_forces.xyz", "missing.xyz"]
 
 
@@ -152,22 +143,11 @@ def test_a_process_of_another_kind_is_named(refused, finished, command: str):
     [
         pair
         for pair in product(DATASETS, BAD_DATASETS)
-        if pair not in ANSWERED and pair != ("export --append", "missing")  # which makes the file
+        if pair != ("export --append", "missing")  # which makes the file
     ],
 )
 def test_a_bad_dataset_is_named(refused, files: Path, command: str, bad: str):
     assert f"{bad}.hdf5" in refused(DATASETS[command], files / f"{bad}.hdf5")
-
-
-@pytest.mark.parametrize(("command", "bad"), sorted(ANSWERED))
-def test_a_command_answers_from_the_part_of_a_file_that_is_whole(finished, files: Path, command: str, bad: str):
-    def answer(name: str) -> str:
-        arguments = (files / name if argument == "BAD" else argument for argument in DATASETS[command])
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        assert result.exit_code == 0, result.output
-        return result.output.replace(name, "")
-
-    assert answer(f"{bad}.hdf5") == answer("set.hdf5")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from aiida_mbetrain.data.conversion import TO_NODE, as_node, as_science
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
+from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.clusters import extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import detect_molecules
@@ -193,3 +195,29 @@ def test_a_model_node_loads_the_potential_of_its_file(profile, model_file):
     node = MaceModelData.get_or_create(model_file)
     energies = [p.evaluate([frames])[0].energies for p in (node.load(Inference()), load_mace(model_file))]
     np.testing.assert_array_equal(*energies)
+
+
+def test_masses_of_isotopes_survive_nodes_of_structures_and_frames():
+    """With ordinary masses nothing is stored, and AiiDA's own table is not mistaken for isotopes."""
+    usual = nitrogen_frames()
+    assert "isotope_masses" not in as_node(usual).get_arraynames()
+    assert as_science(structure_from_configurations(usual)).isotope_masses is None
+    heavy = usual.with_(isotope_masses=np.array([14.007, 15.0001]))
+    for node in (as_node(heavy), structure_from_configurations(heavy)):
+        np.testing.assert_array_equal(as_science(node).masses, heavy.masses)
+    labelled = orm.StructureData(cell=np.diag([5.0, 5.0, 5.0]).tolist())
+    labelled.append_atom(symbols="Tc", position=[0, 0, 0])
+    labelled.append_atom(symbols="S", position=[2.5, 2.5, 2.5], name="S2")
+    np.testing.assert_allclose(as_science(labelled).masses, [97.907, 32.06], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "weights", "said"),
+    [(["Ar", "Kr"], [0.5, 0.5], r"site 1 .* Ar 0\.5, Kr 0\.5"), (["Ar"], [0.7], r"site 1 .* Ar 0\.7")],
+)
+def test_alloy_and_vacancy_are_refused_by_their_site(symbols, weights, said):
+    node = orm.StructureData(cell=np.diag([5.0, 5.0, 5.0]).tolist())
+    node.append_atom(symbols="Ar", position=[0, 0, 0])
+    node.append_atom(symbols=symbols, weights=weights, position=[2.5, 2.5, 2.5])
+    with pytest.raises(InvalidStructure, match=said):
+        as_science(node)

@@ -9,6 +9,7 @@ import pytest
 from dataset_examples import full_dataset
 from report_datasets import expansion_section, md_section, phonon_section
 
+from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import write_dataset
 from aiida_mbetrain.datasets.inspection import Verdict, verdicts
 from aiida_mbetrain.datasets.inspection.coverage import covered_share
@@ -69,6 +70,16 @@ def test_run_too_short_to_judge_says_so():
     short = replace(section, time_equilibration_fs=590.0, series=Table(
         {name: column[[0, 60, 70, 80, 90]] for name, column in section.series.columns.items()}))  # fmt: skip
     assert "fewer than" in named(Dataset((short,)))["Settled"].value
+
+
+@pytest.mark.parametrize(("n_left_out", "passed"), [(0, True), (3, False)])
+def test_modes_left_out_of_the_free_energy(n_left_out, passed):
+    section = full_dataset().quasi_harmonic[0]
+    columns = section.thermodynamics_fixed_volume.columns | {names.N_LEFT_OUT_MODES: np.array([0, n_left_out])}
+    changed = replace(section, thermodynamics_fixed_volume=Table(columns), thermodynamics_equilibrium_volume=None)
+    found = named(Dataset((changed,)))["Modes left out of the free energy"]
+    assert found.passed == passed
+    assert passed or found.value == f"3 of 189 modes on the mesh of {next(iter(section.structures))}"
 
 
 @pytest.mark.parametrize(("n_imaginary", "passed"), [(0, True), (3, False)])

@@ -172,6 +172,8 @@ def quasi_harmonic_section(rng: np.random.Generator) -> QuasiHarmonicSection:
             names.N_ATOMS_UNIT_CELL: np.array([7, 7]),
             names.SPACE_GROUP: np.array([14, 14]),
             names.ACOUSTIC_FREQS_REAL: np.array([True, False]),
+            names.N_MODES: np.array([189, 189]),
+            names.N_LEFT_OUT_MODES: np.array([2, 2]),
             names.SYSTEM_LABEL_CRYSTAL: np.array([LABEL, LABEL], dtype=object),
         }
     )

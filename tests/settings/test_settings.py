@@ -117,6 +117,8 @@ DOCUMENTED = {
         "imaginary_mode_threshold": -0.1,
         "filter_out_imaginary_acoustic": False,
         "filter_out_imaginary_optical": True,
+        "filter_out_left_out_acoustic": False,
+        "filter_out_left_out_optical": True,
         "filter_out_broken_symmetry": True,
         "filter_out_extrapolated_minimum": True,
     },
@@ -491,18 +493,26 @@ def thermodynamics(made: FreeEnergy) -> list[Any]:
     return [column.tobytes() for column in result.columns().values()]
 
 
-def sampled_volume(ratio: float, *, acoustic: bool = True, optical: bool = True, group: str = "Pa-3") -> SampledVolume:
+def sampled_volume(
+    ratio: float,
+    *,
+    acoustic: bool = True,
+    optical: bool = True,
+    left_out: tuple[int, int] = (0, 0),
+    group: str = "Pa-3",
+) -> SampledVolume:
     energies = 3.0 * (ratio - 1.0) ** 2 - 2.0 * (ratio - 1.0) ** 3 + (ratio - 1.0) ** 4
     zeros = np.zeros(2)
     vibrations = HarmonicThermodynamics(
         np.array([0.0, 100.0]), np.array([0.0, -100.0 * (ratio - 1)]), zeros, 0.0, zeros, zeros, 8, (1, 1, 1), 24,
-        0, 3, 0.5, 1.0, acoustic, optical,
+        0, *left_out, 0.5, 1.0, acoustic, optical,
     )  # fmt: skip
     return SampledVolume(140.0 * ratio, energies, group, vibrations)
 
 
 def volumes_used(made: FreeEnergy) -> list[bool]:
     flawed: list[dict[str, Any]] = [{}, {"acoustic": False}, {"optical": False}, {"group": "P1"}]
+    flawed += [{"left_out": (1, 0)}, {"left_out": (1, 1)}]
     removed = filtered_by([sampled_volume(1.0, **flaw) for flaw in flawed], made, space_group="Pa-3")
     return [not name for name in removed]
 
@@ -537,6 +547,7 @@ effect(relaxed, {"max_force_on_atom": 1e-3}, symmetry_tolerance_strict=1e-16)
 effect(failing_relaxation, HOPELESS, relax_algo_fallback="PreconLBFGS", max_n_steps=2)
 effect(phonon_supercell, {"supercell_radius": 7.0}, supercell_radius=11.0, supercell_matrix=np.diag([2, 2, 3]))
 effect(phonon_supercell, {"supercell_radius": 10.0}, supercell_diagonal=True, max_atoms=3)
+effect(phonon_supercell, {"supercell_radius": 8.0}, keep_point_group=True)
 effect(displaced, {"supercell_matrix": np.eye(3, dtype=int)}, supercell_displacement=0.02)
 effect(
     thermodynamics, {"fourier_interpolation_mesh": [2, 2, 2]}, fourier_interpolation_mesh=20.0, temperatures_K=[20.0]
@@ -544,6 +555,7 @@ effect(
 effect(thermodynamics, {"fourier_interpolation_mesh": [2, 2, 2]}, imaginary_mode_threshold=2.0)
 effect(volumes_used, filter_out_imaginary_acoustic=True, filter_out_imaginary_optical=False)
 effect(volumes_used, filter_out_broken_symmetry=False)
+effect(volumes_used, filter_out_left_out_acoustic=True, filter_out_left_out_optical=False)
 effect(expansion, equation_of_state="vinet", filter_out_extrapolated_minimum=False)
 
 
@@ -667,3 +679,53 @@ def test_every_field_changes_something(field):
     before, after = cls(**base), cls(**(base | {name: other}))
     assert outcome(observe, before) == outcome(observe, before), "the observation itself is not reproducible"
     assert outcome(observe, before) != outcome(observe, after)
+
+
+@pytest.mark.parametrize("kind", [MDSampling, PhononSampling, FreeEnergy])
+@pytest.mark.parametrize(
+    "key",
+    ["", "/", "/a", "a/", "a//b", ".", "a/../b", "a/./b", "a\0b", "a\nb", " a", "a/b ", "\ud800", "a" * 300, "a/" * 40],
+)
+def test_root_keys_that_are_no_paths_are_refused(kind, key):
+    with pytest.raises(InvalidSettings, match=f"{kind.__name__}.root_key"):
+        kind(root_key=key)
+
+
+@pytest.mark.parametrize("field", ["volume_range", "pressure_range", "temperatures_K"])
+@pytest.mark.parametrize(
+    "values", [[], [float("nan")], [float("inf")], [1.0, -float("inf")], [1e300], None, ["a"], [[1.0]]]
+)
+def test_ranges_without_finite_values_are_refused(field, values):
+    if field == "pressure_range" and values == [1e300]:
+        values = [10**400]
+    with pytest.raises(InvalidSettings, match=f"FreeEnergy.{field}"):
+        FreeEnergy(**{field: values})
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (ClassicalMD, "time_total_fs", 1e308),
+        (ClassicalMD, "time_equilibration_fs", 1e308),
+        (ClassicalMD, "time_step_fs", 5e-324),
+        (ClassicalMD, "max_atoms", 10**400),
+        (ClassicalMD, "supercell_matrix", [[10**59, 0, 0], [0, 1, 0], [0, 0, 1]]),
+        (FreeEnergy, "fourier_interpolation_mesh", [10**59] * 3),
+        (FreeEnergy, "fourier_interpolation_mesh", [10**5] * 3),
+        (FreeEnergy, "fourier_interpolation_mesh", 1e59),
+        (FreeEnergy, "fourier_interpolation_mesh", [None, {}, "a"]),
+        (FreeEnergy, "supercell_radius", 1e300),
+        (PhononSampling, "time_step_fs", 1e308),
+        (PhononSampling, "n_frames", 10**59),
+        (PhononSampling, "temperature_K", 1e308),
+    ],
+)
+def test_numbers_beyond_all_computers_are_refused(kind, field, value):
+    with pytest.raises(InvalidSettings, match=field):
+        kind(**{field: value})
+
+
+def test_message_does_not_repeat_a_value_of_any_length():
+    with pytest.raises(InvalidSettings) as refusal:
+        FreeEnergy(temperatures_K="7" * 100_000)
+    assert len(str(refusal.value)) < 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -243,6 +244,35 @@ def test_job_stops_before_its_walltime(tmp_path):
     assert 0.9 * 12 < results["total_time_s"] < 12
     assert time.monotonic() - begin < 20
     assert (tmp_path / "checkpoint.segments").exists()
+
+
+def test_walltime_shorter_than_the_start_is_said(tmp_path):
+    write_job(tmp_path, max_seconds=0.5)
+    exit_code, results, _ = run(tmp_path)
+    assert exit_code == 1
+    assert (results["status"], results["code"]) == ("walltime_too_short", 422)
+    assert re.match(r"Starting up took \d+ s of max_wallclock_seconds = 0.5", results["message"])
+
+
+def test_disk_that_is_full_keeps_the_checkpoint_for_the_next_job(tmp_path, expected):
+    """The program may write files of 60 kB only, as with a quota: the job stops and the next one goes on."""
+    write_job(tmp_path, settings=md_settings(500), checkpoint_interval_s=0.01)
+    command = f"ulimit -f 60; exec {sys.executable} -m aiida_mbetrain.worker.main {tmp_path}"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    stopped = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert stopped.returncode == 0, stopped.stderr
+    assert (results["status"], results["code"]) == ("disk_full", 411)
+    before = steps_of(tmp_path)
+    assert 0 < before < 500
+    (tmp_path / "progress.json").unlink()
+    first = start(tmp_path)
+    wait_for(lambda: (tmp_path / "progress.json").exists(), first)
+    first.wait(timeout=120)
+    assert json.loads((tmp_path / "results.json").read_text())["status"] == "finished"
+    assert_equals(tmp_path, expected)
 
 
 def test_demo_model_runs_with_features(tmp_path):

@@ -284,10 +284,15 @@ def test_imaginary_modes_are_reported_and_their_volume_is_left_out():
     n_imaginary, n_modes = (int(table[name][0]) for name in ("n_imaginary_modes", "n_modes"))
     assert n_imaginary > 100
     said = reports(called(node)["V_1_7000"])
-    assert f"{n_imaginary} of {n_modes} modes of the mesh are imaginary and enter no sum" in said
+    n_left_out = int(table["n_left_out_modes"][0])
+    assert n_left_out >= n_imaginary
+    assert f"{n_left_out} of {n_modes} modes of the mesh have no real frequency and enter no sum" in said
+    assert f"{n_imaginary} of them below imaginary_mode_threshold" in said
+    attributes = node.outputs.volumes["V_1_7000"]["thermodynamics"].base.attributes
+    assert attributes.get("n_left_out_modes") == n_left_out
     acoustic, optical = (table[f"{kind}_freq_min_THz"][0] for kind in ("acoustic", "optical"))
     assert f"lowest acoustic frequency {acoustic:.3f} THz, lowest optical {optical:.3f} THz" in said
-    assert "imaginary" not in reports(called(node)["V_1_0100"])
+    assert "no real frequency" not in reports(called(node)["V_1_0100"])
 
 
 def test_volume_of_another_symmetry_is_left_out_by_name(stage):
@@ -453,6 +458,7 @@ def test_demo_crystal_and_its_molecule_from_relaxation_to_sublimation(profile):
             "volume_range": [0.92, 0.96, 1.0, 1.04, 1.08],
             "max_force_on_atom": 1e-3,
             "filter_out_imaginary_optical": False,
+            "filter_out_left_out_optical": False,
             "filter_out_extrapolated_minimum": False,
         }
     )

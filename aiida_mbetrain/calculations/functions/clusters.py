@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData, link_label
 from aiida_mbetrain.data.conversion import as_node, as_science

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 from aiida import orm
-from aiida.engine import calcfunction
 from ase.data import atomic_numbers, chemical_symbols
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
@@ -39,8 +39,9 @@ def import_labels(labels: orm.SinglefileData, settings: orm.Dict, **stages: Node
 
     settings: level_of_theory, energy_key, forces_key.  stages: as for ``build_dataset``.
     Outputs: a ClusterSetData or TrajectoryData of the labelled frames per place in the dataset (``md_n_3``,
-    ``phonon_crystal``; attributes ``path``, ``level_of_theory``; origin ``row``, the frame's number there), and
-    ``e0s``, a Dict from symbols to eV labelled with the level of theory, where the file has isolated atoms.
+    ``phonon_crystal``; attributes ``path``, ``level_of_theory``, ``energy_only``; origin ``row``, the frame's number
+    there), those without forces by themselves, and ``e0s``, a Dict from symbols to eV labelled with the level of
+    theory, where the file has isolated atoms.
     """
     wanted = settings.get_dict()
     with labels.as_path() as path:
@@ -50,7 +51,8 @@ def import_labels(labels: orm.SinglefileData, settings: orm.Dict, **stages: Node
     outputs: dict[str, orm.Data] = {}
     for label, entry in zip(_labels(entries), entries, strict=True):
         outputs[label] = _node(dataset, entry)
-        outputs[label].base.attributes.set_many({"path": entry.path, "level_of_theory": wanted["level_of_theory"]})
+        facts = {"path": entry.path, "energy_only": entry.configurations.forces is None}
+        outputs[label].base.attributes.set_many(facts | {"level_of_theory": wanted["level_of_theory"]})
     if external.e0s:
         outputs[E0S] = orm.Dict({chemical_symbols[z]: energy for z, energy in external.e0s.items()})
         outputs[E0S].label = wanted["level_of_theory"]
@@ -92,7 +94,6 @@ def imported_labels(process: orm.ProcessNode) -> ExternalLabels:
 def _frames_of(node: orm.Data) -> dict[str, Label]:
     known = as_science(node).configurations if isinstance(node, ClusterSetData) else as_science(node)
     assert known.energies is not None
-    assert known.forces is not None
     rows = np.asarray(known.origin[ROW], dtype=np.int64)
     uids = frame_uids(node.base.attributes.get("path"), known, rows)
     return {
@@ -100,7 +101,7 @@ def _frames_of(node: orm.Data) -> dict[str, Label]:
             numbers=known.numbers,
             positions=known.positions[i],
             energy=float(known.energies[i]),
-            forces=known.forces[i],
+            forces=None if known.forces is None else known.forces[i],
             stress=None if known.stress is None else known.stress[i],
         )
         for i, uid in enumerate(uids)

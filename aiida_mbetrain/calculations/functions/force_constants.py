@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, report_for, run_stage
 from aiida_mbetrain.data.bands import bands_from_structure
 from aiida_mbetrain.data.conversion import as_node
@@ -48,7 +48,16 @@ def thermodynamics(force_constants: ForceConstantsData, settings: orm.Dict) -> o
         wanted.fourier_interpolation_mesh,
         imaginary_mode_threshold_THz=wanted.imaginary_mode_threshold,
     )
-    return as_node(Table(result.columns()))
+    node = as_node(Table(result.columns()))
+    node.base.attributes.set_many(
+        {
+            "n_modes": result.n_modes,
+            "n_imaginary_modes": result.n_imaginary,
+            "n_left_out_modes": result.n_left_out,
+            "n_left_out_optical_modes": result.n_left_out_optical,
+        }
+    )
+    return node
 
 
 @calcfunction

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import functools
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from aiida import orm
-from aiida.engine import ExitCode
+from aiida.engine import ExitCode, Process
 from aiida.manage import get_manager
 
+from aiida_mbetrain.calculations.exit_codes import exit_code_of, invalidates_cache
+from aiida_mbetrain.calculations.functions import checkpoints
+from aiida_mbetrain.calculations.functions.interruption import stop_on_signal
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly
+from aiida_mbetrain.science.io import naming_full_disk
 from aiida_mbetrain.science.potentials import NoPotential, Potential, named_calculator
-from aiida_mbetrain.science.progress import Report, ShouldStop, never, silent
-from aiida_mbetrain.settings import Inference, NamedCalculator
+from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.settings import Inference, JsonObject, NamedCalculator
 from aiida_mbetrain.worker.machine import describe_machine
 
 MODEL_TYPES = (MaceModelData, orm.Dict)
@@ -49,16 +50,31 @@ def report_for(stage: str) -> Report:
 
 
 def exit_codes(function: Callable[P, R]) -> Callable[P, R | ExitCode]:
-    """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates."""
+    """Turn an MbetrainError into the ExitCode of the process; anything else is a bug and propagates.
+
+    What the error carries becomes outputs of the process, which a function that returns an ExitCode cannot return.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | ExitCode:
         try:
             return function(*args, **kwargs)
         except MbetrainError as error:
-            return ExitCode(error.code, error.message)
+            process = current_process()
+            for name, value in error.results.items():
+                assert process is not None  # only stages keep results, and they run as processes
+                process.out(name, as_node(value))
+            if process is not None and invalidates_cache(type(error)):
+                process.node.base.caching.is_valid_cache = False  # of functions AiiDA does not look at the exit code
+            return exit_code_of(error)
 
     return wrapped
+
+
+def current_process() -> Process | None:
+    """The process that this function runs in."""
+    process = Process.current()
+    return process if isinstance(process, Process) else None
 
 
 def load_potential(model: orm.Data, inference: Inference) -> Potential:
@@ -67,35 +83,6 @@ def load_potential(model: orm.Data, inference: Inference) -> Potential:
         return model.load(inference)
     assert isinstance(model, orm.Dict)
     return named_calculator(NamedCalculator(**model.get_dict()))
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[ShouldStop]:
-    """Yield a function that returns True after Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once.
-
-    The stage then stops in order.  AiiDA's own handler only notifies the event loop, which waits for the stage; in the
-    daemon, which handles its signals itself, the function always returns False.
-    """
-    signals = (signal.SIGINT, signal.SIGTERM)
-    # Not get_runner(): it would connect to the broker, which runs only beside a daemon.
-    runner = get_manager()._runner
-    in_daemon = runner is not None and runner.is_daemon_runner
-    if in_daemon or threading.current_thread() is not threading.main_thread():
-        yield never
-        return
-    received: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = [signal.signal(number, stop) for number in signals]
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def run_stage(
@@ -107,32 +94,40 @@ def run_stage(
 ) -> dict[str, orm.Data]:
     """Run a heavy stage in this process and return its results as nodes, together with a ``run_info`` node.
 
+    It continues from the checkpoint that an interrupted run of the same job has left in the folder of the profile.
     Model and inference are None for a stage that evaluates no potential.
     """
     from aiida_mbetrain.science.stages import STAGES, Job
 
     options = Inference() if inference is None else Inference(**inference.get_dict())
     potential = NoPotential() if model is None else load_potential(model, options)
+    checkpoints.settle_checkpoints()
+    process = current_process()
     job = Job(
         inputs={name: as_science(node) for name, node in inputs.items()},
         potential=potential,
         settings=settings or {},
         inference=options,
         report=report_for(stage),
+        checkpoint=checkpoints.StageCheckpoint(process.node if process is not None else None),
+        checkpoint_interval_s=checkpoints.INTERVAL_s,
     )
+    # Not get_runner(): it would connect to the broker, which runs only beside a daemon.
+    runner = get_manager()._runner
     start = time.perf_counter(), time.process_time()
-    with stop_on_signal() as should_stop:
+
+    def run_info() -> JsonObject:
+        spent = {"wall_time_s": time.perf_counter() - start[0], "cpu_time_s": time.process_time() - start[1]}
+        return {"stage": stage, "potential": potential.describe()} | spent | describe_machine()
+
+    with stop_on_signal(in_daemon=runner is not None and runner.is_daemon_runner) as should_stop, naming_full_disk():
         try:
             results = STAGES[stage](replace(job, should_stop=should_stop))
         except StoppedEarly:
             raise StoppedEarly(
-                f"{stage} was interrupted by a signal and is lost: run it again. "
-                "With a `code` it runs as a job, and interrupted jobs are continued."
+                f"{stage} was interrupted by a signal; what is done is kept: run the same again, and it goes on."
             ) from None
-    info = {
-        "stage": stage,
-        "wall_time_s": time.perf_counter() - start[0],
-        "cpu_time_s": time.process_time() - start[1],
-        "potential": potential.describe(),
-    } | describe_machine()
-    return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(info)}
+        except MbetrainError as error:
+            error.results = {**error.results, "run_info": run_info()} if error.results else {}
+            raise
+    return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(run_info())}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 from aiida_mbetrain.data.structures import structure_from_configurations, structure_to_configurations
 from aiida_mbetrain.science.crystal import make_supercell, md_supercell_matrix

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from aiida import orm
-from aiida.engine import calcfunction
 
+from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.crystals import Nodes, link_label

@@ -9,9 +9,11 @@ from aiida_mbetrain.datasets.from_graph.dataset import (
     TRAINING_SET,
     crystal_behind,
     dataset_of,
+    require_run,
     stage_nodes,
     stages_of,
 )
+from aiida_mbetrain.datasets.from_graph.partial import exportable, missing_parts, partial_nodes
 from aiida_mbetrain.datasets.from_graph.reference_labels import (
     COMPOSE,
     Composition,
@@ -32,7 +34,11 @@ __all__ = [
     "compositions_of",
     "crystal_behind",
     "dataset_of",
+    "exportable",
     "fragments_of",
+    "missing_parts",
+    "partial_nodes",
+    "require_run",
     "stage_nodes",
     "stages_of",
     "with_references",

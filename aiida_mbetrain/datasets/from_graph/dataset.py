@@ -39,6 +39,7 @@ STAGE_OF = {
 """Process label of a stage WorkChain -> name of the stage."""
 TRAINING_SET = "TrainingSetWorkChain"
 """Process label of the WorkChain that runs all stages."""
+GIVE = f"give a {TRAINING_SET} or one of {', '.join(STAGE_OF)}."
 
 
 def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
@@ -55,9 +56,13 @@ def stage_nodes(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
                 f"{state}, exit status {stage.exit_status}: give a finished {TRAINING_SET} or one of "
                 f"{', '.join(STAGE_OF)}."
             )
-        outputs = {name: _plain(stage.outputs[name]) for name in stage.outputs}
-        collected[section] = {"settings": stage.inputs.settings, **outputs}
+        collected[section] = nodes_of_stage(stage)
     return collected
+
+
+def nodes_of_stage(stage: orm.WorkChainNode) -> Nodes:
+    """Settings and outputs of a stage WorkChain."""
+    return {"settings": stage.inputs.settings} | {name: _plain(stage.outputs[name]) for name in stage.outputs}
 
 
 def _plain(value: Any) -> orm.Data | Nodes:
@@ -70,8 +75,7 @@ def stages_of(process: orm.ProcessNode) -> list[orm.WorkChainNode]:
     Raises InvalidSettings for a node that is no process, and for a training set that has not run all its stages.
     """
     if not isinstance(process, orm.ProcessNode):
-        shown = f"{type(process).__name__}<{process.pk}>"
-        raise InvalidSettings(f"{shown} is no process: give a {TRAINING_SET} or one of {', '.join(STAGE_OF)}.")
+        raise InvalidSettings(f"{type(process).__name__}<{process.pk}> is no process: {GIVE}")
     if process.process_label != TRAINING_SET:
         return [cast("orm.WorkChainNode", process)]
     links = process.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
@@ -82,8 +86,18 @@ def stages_of(process: orm.ProcessNode) -> list[orm.WorkChainNode]:
     return [by_label[label] for label in STAGE_OF.values()]
 
 
-def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
-    """The dataset of collected nodes, with provenance on every group."""
+def require_run(process: orm.Node) -> None:
+    """Raise InvalidSettings for a node that is neither a training set nor one of its stages."""
+    label = process.process_label if isinstance(process, orm.ProcessNode) else None
+    if label != TRAINING_SET and label not in STAGE_OF:
+        raise InvalidSettings(f"{label or type(process).__name__}<{process.pk}> is no run: {GIVE}")
+
+
+def dataset_of(stages: Mapping[str, Nodes], missing: Mapping[str, str] | None = None) -> Dataset:
+    """The dataset of collected nodes, with provenance on every group.
+
+    missing: why parts of the run are missing, by stage; stated in the provenance of the file.
+    """
     sections: list[Section] = []
     if "md_sampling" in stages:
         sections.append(_md_section(stages["md_sampling"]))
@@ -93,7 +107,9 @@ def dataset_of(stages: Mapping[str, Nodes]) -> Dataset:
         sections += _phonon_sections(stages["phonon_sampling"], stages.get("quasi_harmonic"))
     first = next(iter(stages.values()))
     model = _model_of(_inputs_of(_any_job(first).creator))
-    return Dataset(tuple(sections), provenance={"aiida_mbetrain": __version__} | model | _crystal_of(first))
+    incomplete = {"missing": [f"{stage}: {why}" for stage, why in missing.items()]} if missing else {}
+    facts = {"aiida_mbetrain": __version__} | model | _crystal_of(first) | incomplete
+    return Dataset(tuple(sections), provenance=facts)
 
 
 def _any_job(nodes: Nodes) -> orm.Data:

@@ -48,7 +48,7 @@ def quasi_harmonic_section(nodes: Nodes, provenance_of: ProvenanceOf) -> QuasiHa
     table_of = {name: _table(name, crystal) for name, crystal in found.items()}
     [reference, *_] = table_of.values()
     tables = {names.THERMODYNAMICS_FIXED_VOLUME: reference}
-    if settings.thermal_expansion:
+    if "equation_of_state" in nodes:
         tables |= _expansion_tables(nodes, settings, table_of)
     for name, node in SUBLIMATION.items():
         if node in nodes:

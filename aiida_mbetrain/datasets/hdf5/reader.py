@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.arrays import StoredArray
 from aiida_mbetrain.datasets.layout import SCHEMA_VERSION, cluster_order, to_cluster_set, to_dataset, to_reference
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, forget_inherited, plain
@@ -19,7 +20,17 @@ from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnreadableF
 from aiida_mbetrain.science.clusters import ClusterSet
 
 # What h5py and the containers raise on a file whose bytes are not what they were.
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError, InvalidStructure)
+DAMAGE = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    InvalidStructure,
+)
 
 SOURCES = (
     names.TRAJECTORY,
@@ -70,9 +81,9 @@ def read_dataset(path: str | Path, *, verify: bool = True) -> Dataset:
 
     Raises UnreadableFile.
     """
-    with opened(path) as root:
+    with opened(path, verify=verify) as root:
         if verify:
-            require_unchanged(path, root, array_digests(root))
+            array_digests(root)
         try:
             return to_dataset(root)
         except InvalidSettings as error:
@@ -217,16 +228,22 @@ def require_unchanged(path: str | Path, root: Group, digests: Mapping[tuple[str,
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Group]:
-    """Yield the tree of an open file; errors of h5py on a damaged file are raised as UnreadableFile."""
+def opened(path: str | Path, *, verify: bool = True) -> Iterator[Group]:
+    """Yield the tree of an open file; errors of h5py on a damaged file are raised as UnreadableFile.
+
+    Attributes and the digests that the arrays state are compared with the digest of the file now, an array when it is
+    read, so that a part costs no more than itself.  A file whose arrays state no digests is read as a whole.
+    """
     if not Path(path).is_file():
         raise UnreadableFile(f"{path} does not exist or is not a file.")
     try:
         if not h5py.is_hdf5(path):
             raise UnreadableFile(f"{path} is not an HDF5 file.")
         with h5py.File(path, "r") as file:
-            root = _read_group(file)
+            root = _read_group(file, compare=verify)
             _check_schema(path, root)
+            if verify:
+                require_unchanged(path, root, _stated_digests(root) or array_digests(root))
             forget_inherited(root)
             yield root
     except DAMAGE as error:
@@ -242,11 +259,17 @@ def verified(path: str | Path) -> Iterator[Group]:
     Raises UnreadableFile.
     """
     with opened(path) as root:
-        require_unchanged(path, root, array_digests(root))
+        array_digests(root)
     with h5py.File(path, "r") as file:
-        root = _read_group(file)
+        root = _read_group(file, compare=False)
         forget_inherited(root)
         yield root
+
+
+def _stated_digests(root: Group) -> dict[tuple[str, str], str] | None:
+    """Digests that the arrays of a file state; None where one of them states none, as in files of earlier versions."""
+    stated = {(path, name): array.sha256 for path, group in root.walk() for name, array in group.datasets.items()}
+    return None if None in stated.values() else stated
 
 
 def _check_schema(path: str | Path, root: Group) -> None:
@@ -257,16 +280,41 @@ def _check_schema(path: str | Path, root: Group) -> None:
         raise UnreadableFile(f"{path} has schema_version {version}; this version reads {SCHEMA_VERSION}.")
 
 
-def _read_group(source: h5py.Group) -> Group:
+def _read_group(source: h5py.Group, *, compare: bool = True, seen: set[int] | None = None) -> Group:
+    """The tree below a group.  Raises UnreadableFile for links to other files and places, and for circles of groups.
+
+    compare: compare arrays with the digests that they state when they are read.
+    """
+    seen = set() if seen is None else seen
+    address = h5py.h5o.get_info(source.id).addr
+    if address in seen:
+        raise UnreadableFile(f"The group {source.name} stands in the file twice, or contains itself: export it again.")
+    seen.add(address)
     group = Group()
     for name, value in source.attrs.items():
         if name.startswith(names.PROVENANCE_PREFIX):
             group.provenance[name.removeprefix(names.PROVENANCE_PREFIX)] = plain(value)
         else:
             group.attributes[name] = plain(value)
-    for name, item in source.items():
+    for name in source:
+        where = f"{source.name.rstrip('/')}/{name}"
+        if source.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+            raise UnreadableFile(f"{where} is a link to another place or file: replace it by what it links to.")
+        item = source[name]
         if isinstance(item, h5py.Group):
-            group.groups[name] = _read_group(item)
+            group.groups[name] = _read_group(item, compare=compare, seen=seen)
         else:
-            group.datasets[name] = item
+            group.datasets[name] = _stored_array(item, where, compare=compare)
     return group
+
+
+def _stored_array(item: Any, where: str, *, compare: bool) -> StoredArray:
+    """An array of the file.  Raises UnreadableFile for one whose numbers lie elsewhere or nowhere."""
+    if not isinstance(item, h5py.Dataset):
+        raise UnreadableFile(f"{where} is neither a group nor an array.")
+    if item.is_virtual or item.external is not None:
+        raise UnreadableFile(f"The numbers of {where} lie in another file: copy them into this one.")
+    if item.size and not item.id.get_storage_size():
+        raise UnreadableFile(f"{where} has the shape {item.shape}, but no numbers.")
+    stated = item.attrs.get(names.ARRAY_SHA256) if compare else None
+    return StoredArray(item, where, None if stated is None else str(stated))

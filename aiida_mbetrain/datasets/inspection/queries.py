@@ -28,8 +28,8 @@ def file_datasets(path: str | Path) -> list[Row]:
                 "kind": section.attributes[names.SECTION],
                 "entries": sum(1 for _, group in section.walk() if names.DATACLASS in group.attributes),
                 "model_sha256": _said(root, where, "model_sha256"),
-                "structure": root.provenance.get("crystal_formula"),
-                "structure_uuid": root.provenance.get("crystal_uuid"),
+                "structure": _said(root, where, "crystal_formula"),
+                "structure_uuid": _said(root, where, "crystal_uuid"),
                 "settings_uuid": section.provenance.get("settings_uuid"),
             }
             for where, section in sections_of(root)

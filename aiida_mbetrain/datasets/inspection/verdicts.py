@@ -70,6 +70,7 @@ def _quasi_harmonic(path: str, section: Group) -> Iterator[Verdict]:
     settings = settings_of(section)
     yield from _residuals(path, section, settings)
     yield from _real_frequencies(path, section, settings)
+    yield from _complete_sums(path, section)
     yield from _bracketed(path, section)
 
 
@@ -124,6 +125,32 @@ def _real_frequencies(path: str, section: Group, settings: Mapping[str, Any]) ->
             value=text or f"above {threshold:g} THz" if real else text or f"some below {threshold:g} THz",
             advice="Relax more tightly (max_force_on_atom), enlarge supercell_radius, or relax the cell: the "
             "structure is not a minimum of the model's energy.",
+            section=path,
+        )
+
+
+def _complete_sums(path: str, section: Group) -> Iterator[Verdict]:
+    worst = 0, 0, ""
+    for name in (names.THERMODYNAMICS_FIXED_VOLUME, names.EOS_SAMPLED, names.THERMODYNAMICS_EQUILIBRIUM_VOLUME):
+        table = section.groups.get(name, Group())
+        if names.N_LEFT_OUT_MODES not in table.datasets:
+            continue
+        left_out = table.array(names.N_LEFT_OUT_MODES)
+        if names.USED_IN_FIT in table.datasets:
+            left_out = np.where(table.array(names.USED_IN_FIT), left_out, 0)
+        row = int(np.argmax(left_out))
+        label = str(np.asarray(table.array(names.SYSTEM_LABEL_CRYSTAL)).astype(str)[row])
+        worst = max(worst, (int(left_out[row]), int(table.array(names.N_MODES)[row]), label))
+    n_left_out, n_modes, label = worst
+    if n_modes:
+        yield Verdict(
+            name="Modes left out of the free energy",
+            passed=n_left_out == 0,
+            value=f"{n_left_out} of {n_modes} modes on the mesh of {label}"
+            if n_left_out
+            else "every mode on the mesh is real",
+            advice="Relax more tightly (max_force_on_atom), enlarge supercell_radius, or leave such volumes out "
+            "(filter_out_left_out_acoustic, filter_out_left_out_optical): a mode at or below 0 THz enters no sum.",
             section=path,
         )
 

@@ -68,6 +68,7 @@ def to_structure(group: Group) -> Configurations:
         numbers=group.array(names.ATOMIC_NUMBERS),
         positions=group.array(names.POSITIONS).reshape(n_frames, n_atoms, 3),
         origin=_to_origin(group),
+        isotope_masses=group.array(names.MASSES),
         **fields,
     )
 
@@ -162,7 +163,6 @@ def to_series(group: Group) -> Table:
 
 def from_molecular_crystal(crystal: MolecularCrystal, frames: Configurations) -> Group:
     """The molecules of the reference structure, and the frames in which every molecule is whole."""
-    reference = Configurations(crystal.numbers, crystal.positions[None], cells=crystal.cell[None])
     return Group(
         attributes={
             names.DATACLASS: "MolecularCrystal",
@@ -179,7 +179,7 @@ def from_molecular_crystal(crystal: MolecularCrystal, frames: Configurations) ->
             names.BONDS: crystal.bonds,
             names.BOND_OFFSETS: crystal.bond_offsets,
         },
-        groups={names.SUPERCELL: from_structure(frames), names.REFERENCE: from_structure(reference)},
+        groups={names.SUPERCELL: from_structure(frames), names.REFERENCE: from_structure(crystal.reference)},
     )
 
 
@@ -200,6 +200,7 @@ def to_molecular_crystal(group: Group) -> tuple[MolecularCrystal, Configurations
         min_distances_to_central_molecule=group.array(names.MIN_DISTANCES),
         max_distances_to_central_molecule=group.array(names.MAX_DISTANCES),
         identical_composition=bool(group.attributes[names.IDENTICAL_COMPOSITION]),
+        isotope_masses=reference.isotope_masses,
     )
     return crystal, to_structure(group[names.SUPERCELL])
 
@@ -281,6 +282,8 @@ def from_force_constants(constants: ForceConstants) -> Group:
             names.ACOUSTIC_SUM_RULE_VIOLATION: float(constants.acoustic_sum_rule_violation),
             names.PERMUTATION_ASYMMETRY: float(constants.permutation_asymmetry),
             names.MIN_FREQUENCY_GAMMA: float(constants.min_frequency_gamma_THz),
+            names.N_OPERATIONS: len(constants.kept_operations),
+            names.N_OPERATIONS_KEPT: int(constants.kept_operations.sum()),
         },
         datasets={
             names.FORCE_CONSTANTS: constants.force_constants,

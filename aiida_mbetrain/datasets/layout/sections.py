@@ -165,6 +165,9 @@ def _from_quasi_harmonic(section: QuasiHarmonicSection) -> Group:
         table = getattr(section, name)
         if table is not None:
             group.groups[name] = Group(datasets=dict(table.columns))
+            if names.N_LEFT_OUT_MODES in table.columns:
+                left_out = int(np.max(table[names.N_LEFT_OUT_MODES]))
+                group.groups[name].attributes[names.N_LEFT_OUT] = left_out
     if section.eos_interpolated is not None:
         sampled, curve = section.eos_interpolated[names.V_SAMPLED], section.eos_interpolated[names.V_INTERP]
         group.groups[names.EOS_INTERPOLATED].attributes = {

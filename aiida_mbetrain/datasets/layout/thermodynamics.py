@@ -28,6 +28,10 @@ RENAMED = {
     "optical_freq_min_THz": names.OPTICAL_FREQ_MIN,
     "acoustic_freqs_real": names.ACOUSTIC_FREQS_REAL,
     "optical_freqs_real": names.OPTICAL_FREQS_REAL,
+    "n_modes": names.N_MODES,
+    "n_imaginary_modes": names.N_IMAGINARY_MODES,
+    "n_left_out_modes": names.N_LEFT_OUT_MODES,
+    "n_left_out_optical_modes": names.N_LEFT_OUT_OPTICAL_MODES,
 }
 
 EQUILIBRIUM = {

@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from aiida_mbetrain.datasets.training.extxyz import ENERGY, FORCES, ISOLATED_ATOM, STRESS
 from aiida_mbetrain.datasets.training.frames import Entry
+from aiida_mbetrain.datasets.training.label_units import require_plausible, require_same_units
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.io import read_frames
@@ -23,12 +24,15 @@ SAME_GEOMETRY = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """One labelled frame: numbers (N,), positions (N, 3) Å, energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³."""
+    """One labelled frame: numbers (N,), positions (N, 3) Å, energy eV, forces (N, 3) eV/Å, stress (3, 3) eV/Å³.
+
+    forces: None for an energy-only label, as methods without gradients give.
+    """
 
     numbers: IntArray
     positions: FloatArray
     energy: float
-    forces: FloatArray
+    forces: FloatArray | None
     stress: FloatArray | None = None
 
 
@@ -40,13 +44,18 @@ class ExternalLabels:
     frames: Mapping[str, Label]
     e0s: Mapping[int, float] = field(default_factory=dict)
 
+    @property
+    def n_energy_only(self) -> int:
+        """Frames without forces."""
+        return sum(label.forces is None for label in self.frames.values())
+
 
 def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str = FORCES) -> ExternalLabels:
     """Read labels from an extended XYZ file with a ``uid`` per frame; atoms of config_type IsolatedAtom are E0s.
 
     Energies and forces come from the keys, or where they are absent from plain ``energy`` and ``forces``; stress from
-    ``REF_stress`` or ``stress``.  Raises UnreadableFile for a foreign or damaged file and for frames without uid,
-    energy or forces.
+    ``REF_stress`` or ``stress``.  A frame without forces has an energy-only label.  Raises UnreadableFile for a foreign
+    or damaged file, for frames without uid or energy, and where forces stand under another name.
     """
     labelled = read_frames(path, what="a complete extended XYZ file", index=":", format="extxyz")
     frames: dict[str, Label] = {}
@@ -60,13 +69,20 @@ def read_labels(path: str | Path, *, energy_key: str = ENERGY, forces_key: str =
             raise UnreadableFile(f"{where}: the uid {uid} stands twice in the file.")
         energy = _energy(atoms, energy_key, where)
         if atoms.info.get("config_type") == ISOLATED_ATOM:
+            if len(atoms) != 1:
+                raise UnreadableFile(f"{where} is an isolated atom with {len(atoms)} atoms: give one.")
+            require_plausible(energy, None, 1, where)
             e0s[int(atoms.numbers[0])] = energy
         else:
-            forces = _array(atoms, forces_key, "forces", (len(atoms), 3), where)
+            forces = _forces(atoms, forces_key, where)
+            require_plausible(energy, forces, len(atoms), where)
             frames[str(uid)] = Label(atoms.numbers, atoms.positions, energy, forces, _stress(atoms, where))
     if not frames:
         raise UnreadableFile(f"{path} has no labelled frames.")
-    return ExternalLabels(str(path), frames, e0s)
+    labels = ExternalLabels(str(path), frames, e0s)
+    if forces_key != FORCES and labels.n_energy_only == len(frames):
+        raise UnreadableFile(f"{path}: no frame has {forces_key}; leave the key out if the labels are energies alone.")
+    return labels
 
 
 def _energy(atoms: Atoms, key: str, where: str) -> float:
@@ -81,13 +97,20 @@ def _energy(atoms: Atoms, key: str, where: str) -> float:
     return energy
 
 
-def _array(atoms: Atoms, key: str, plain: str, shape: tuple[int, ...], where: str) -> FloatArray:
+def _forces(atoms: Atoms, key: str, where: str) -> FloatArray | None:
     results = {} if atoms.calc is None else atoms.calc.results
-    value = atoms.arrays.get(key, results.get(plain))
-    array = np.asarray(value if value is not None else np.nan, dtype=np.float64)
-    if array.shape != shape or not np.isfinite(array).all():
-        raise UnreadableFile(f"{where} has no {plain}: neither {key} nor {plain} holds {shape} finite numbers.")
-    return array
+    value = atoms.arrays.get(key, results.get("forces"))
+    if value is None:
+        others = [name for name in atoms.arrays if "force" in name.lower()]
+        if others:
+            raise UnreadableFile(
+                f"{where} has no {key} but {others[0]}: name it as the key of the forces, or remove it."
+            )
+        return None
+    forces = np.asarray(value, dtype=np.float64)
+    if forces.shape != (len(atoms), 3) or not np.isfinite(forces).all():
+        raise UnreadableFile(f"{where}: the forces are not {len(atoms)} x 3 finite numbers.")
+    return forces
 
 
 def _stress(atoms: Atoms, where: str) -> FloatArray | None:
@@ -106,23 +129,30 @@ def _stress(atoms: Atoms, where: str) -> FloatArray | None:
 def with_labels(entries: Sequence[Entry], labels: ExternalLabels) -> list[Entry]:
     """The labelled frames of the entries, with these labels in place of the old ones; features are left out.
 
-    Entries none of whose frames is labelled are left out.  Raises InvalidSettings for a uid that no frame has and for
-    a label whose atoms are not those of its frame.
+    Entries none of whose frames is labelled are left out; frames with energy-only labels are an entry of their own,
+    without forces.  Raises InvalidSettings for a uid that no frame has, for a label whose atoms are not those of its
+    frame, and for labels in another unit.
     """
     found: list[Entry] = []
+    compared: list[tuple[Configurations, Configurations]] = []
     unknown = set(labels.frames)
     for entry in entries:
         uids = entry.uids
         unknown -= set(uids)
-        rows = np.array([row for row, uid in enumerate(uids) if uid in labels.frames], dtype=np.int64)
-        if len(rows):
-            found.append(_labelled(entry, rows, [uids[row] for row in rows], labels))
+        labelled = [row for row, uid in enumerate(uids) if uid in labels.frames]
+        for energy_only in (False, True):
+            chosen = [row for row in labelled if (labels.frames[uids[row]].forces is None) == energy_only]
+            rows = np.array(chosen, dtype=np.int64)
+            if len(rows):
+                found.append(_labelled(entry, rows, [uids[row] for row in rows], labels))
+                compared.append((found[-1].configurations, entry.configurations.select(rows)))
     if unknown:
         n, all_of = len(unknown), len(labels.frames)
         raise InvalidSettings(
             f"{labels.where}: {n} of {all_of} uids, {min(unknown)} the first, belong to no frame of this dataset: "
             "give the training set that they were exported from."
         )
+    require_same_units(compared, labels.where)
     return found
 
 
@@ -136,7 +166,7 @@ def _labelled(entry: Entry, rows: IntArray, uids: Sequence[str], external: Exter
     return entry.select(
         rows,
         energies=np.array([label.energy for label in labels]),
-        forces=np.array([label.forces for label in labels]),
+        forces=None if labels[0].forces is None else np.array([label.forces for label in labels]),
         stress=np.array(stresses) if whole else None,
         features=None,
     )

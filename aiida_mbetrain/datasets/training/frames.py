@@ -183,11 +183,11 @@ def _phonon_lineage(key: str, frames: Configurations) -> Lineage:
     origin = frames.origin
     modes = np.stack([origin["q_index"], origin["mode"]], axis=1)
     if np.all(origin["q_index"] < 0):
-        units, ordered = np.arange(len(frames)), "time_fs" in origin
+        units = np.arange(len(frames))
     else:
-        units, ordered = np.unique(modes, axis=0, return_inverse=True)[1].reshape(-1), False
+        units = np.unique(modes, axis=0, return_inverse=True)[1].reshape(-1)
     n_units = int(units.max(initial=-1)) + 1
-    return Lineage(key, n_units, np.where(_repeats(frames, units), -1, units).astype(np.int64), ordered)
+    return Lineage(key, n_units, np.where(_repeats(frames, units), -1, units).astype(np.int64), ordered=False)
 
 
 def _repeats(frames: Configurations, units: NDArray[np.int_]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.formula import Formula
 
 from aiida_mbetrain.datasets.training.frames import Entry
+from aiida_mbetrain.datasets.training.label_units import LARGEST_ENERGY
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile
 from aiida_mbetrain.science.configurations import Configurations, IntArray
 from aiida_mbetrain.science.potentials import Potential
@@ -76,12 +77,15 @@ def read_e0s(path: str | Path) -> dict[int, float]:
     """E0s from a JSON or YAML mapping of symbols or atomic numbers to eV.  Raises UnreadableFile."""
     try:
         values = yaml.safe_load(Path(path).read_text("utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UnreadableFile(f"E0s file {path} cannot be read: {reason}") from error
     try:
-        return {_atomic_number(key): float(value) for key, value in values.items()}
-    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        e0s = {_atomic_number(key): float(value) for key, value in values.items()}
+        if not all(abs(value) <= LARGEST_ENERGY for value in e0s.values()):
+            raise ValueError("an energy is not finite, or larger than that of any atom")
+        return e0s
+    except (AttributeError, OverflowError, TypeError, ValueError, KeyError) as error:
         raise UnreadableFile(
             f"E0s file {path}: give a mapping from elements to eV, such as {{C: -1029.6, H: -13.6}} ({error})."
         ) from error

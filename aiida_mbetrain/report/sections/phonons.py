@@ -67,6 +67,7 @@ def _crystal(label: str, item: Group, window: Window | None, settings: Mapping[s
         rows = [
             ["space group", constants.space_group],
             ["supercell", f"{constants.supercell.n_atoms} atoms, {constants.n_displacements} displacements"],
+            ["point group", f"{constants.kept_operations.sum()} of {len(constants.kept_operations)} operations kept"],
             ["lowest optical frequency at Γ", f"{constants.min_frequency_gamma_THz:.3f} THz"],
             ["violation of the acoustic sum rule", f"{constants.acoustic_sum_rule_violation:.1e} eV/Å²"],
             ["asymmetry", f"{constants.permutation_asymmetry:.1e} eV/Å²"],

@@ -175,6 +175,7 @@ def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster)
     configurations = Configurations(
         numbers=crystal.numbers[atoms],
         positions=frames.positions[:, atoms] + shifts,
+        isotope_masses=None if frames.isotope_masses is None else frames.masses[atoms],
         origin=dict(frames.origin) | {"frame": whole.indices, "intact": whole.intact},
     )
     return ClusterSet(cluster=cluster, configurations=configurations)
@@ -182,7 +183,13 @@ def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster)
 
 def _geometry(frames: Configurations) -> Configurations:
     """The frames without labels, which need not be copied."""
-    return Configurations(numbers=frames.numbers, positions=frames.positions, cells=frames.cells, origin=frames.origin)
+    return Configurations(
+        numbers=frames.numbers,
+        positions=frames.positions,
+        cells=frames.cells,
+        origin=frames.origin,
+        isotope_masses=frames.isotope_masses,
+    )
 
 
 def _refuse_broken(intact: NDArray[np.bool_], rule: FiniteSubsystemFilter) -> None:

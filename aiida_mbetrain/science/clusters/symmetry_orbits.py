@@ -74,10 +74,11 @@ class MoleculeSymmetry:
     def of(cls, crystal: MolecularCrystal, *, symprec: float = 1e-2) -> MoleculeSymmetry:
         """The group of the reference crystal within a tolerance (Å).
 
+        Isotopes of an element count as equal: the energy of a cluster does not depend on them.
         Operations that would tear molecules apart, possible where a bond is on the verge of being one, are left out.
         Raises InvalidStructure where spglib finds no consistent group.
         """
-        lattice, kinds_of_atoms = _primitive_lattice(crystal.reference, symprec)
+        lattice, kinds_of_atoms = _primitive_lattice(crystal.reference.with_(isotope_masses=None), symprec)
         basis = lattice @ crystal.cell
         atoms = _PrimitiveAtoms.of(crystal, basis, kinds_of_atoms)
         structure = Configurations(atoms.numbers, atoms.positions[None], cells=basis[None])

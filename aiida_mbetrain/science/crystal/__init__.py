@@ -4,7 +4,7 @@ Everything here is geometry of the periodic crystal: no potential is evaluated. 
 its shortest lattice vector, for dynamics by its size and for force constants by the number of displacements.
 """
 
-from aiida_mbetrain.science.crystal.displacement_count import count_displacements
+from aiida_mbetrain.science.crystal.displacement_count import count_displacements, keep_sublattices
 from aiida_mbetrain.science.crystal.periodic_images import (
     EQUAL_DISTANCE,
     Images,
@@ -34,6 +34,7 @@ __all__ = [
     "distances_to_molecule",
     "find_symmetry",
     "images_within",
+    "keep_sublattices",
     "make_supercell",
     "md_supercell_matrix",
     "nearest_images",

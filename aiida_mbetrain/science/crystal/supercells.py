@@ -14,7 +14,7 @@ from math import ceil, inf
 
 import numpy as np
 
-from aiida_mbetrain.errors import InvalidStructure, SupercellTooLarge
+from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, SupercellTooLarge
 from aiida_mbetrain.science.configurations import BoolArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal.displacement_count import DisplacementCounter, keep_sublattices
 from aiida_mbetrain.science.crystal.lattices import (
@@ -118,12 +118,15 @@ def choose_supercell_for_phonons(
     *,
     diagonal: bool = False,
     max_cells: float = inf,
+    keep_point_group: bool = False,
     symprec: float = 1e-5,
 ) -> IntArray:
     """The supercell that reaches the radius with the smallest number of displacements times number of atoms.
 
     Small cells break the crystal's point group and need many displacements; the search goes on to larger ones
-    until even the full point group could not pay for them.
+    until even the full point group could not pay for them.  Of equally cheap ones of one size that with the most
+    symmetry is taken.
+    keep_point_group: only supercells whose lattice has the crystal's whole point group.
     Returns (3, 3) integers relative to the structure's own cell; SupercellTooLarge beyond max_cells cells.
     """
     if structure.cells is None:
@@ -133,9 +136,16 @@ def choose_supercell_for_phonons(
     best = _Cheapest(displacements, cell)
     if diagonal:
         for numbers in _diagonals(cell, radius, max_cells):
-            best.offer(np.diag(numbers), displacements.kept_by(np.diag(numbers)))
+            kept = displacements.kept_by(np.diag(numbers))
+            if kept.all() or not keep_point_group:
+                best.offer(np.diag(numbers), kept)
+        if best.matrix is None:
+            raise InvalidSettings(
+                f"keep_point_group = True with supercell_diagonal = True: no diagonal supercell of {radius} Å within "
+                "max_atoms keeps the crystal's point group. Set supercell_diagonal to False or raise max_atoms."
+            )
     else:
-        _search_sublattices(best, radius, max_cells)
+        _search_sublattices(best, radius, max_cells, keep_point_group)
     assert best.matrix is not None
     return best.matrix
 
@@ -148,14 +158,16 @@ class _Cheapest:
     cell: FloatArray
     matrix: IntArray | None = None
     cost: float = inf
+    n_kept: int = 0
 
     def offer(self, matrix: IntArray, kept: BoolArray) -> None:
         cost = self.displacements.number(kept, matrix) * round(float(np.linalg.det(matrix)))
-        if cost < self.cost:
-            self.cost, self.matrix = cost, matrix
+        # At equal cost the more symmetric one: its force constants keep more of the crystal's degeneracies.
+        if (cost, -kept.sum()) < (self.cost, -self.n_kept):
+            self.cost, self.n_kept, self.matrix = cost, int(kept.sum()), matrix
 
 
-def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> None:
+def _search_sublattices(best: _Cheapest, radius: float, max_cells: float, keep_point_group: bool) -> None:
     displacements, cell = best.displacements, best.cell
     basis = reduced_basis(cell)
     to_basis = np.rint(basis @ np.linalg.inv(cell)).astype(np.int64)
@@ -177,11 +189,13 @@ def _search_sublattices(best: _Cheapest, radius: float, max_cells: float) -> Non
         forms = sublattices_avoiding(forbidden, index)
         kept = keep_sublattices(forms, rotations)
         # Each operation turns one displacement into one more, and 3 N of them are needed.
-        hopeful = kept.sum(axis=1) * best.cost > 3 * n_atoms * index
+        hopeful = kept.sum(axis=1) * best.cost >= 3 * n_atoms * index
+        if keep_point_group:
+            hopeful &= kept.all(axis=1)
         forms, kept = forms[hopeful], kept[hopeful]
         # Sublattices that keep the same operations cost the same; of each such set the most compact one is taken.
         for mask in np.unique(kept, axis=0):
-            if displacements.number(mask, to_basis) * index < best.cost:
+            if displacements.number(mask, to_basis) * index <= best.cost:
                 form = _most_compact(forms[(kept == mask).all(axis=1)], basis)
                 best.offer(_representative(form @ basis, cell), mask)
 
@@ -206,10 +220,24 @@ def phonon_supercell_matrix(structure: Configurations, settings: FreeEnergy) -> 
     def choose(*, diagonal: bool, max_cells: float) -> IntArray:
         tolerance = settings.symmetry_tolerance_strict
         return choose_supercell_for_phonons(
-            structure, settings.supercell_radius, symprec=tolerance, diagonal=diagonal, max_cells=max_cells
+            structure,
+            settings.supercell_radius,
+            symprec=tolerance,
+            diagonal=diagonal,
+            max_cells=max_cells,
+            keep_point_group=settings.keep_point_group,
         )
 
-    return _checked(structure, settings, choose)
+    matrix = _checked(structure, settings, choose)
+    if settings.keep_point_group and settings.supercell_matrix is not None:
+        rotations = np.unique(SpaceGroup.of(structure, symprec=settings.symmetry_tolerance_strict).rotations, axis=0)
+        kept = keep_sublattices(matrix[None], rotations)[0]
+        if not kept.all():
+            raise InvalidSettings(
+                f"supercell_matrix = {matrix.tolist()} keeps {kept.sum()} of the {len(kept)} operations of the point "
+                "group, keep_point_group = True asks for all: take another matrix, None, or keep_point_group = False."
+            )
+    return matrix
 
 
 def _checked(
@@ -232,8 +260,9 @@ def _checked(
         return choose(diagonal=settings.supercell_diagonal, max_cells=limit // n_atoms)
     except SupercellTooLarge as error:
         raise SupercellTooLarge(
-            f"{error} With {n_atoms} atoms each that is more than max_atoms = {limit}: "
-            "lower supercell_radius or raise max_atoms."
+            f"{error} With {n_atoms} atoms each that is more than max_atoms = {limit}: lower supercell_radius"
+            f"{', set keep_point_group to False' if getattr(settings, 'keep_point_group', False) else ''} or raise "
+            "max_atoms."
         ) from None
 
 
@@ -252,6 +281,7 @@ def make_supercell(structure: Configurations, matrix: IntArray) -> Configuration
         numbers=np.tile(structure.numbers, len(translations)),
         positions=positions.reshape(1, -1, 3),
         cells=(matrix @ cell)[None],
+        isotope_masses=None if structure.isotope_masses is None else np.tile(structure.masses, len(translations)),
     )
 
 

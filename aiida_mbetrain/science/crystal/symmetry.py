@@ -1,6 +1,7 @@
 """Space groups: found by spglib, applied to positions, cells, forces and stress in the user's own setting.
 
-The standard setting is never imposed: cell orientation, origin and atom order stay as they are.
+The standard setting is never imposed: cell orientation, origin and atom order stay as they are.  Isotopes of an
+element are different kinds of atoms, because normal modes are.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class SpaceGroup:
         fractional = structure.positions[0] @ np.linalg.inv(cell)
         rotations = np.asarray(dataset.rotations, dtype=np.int64)
         translations = np.asarray(dataset.translations, dtype=float)
-        images = _images(rotations, translations, fractional, cell, structure.numbers)
+        images = _images(rotations, translations, fractional, cell, structure.kinds)
         return cls(int(dataset.number), str(dataset.international), rotations, translations, images)
 
     def symmetrized(self, structure: Configurations) -> Configurations:
@@ -56,7 +57,8 @@ class SpaceGroup:
         # To the image nearest to the atom itself, so that the mean is not taken across the cell boundary.
         moved -= np.rint(moved - fractional)
         cell = self.symmetrized_cell(structure.cells[0])
-        return Configurations(structure.numbers, (moved.mean(axis=0) @ cell)[None], cell[None])
+        positions = (moved.mean(axis=0) @ cell)[None]
+        return Configurations(structure.numbers, positions, cell[None], isotope_masses=structure.isotope_masses)
 
     def symmetrized_cell(self, cell: FloatArray) -> FloatArray:
         """The cell whose metric is the group's average, reached by a stretch without rotation."""
@@ -92,7 +94,7 @@ def find_symmetry(structure: Configurations, *, symprec: float) -> Any:
     if structure.cells is None:
         raise InvalidStructure("A finite structure has no space group: give a periodic crystal.")
     cell = structure.cells[0]
-    crystal: Any = (cell, structure.positions[0] @ np.linalg.inv(cell), structure.numbers)
+    crystal: Any = (cell, structure.positions[0] @ np.linalg.inv(cell), structure.kinds)
     try:
         dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
     except SPGLIB_ERROR as error:
@@ -103,10 +105,10 @@ def find_symmetry(structure: Configurations, *, symprec: float) -> Any:
 
 
 def _images(
-    rotations: IntArray, translations: FloatArray, fractional: FloatArray, cell: FloatArray, numbers: IntArray
+    rotations: IntArray, translations: FloatArray, fractional: FloatArray, cell: FloatArray, kinds: IntArray
 ) -> IntArray:
-    different = numbers[:, None] != numbers
-    images = np.empty((len(rotations), len(numbers)), dtype=np.int64)
+    different = kinds[:, None] != kinds
+    images = np.empty((len(rotations), len(kinds)), dtype=np.int64)
     for k, (rotation, translation) in enumerate(zip(rotations, translations, strict=True)):  # bounds the memory
         away = (fractional @ rotation.T + translation)[:, None] - fractional
         distances = np.linalg.norm((away - np.rint(away)) @ cell, axis=-1)

@@ -5,8 +5,18 @@ appended to a file of segments, of which a kill loses at most the last.  Structu
 one named error.
 """
 
+from aiida_mbetrain.science.io.full_disk import naming_full_disk
 from aiida_mbetrain.science.io.npz import array_to_text, load_npz, npz_bytes, save_npz, text_to_array
 from aiida_mbetrain.science.io.segment_file import SegmentFile
 from aiida_mbetrain.science.io.structure_files import read_frames
 
-__all__ = ["SegmentFile", "array_to_text", "load_npz", "npz_bytes", "read_frames", "save_npz", "text_to_array"]
+__all__ = [
+    "SegmentFile",
+    "array_to_text",
+    "load_npz",
+    "naming_full_disk",
+    "npz_bytes",
+    "read_frames",
+    "save_npz",
+    "text_to_array",
+]

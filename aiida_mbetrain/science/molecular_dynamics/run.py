@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mbetrain.errors import InvalidSettings, InvalidStructure
+from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.molecular_dynamics.cached_calculator import SinglePass
 from aiida_mbetrain.science.molecular_dynamics.integrators import (
@@ -29,6 +29,7 @@ from aiida_mbetrain.science.molecular_dynamics.stability import StabilityGuard
 from aiida_mbetrain.science.molecular_dynamics.trajectory import Recorder, Schedule
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Observe, Report, ignore, silent
+from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import ClassicalMD
 
 BeforeStep = Callable[[Callable[[], RestartState]], None]
@@ -49,6 +50,11 @@ class MDRun:
 
     frames: Configurations
     series: dict[str, FloatArray]
+
+    def outputs(self) -> dict[str, Configurations | Table]:
+        """Trajectory and thermodynamics by name; a run that ended in its equilibration has no trajectory."""
+        trajectory = {"trajectory": self.frames} if self.frames.n_frames else {}
+        return trajectory | {"thermodynamics": Table(self.series)}
 
 
 def run_molecular_dynamics(
@@ -75,19 +81,24 @@ def run_molecular_dynamics(
     report: called with steps done and steps in total.
     observe: given every point of the series as it is recorded.
     The stress is evaluated at every step in NPT and at recorded steps in NVT, always in the pass of the forces.
-    Raises UnstableDynamics, InvalidStructure, InvalidSettings, ElementsNotInModel.
+    Raises UnstableDynamics, whose ``results`` are the outputs so far; InvalidStructure, InvalidSettings,
+    ElementsNotInModel.
     """
     _check_inputs(supercell, potential, settings, temperature_K, pressure_GPa)
     simulation = _Simulation(supercell, potential, settings, temperature_K, pressure_GPa, features, start)
     total = simulation.schedule.n_steps
-    while simulation.step < total:
-        if before_step is not None:
-            before_step(simulation.restart_state)
-        simulation.advance()
-        if simulation.schedule.records(simulation.step):
-            observe(simulation.recorder.last_point())
-        report(simulation.step, total)
-    return MDRun(frames=simulation.recorder.frames(), series=simulation.recorder.series())
+    try:
+        while simulation.step < total:
+            if before_step is not None:
+                before_step(simulation.restart_state)
+            simulation.advance()
+            if simulation.schedule.records(simulation.step):
+                observe(simulation.recorder.last_point())
+            report(simulation.step, total)
+    except UnstableDynamics as error:
+        error.results = simulation.results().outputs()
+        raise
+    return simulation.results()
 
 
 class _Simulation:
@@ -154,6 +165,10 @@ class _Simulation:
             conserved = conserved_energy(self.integrator)
             self.recorder.record(self.step, self.evaluation.results, conserved)
 
+    def results(self) -> MDRun:
+        """The records up to now."""
+        return MDRun(frames=self.recorder.frames(), series=self.recorder.series())
+
     def restart_state(self) -> RestartState:
         """Everything that decides the steps to come, copied."""
         results = {name: np.array(self.evaluation.results[name]) for name in ("energy", "forces")}
@@ -186,8 +201,9 @@ def _atoms(supercell: Configurations, start: RestartState | None) -> Atoms:
             supercell.positions[0],
             cell=None if supercell.cells is None else supercell.cells[0],
             pbc=supercell.periodic,
+            masses=supercell.masses,
         )
-    atoms = Atoms(supercell.numbers, start.positions, cell=start.cell, pbc=supercell.periodic)
+    atoms = Atoms(supercell.numbers, start.positions, cell=start.cell, pbc=supercell.periodic, masses=supercell.masses)
     atoms.set_momenta(start.momenta)
     return atoms
 

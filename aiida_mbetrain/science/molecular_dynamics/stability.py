@@ -10,7 +10,10 @@ from aiida_mbetrain.errors import UnstableDynamics
 from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.settings import ClassicalMD
 
-REMEDY = "reduce time_step_fs, relax the structure first, or check the model on such configurations"
+REMEDY = (
+    "reduce time_step_fs, start from the relaxed crystal (relax_first in the settings of the sampling, "
+    "`aiida-mbetrain run --relax-first`), or check the model on such configurations"
+)
 
 
 @dataclass

@@ -106,14 +106,16 @@ class Recorder:
 
     def frames(self) -> Configurations:
         """The stored frames; none of them before the equilibration is over."""
-        n = len(self._atoms)
+        n, masses = len(self._atoms), self._atoms.get_masses()
         if not self._frames["positions"]:
             empty = np.zeros((0, n, 3))
             cells = np.zeros((0, 3, 3)) if self._atoms.pbc.all() else None
-            return Configurations(self._atoms.numbers, empty, cells, velocities=empty, origin=_origin([], []))
+            return Configurations(
+                self._atoms.numbers, empty, cells, velocities=empty, origin=_origin([], []), isotope_masses=masses
+            )
         values = {name: np.array(self._frames[name]) for name in PER_FRAME if self._frames[name]}
         origin = _origin(self._frames["md_step"], self._frames["time_fs"])
-        return Configurations(self._atoms.numbers, **values, origin=origin)
+        return Configurations(self._atoms.numbers, **values, origin=origin, isotope_masses=masses)
 
     def series(self) -> dict[str, FloatArray]:
         """The series so far, see :data:`SERIES`."""

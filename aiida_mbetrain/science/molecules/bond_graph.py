@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from ase.data import covalent_radii
 from matscipy.neighbours import neighbour_list
@@ -42,6 +45,36 @@ def find_bonds(
     offsets = np.asarray(offset[kept], dtype=np.int64)
     order = np.lexsort((*offsets.T[::-1], bonds[:, 1], bonds[:, 0]))
     return bonds[order], offsets[order]
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """Two atoms that are almost bonded: indices, distance (Å) and its ratio to the sum of their covalent radii."""
+
+    first: int
+    second: int
+    distance: float
+    ratio: float
+
+    @property
+    def bridging_tolerance(self) -> float:
+        """Smallest tolerance of two decimals that bonds the two."""
+        return math.floor(self.ratio * 100) / 100 + 0.01
+
+
+def nearest_miss(
+    numbers: IntArray, positions: FloatArray, cell: FloatArray, molecule_of_atom: IntArray, tolerance: float
+) -> NearMiss | None:
+    """The pair of atoms of different molecules nearest to a bond; None where all are twice as far apart."""
+    largest = 4.0 * tolerance * covalent_radii[numbers].max()
+    i, j, distance = neighbour_list("ijd", cutoff=largest, positions=positions, cell=cell, pbc=(True,) * 3)
+    apart = (i < j) & (molecule_of_atom[i] != molecule_of_atom[j])
+    if not apart.any():
+        return None
+    i, j, distance = i[apart], j[apart], distance[apart]
+    ratios = distance / bond_cutoffs(numbers, i, j, 1.0)
+    nearest = int(np.argmin(ratios))
+    return NearMiss(int(i[nearest]), int(j[nearest]), float(distance[nearest]), float(ratios[nearest]))
 
 
 def label_molecules(n_atoms: int, bonds: IntArray) -> IntArray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from ase.symbols import Symbols
 
-from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import ISOTOPE_MASSES, AnyArray, Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.molecules.bond_graph import spanning_forest
 
 
@@ -33,6 +33,7 @@ class MolecularCrystal:
     min_distances_to_central_molecule, max_distances_to_central_molecule: interatomic, smallest over periodic
         images, (M,) Å; for the central molecule itself 0 and its diameter.
     identical_composition: True when all molecules have the same formula.
+    isotope_masses: as in Configurations, (N,), amu, or None.
     """
 
     numbers: IntArray
@@ -47,6 +48,7 @@ class MolecularCrystal:
     min_distances_to_central_molecule: FloatArray
     max_distances_to_central_molecule: FloatArray
     identical_composition: bool
+    isotope_masses: FloatArray | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -91,7 +93,12 @@ class MolecularCrystal:
     @cached_property
     def reference(self) -> Configurations:
         """The whole molecules as a container of one frame."""
-        return Configurations(numbers=self.numbers, positions=self.positions[None], cells=self.cell[None])
+        return Configurations(
+            numbers=self.numbers,
+            positions=self.positions[None],
+            cells=self.cell[None],
+            isotope_masses=self.isotope_masses,
+        )
 
     @cached_property
     def parents(self) -> IntArray:
@@ -104,12 +111,14 @@ class MolecularCrystal:
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
-        values = {field.name: arrays[field.name] for field in fields(cls)}
+        optional = {} if ISOTOPE_MASSES in arrays else {ISOTOPE_MASSES: None}
+        values: dict[str, Any] = {field.name: {**optional, **arrays}[field.name] for field in fields(cls)}
         central, identical = values.pop("central_molecule_index"), values.pop("identical_composition")
         return cls(**values, central_molecule_index=int(central), identical_composition=bool(identical))
 

@@ -12,7 +12,9 @@ from aiida_mbetrain.science.phonons.force_constants import (
     calculate_force_constants,
     plan_displacements,
 )
-from aiida_mbetrain.science.phonons.q_points import q_points
+from aiida_mbetrain.science.phonons.irreducible_mesh import irreducible_mesh
+from aiida_mbetrain.science.phonons.phonopy_cells import primitive_cell
+from aiida_mbetrain.science.phonons.q_points import mesh_from_length, q_points
 from aiida_mbetrain.science.phonons.thermal_displacements import PhononFrames, sample_phonons
 
 __all__ = [
@@ -24,7 +26,10 @@ __all__ = [
     "band_structure",
     "calculate_force_constants",
     "density_of_states",
+    "irreducible_mesh",
+    "mesh_from_length",
     "plan_displacements",
+    "primitive_cell",
     "q_points",
     "sample_phonons",
 ]

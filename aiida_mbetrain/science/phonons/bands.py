@@ -47,7 +47,7 @@ def band_structure(force_constants: ForceConstants, *, spacing: float = 0.005) -
     cells = force_constants.primitive.cells
     assert cells is not None
     fractional = force_constants.primitive.positions[0] @ np.linalg.inv(cells[0])
-    numbers = force_constants.primitive.numbers
+    numbers = force_constants.primitive.kinds
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of edge cases, such as a tetragonal cell with a = c
         path = seekpath.get_path_orig_cell((cells[0], fractional, numbers))

@@ -37,7 +37,12 @@ def density_of_states(
         of a molecular crystal as they are and takes ten times as long.
     """
     phonon: Any = force_constants.shared_phonopy
-    phonon.run_mesh([1, 1, 1] if mesh == "gamma" else mesh, is_gamma_center=True)
+    # The tetrahedra of a partly reduced mesh are not phonopy's: where operations are lost, none reduces it.
+    phonon.run_mesh(
+        [1, 1, 1] if mesh == "gamma" else mesh,
+        is_gamma_center=True,
+        is_mesh_symmetry=bool(force_constants.kept_operations.all()),
+    )
     low, high = float(np.min(phonon.mesh.frequencies)), float(np.max(phonon.mesh.frequencies))
     margin = 0.02 * (high - low) + 1e-3 + 3.0 * (smearing_THz or 0.0)
     start, end = min(low, 0.0) - margin, high + margin

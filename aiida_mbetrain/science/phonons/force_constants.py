@@ -11,8 +11,8 @@ import numpy as np
 from phonopy import Phonopy
 
 from aiida_mbetrain.errors import InvalidSettings, InvalidStructure
-from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray, IntArray
-from aiida_mbetrain.science.crystal import SpaceGroup, phonon_supercell_matrix
+from aiida_mbetrain.science.configurations import AnyArray, BoolArray, Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.crystal import SpaceGroup, keep_sublattices, phonon_supercell_matrix
 from aiida_mbetrain.science.phonons.phonopy_cells import (
     SYMPREC,
     build_phonopy,
@@ -64,6 +64,20 @@ class ForceConstants:
     permutation_asymmetry: float
     n_displacements: int
     min_frequency_gamma_THz: float
+
+    @cached_property
+    def symmetry(self) -> SpaceGroup:
+        """Space group of the primitive cell; its rotations are the crystal's point group."""
+        return SpaceGroup.of(self.primitive)
+
+    @cached_property
+    def kept_operations(self) -> BoolArray:
+        """Mask of the rotations of the point group that map the supercell's lattice onto itself, (n,).
+
+        Force constants from a supercell have no other symmetry than these.
+        """
+        kept: BoolArray = keep_sublattices(self.supercell_matrix.T[None], self.symmetry.rotations)[0]
+        return kept
 
     def phonopy(self) -> Phonopy:
         """A live Phonopy in its usual units (Å, eV, amu, THz), with the primitive cell as its unit cell.
@@ -128,8 +142,11 @@ class ForceConstants:
         return result
 
     def attributes(self) -> dict[str, str | float | int]:
-        """The facts that are not arrays."""
-        return {name: getattr(self, name) for name in FACTS}
+        """The facts that are not arrays, and how much of the point group the supercell keeps."""
+        return {name: getattr(self, name) for name in FACTS} | {
+            "n_operations": len(self.kept_operations),
+            "n_operations_kept": int(self.kept_operations.sum()),
+        }
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays; those of the two cells under the prefixes ``primitive_`` and ``supercell_``."""

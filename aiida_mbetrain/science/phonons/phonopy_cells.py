@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
+from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 from phonopy import Phonopy
 from phonopy.harmonic.force_constants import compact_fc_to_full_fc
 from phonopy.structure.atoms import PhonopyAtoms
@@ -28,7 +31,7 @@ def primitive_cell(structure: Configurations, *, symprec: float = SYMPREC) -> Co
     SpaceGroup.of(structure, symprec=symprec)  # refuses what spglib cannot treat
     structure = right_handed(structure)
     unit = to_phonopy_atoms(structure)
-    matrix = guess_primitive_matrix(unit, symprec=symprec)
+    matrix = guess_primitive_matrix(unit, symprec=symprec, **_isotopes(structure))
     if np.linalg.det(matrix) > 0.99:
         return structure
     return from_phonopy_atoms(get_primitive(unit, matrix, symprec=symprec))
@@ -38,7 +41,12 @@ def right_handed(structure: Configurations) -> Configurations:
     """The first frame with the same atoms and lattice, its vectors reversed where they are left-handed."""
     assert structure.cells is not None
     cell = structure.cells[0]
-    return Configurations(structure.numbers, structure.positions[:1], np.sign(np.linalg.det(cell)) * cell[None])
+    return Configurations(
+        structure.numbers,
+        structure.positions[:1],
+        np.sign(np.linalg.det(cell)) * cell[None],
+        isotope_masses=structure.isotope_masses,
+    )
 
 
 def relative_to(primitive: Configurations, matrix: IntArray, structure: Configurations) -> IntArray:
@@ -50,21 +58,41 @@ def relative_to(primitive: Configurations, matrix: IntArray, structure: Configur
 
 
 def build_phonopy(primitive: Configurations, matrix: IntArray, *, symprec: float = SYMPREC) -> Phonopy:
-    """A Phonopy whose unit cell is the primitive one; matrix in phonopy's convention."""
+    """A Phonopy whose unit cell is the primitive one; matrix in phonopy's convention.
+
+    Where the supercell keeps a part of the point group, its meshes are reduced by operations that the force constants
+    do not have: take ``ForceConstants.kept_operations`` or no reduction.
+    """
     with warnings.catch_warnings():
-        # Expected of supercells that keep a part of the point group.
+        # It says only that some operations are lost; how many are is a fact of the ForceConstants, which is stored.
         warnings.filterwarnings("ignore", message=".*symmetries of supercell and primitive.*")
         return Phonopy(
-            to_phonopy_atoms(primitive), supercell_matrix=matrix, primitive_matrix=np.eye(3), symprec=symprec
+            to_phonopy_atoms(primitive),
+            supercell_matrix=matrix,
+            primitive_matrix=np.eye(3),
+            symprec=symprec,
+            **_isotopes(primitive),
         )
+
+
+def _isotopes(structure: Configurations) -> dict[str, Any]:
+    """Options with which phonopy's symmetry tells isotopes apart; none without isotopes."""
+    if structure.isotope_masses is None:
+        return {}
+    if "distinguish_symbol_index" not in inspect.signature(Phonopy).parameters:
+        raise InvalidStructure("This version of phonopy does not tell isotopes apart: install version 4.10 or later.")
+    return {"distinguish_symbol_index": True}
 
 
 def to_phonopy_atoms(structure: Configurations) -> PhonopyAtoms:
     """The first frame as PhonopyAtoms."""
     assert structure.cells is not None
     cell = structure.cells[0]
+    # phonopy knows isotopes by a number behind the symbol: H1, H2
+    kinds = zip(structure.numbers, structure.kinds, strict=True)
+    isotopes = [f"{chemical_symbols[number]}{kind}" for number, kind in kinds]
     return PhonopyAtoms(
-        numbers=structure.numbers,
+        symbols=[chemical_symbols[z] for z in structure.numbers] if structure.isotope_masses is None else isotopes,
         masses=structure.masses,  # phonopy's own differ in the fifth digit
         cell=cell,
         scaled_positions=structure.positions[0] @ np.linalg.inv(cell),
@@ -73,7 +101,12 @@ def to_phonopy_atoms(structure: Configurations) -> PhonopyAtoms:
 
 def from_phonopy_atoms(atoms: PhonopyAtoms) -> Configurations:
     """PhonopyAtoms as one frame."""
-    return Configurations(np.asarray(atoms.numbers), atoms.positions[None], np.asarray(atoms.cell)[None])
+    return Configurations(
+        np.asarray(atoms.numbers),
+        atoms.positions[None],
+        np.asarray(atoms.cell)[None],
+        isotope_masses=None if atoms.masses is None else np.asarray(atoms.masses),
+    )
 
 
 def matching_order(wanted: PhonopyAtoms, given: PhonopyAtoms) -> IntArray:

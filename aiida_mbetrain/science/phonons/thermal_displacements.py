@@ -10,8 +10,9 @@ A normal coordinate Q of a mode with frequency f has
 in mass-weighted coordinates, and the displacement of an atom is u = W Q / sqrt(m).
 
 A trajectory (time_propagation) keeps each amplitude at sqrt(2) σ, with a random phase: the time average of Q² is σ².
-In superposed trajectories modes of equal frequency, such as the two waves of a pair q, -q, keep their phase
-difference, so that their cross terms vanish only in the average over ``rng_seed``.
+Superposed modes of equal frequency, such as the two waves of a pair q, -q, would keep their phase difference along a
+trajectory, and their cross terms would never average out.  Superposed frames therefore draw all phases anew: their
+average is the thermal covariance, and frames are independent.
 
 Random numbers: each mode draws from its own stream, made from ``rng_seed``, the q-point and the mode index.  A mode
 gets the same amplitudes whatever other modes are selected and whichever mesh its q-point comes from.
@@ -50,8 +51,8 @@ class PhononFrames:
 
     frames: F supercells, ordered by q-point, mode, frame: F = n m for ``modes="each"``, m for ``"all"``.
         Origin: ``q_index`` (row of the mesh, all q-points counted), ``q_point`` (F, 3), ``mode`` (1-based),
-        ``frequency_THz``, ``amplitude`` (Q/σ), ``mode_frame`` (0-based, within the mode) and, for time_propagation,
-        ``time_fs``.  Where all modes are superposed q_index is -1, mode 0, and the other three are NaN.
+        ``frequency_THz``, ``amplitude`` (Q/σ), ``mode_frame`` (0-based, within the mode) and, for time_propagation
+        of single modes, ``time_fs``.  Where all modes are superposed q_index is -1, mode 0, the other three are NaN.
     q_points: fractional coordinates in (-1/2, 1/2] with respect to the primitive reciprocal cell, (n, 3).
     mode_indices: 1-based at each q-point, ascending in frequency, translations included, (n,).
     frequencies_THz: (n,).
@@ -162,7 +163,12 @@ def _draw_amplitudes(table: ModeTable, settings: PhononSampling) -> FloatArray:
     streams = [np.random.default_rng(np.random.SeedSequence(settings.rng_seed, spawn_key=key)) for key in keys]
     n_frames = settings.n_frames
     if settings.amplitude_scan == "time_propagation":
-        phases = np.array([stream.uniform(0.0, 2.0 * np.pi) for stream in streams])
+        superposed = settings.modes == "all"
+        n_phases = n_frames if superposed else 1
+        phases = np.column_stack([stream.uniform(0.0, 2.0 * np.pi, n_phases) for stream in streams])
+        if superposed:
+            independent: FloatArray = np.sqrt(2.0) * np.cos(phases)
+            return independent
         cycles = np.outer(_times_fs(settings), table.frequency) * 1e-3
         waves: FloatArray = np.sqrt(2.0) * np.cos(2.0 * np.pi * cycles + phases)
         return waves
@@ -210,6 +216,7 @@ def _to_frames(supercell: Configurations, displacements: FloatArray, origin: dic
         positions=supercell.positions[0] + displacements,
         cells=np.repeat(supercell.cells[:1], len(displacements), axis=0),
         origin=origin,
+        isotope_masses=supercell.isotope_masses,
     )
 
 
@@ -219,7 +226,8 @@ def _origin(
     """Origin of each frame; see :class:`PhononFrames`."""
     n_frames, n_modes = amplitudes.shape
     superposed = settings.modes == "all"
-    times = {"time_fs": _times_fs(settings)} if settings.amplitude_scan == "time_propagation" else {}
+    in_time = settings.amplitude_scan == "time_propagation" and not superposed
+    times = {"time_fs": _times_fs(settings)} if in_time else {}
     per_frame = {"mode_frame": np.arange(n_frames), **times}
     unknown = np.full(n_frames, np.nan)
     if superposed:
@@ -246,15 +254,12 @@ def _origin(
 
 def _count_repeats(frequencies_THz: FloatArray, settings: PhononSampling) -> int:
     """Frames equal to an earlier one; see ``PhononFrames.n_repeated_frames``."""
-    superposed = settings.modes == "all"
-    if settings.amplitude_scan == "equidistant":
-        return 0 if superposed or settings.n_frames % 2 == 0 else len(frequencies_THz) - 1
-    if settings.amplitude_scan == "thermal":
+    if settings.modes == "all" or settings.amplitude_scan == "thermal":
         return 0
+    if settings.amplitude_scan == "equidistant":
+        return 0 if settings.n_frames % 2 == 0 else len(frequencies_THz) - 1
     cycles = np.outer(_times_fs(settings), frequencies_THz) * 1e-3
     returns: NDArray[np.bool_] = np.abs(cycles - np.rint(cycles)) < REPEAT_TOLERANCE
-    if superposed:
-        returns = np.all(returns, axis=1, keepdims=True)
     # What returns after p steps repeats itself in every frame from p on; never to return is p = n_frames.
     never = np.ones((1, returns.shape[1]), dtype=bool)
     first = np.vstack([returns[1:], never]).argmax(axis=0) + 1

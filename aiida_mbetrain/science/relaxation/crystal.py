@@ -180,14 +180,34 @@ class _Run:
             atoms.set_constraint(constraint)
         for algorithm in self.algorithms:
             self.algorithm = algorithm
-            if self._optimize(atoms, algorithm):
+            # A line search may also fail where nothing is left to gain.
+            if self._optimize(atoms, algorithm) or not self._unmet_criteria(atoms):
                 return Configurations.from_atoms(atoms)
-        force = np.linalg.norm(atoms.get_forces(), axis=1).max()
         raise RelaxationNotConverged(
-            f"After {self.n_steps} steps of {' and '.join(self.algorithms)} the largest force is {force:.2e} eV/Å, "
-            f"above max_force_on_atom = {self.settings.max_force_on_atom:.2e}: raise max_n_steps = "
-            f"{self.settings.max_n_steps}, raise max_force_on_atom, or start from a better structure."
+            f"After {self.n_steps} steps of {' and '.join(self.algorithms)} "
+            f"{' and '.join(self._unmet_criteria(atoms))}: raise max_n_steps = {self.settings.max_n_steps}, raise "
+            "max_force_on_atom, or start from a better structure."
         )
+
+    def _unmet_criteria(self, atoms: Atoms) -> list[str]:
+        """The criteria of convergence that are not met, each with its value and threshold."""
+        allowed, unmet = self.settings.max_force_on_atom, []
+        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        if not force < allowed:
+            unmet.append(f"the largest force is {force:.2e} eV/Å, above max_force_on_atom = {allowed:.2e}")
+        if self.mode != "only_atoms":
+            stress = float(np.abs(self._to_vanish(atoms.get_stress(voigt=False))).max())
+            threshold = self._allowed_stress(atoms)
+            if not stress < threshold:
+                kind = "deviatoric stress" if self.mode == "constant_volume" else "stress"
+                unmet.append(
+                    f"the largest component of the {kind} is {stress:.2e} eV/Å³, above max_force_on_atom x 1 Å x N / V "
+                    f"= {threshold:.2e}"
+                )
+        return unmet
+
+    def _allowed_stress(self, atoms: Atoms) -> float:
+        return self.settings.max_force_on_atom * len(atoms) / float(atoms.get_volume())
 
     def _optimize(self, atoms: Atoms, algorithm: str) -> bool:
         target: Atoms | _CellFilter = atoms
@@ -199,9 +219,10 @@ class _Run:
         optimizer = ALGORITHMS[algorithm](target, precon=precon, logfile=None)
         done, limit = self.n_steps, self.settings.max_n_steps
         optimizer.attach(lambda: self.report(done + optimizer.nsteps, limit * len(self.algorithms)))
-        force = self.settings.max_force_on_atom
         try:
-            converged = optimizer.run(fmax=force, steps=limit, smax=force * len(atoms) / atoms.get_volume())
+            converged = optimizer.run(
+                fmax=self.settings.max_force_on_atom, steps=limit, smax=self._allowed_stress(atoms)
+            )
         except RuntimeError as error:
             # ASE has no class of its own for a line search that finds no lower energy.
             if "linesearch" not in str(error).lower().replace(" ", ""):

@@ -173,7 +173,7 @@ def symmetry_number(molecule: Configurations, *, tolerance: float) -> int:
 
 def _maps_onto_itself(moved: FloatArray, positions: FloatArray, molecule: Configurations, tolerance: float) -> bool:
     distances = np.linalg.norm(moved[:, None] - positions, axis=-1)
-    distances[molecule.numbers[:, None] != molecule.numbers] = np.inf
+    distances[molecule.kinds[:, None] != molecule.kinds] = np.inf
     if (distances.min(axis=1) > tolerance).any():
         return False
     return len(set(distances.argmin(axis=1).tolist())) == len(positions)
@@ -188,7 +188,7 @@ def _candidate_rotations(positions: FloatArray, molecule: Configurations, tolera
     frame = _frame(positions[first], positions[second])
 
     def alike(atom: int) -> list[int]:
-        same = (molecule.numbers == molecule.numbers[atom]) & (np.abs(radii - radii[atom]) < tolerance)
+        same = (molecule.kinds == molecule.kinds[atom]) & (np.abs(radii - radii[atom]) < tolerance)
         return np.flatnonzero(same).tolist()
 
     apart = np.linalg.norm(positions[first] - positions[second])

@@ -7,10 +7,12 @@ its checkpoint file.  The cost of every stage is estimated before anything expen
 from aiida_mbetrain.science.stages.cost_estimate import (
     Probe,
     StageEstimate,
+    SupercellPrice,
     estimate_all,
     estimate_force_constants,
     estimate_md,
     estimate_phonons,
+    price_supercells,
     probe_potential,
 )
 from aiida_mbetrain.science.stages.job import Job
@@ -24,11 +26,13 @@ __all__ = [
     "Job",
     "Probe",
     "StageEstimate",
+    "SupercellPrice",
     "compute_labels",
     "estimate_all",
     "estimate_force_constants",
     "estimate_md",
     "estimate_phonons",
     "measured",
+    "price_supercells",
     "probe_potential",
 ]

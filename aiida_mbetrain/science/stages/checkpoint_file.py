@@ -64,8 +64,10 @@ class CheckpointFile:
         self._should_stop = job.should_stop
         self._timer = Timer(job.checkpoint_interval_s)
         self._latest: Callable[[], Progress] | None = None
-        self._file = None if job.checkpoint is None else SegmentFile(job.checkpoint)
-        self._fingerprint = fingerprint(job, stage, settings).encode()
+        digest = fingerprint(job, stage, settings)
+        path = job.checkpoint(digest) if callable(job.checkpoint) else job.checkpoint
+        self._file = None if path is None else SegmentFile(path)
+        self._fingerprint = digest.encode()
         self._begun = False
         self.found = self._read()
         self._n_saved = defaultdict[str, int](int)

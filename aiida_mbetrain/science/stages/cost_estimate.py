@@ -5,12 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from aiida_mbetrain.errors import NoModesSelected, SelectedModesOutOfRange
+import numpy as np
+
+from aiida_mbetrain.errors import InvalidSettings, NoModesSelected, SelectedModesOutOfRange, SupercellTooLarge
 from aiida_mbetrain.science.clusters import Cluster, select_clusters
 from aiida_mbetrain.science.configurations import Configurations, IntArray
-from aiida_mbetrain.science.crystal import make_supercell, md_supercell_matrix
+from aiida_mbetrain.science.crystal import (
+    SpaceGroup,
+    count_displacements,
+    keep_sublattices,
+    make_supercell,
+    md_supercell_matrix,
+    phonon_supercell_matrix,
+)
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
-from aiida_mbetrain.science.phonons import DisplacementPlan, plan_displacements, q_points
+from aiida_mbetrain.science.phonons import DisplacementPlan, plan_displacements, primitive_cell, q_points
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, Potential
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.thermodynamics import (
@@ -96,6 +105,43 @@ def estimate_force_constants(structure: Configurations, settings: FreeEnergy) ->
     )
 
 
+@dataclass(frozen=True)
+class SupercellPrice:
+    """Supercell of the force constants of one crystal, with or without ``keep_point_group``.
+
+    n_atoms, n_displacements: None where there is none of at most ``max_atoms``.
+    n_operations_kept: of the n_operations of the point group.
+    """
+
+    keep_point_group: bool
+    n_atoms: int | None
+    n_displacements: int | None
+    n_operations_kept: int
+    n_operations: int
+
+
+def price_supercells(structure: Configurations, settings: FreeEnergy) -> list[SupercellPrice]:
+    """The supercells without and with ``keep_point_group``; the one of the settings where they give its matrix."""
+    tolerance = _symmetry_tolerance(settings)
+    own_cell = settings.supercell_diagonal or settings.supercell_matrix is not None
+    crystal = structure if own_cell else primitive_cell(structure, symprec=tolerance)
+    group = SpaceGroup.of(crystal, symprec=tolerance)
+    rotations = np.unique(group.rotations, axis=0)
+    prices = []
+    for keep in (False, True) if settings.supercell_matrix is None else (settings.keep_point_group,):
+        changes = {"keep_point_group": keep, "symmetry_tolerance_strict": tolerance}
+        try:
+            matrix = phonon_supercell_matrix(crystal, settings.model_copy(update=changes))
+        except (SupercellTooLarge, InvalidSettings):
+            prices.append(SupercellPrice(keep, None, None, len(rotations), len(rotations)))
+            continue
+        n_atoms = crystal.n_atoms * round(float(np.linalg.det(matrix)))
+        n_kept = int(keep_sublattices(matrix[None], rotations)[0].sum())
+        displacements = count_displacements(crystal, matrix, symprec=tolerance)
+        prices.append(SupercellPrice(keep, n_atoms, displacements, n_kept, len(rotations)))
+    return prices
+
+
 def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
     """Largest size of phonon sampling: how many modes lie in the window is known after the force constants.
 
@@ -135,10 +181,12 @@ def _check_window(wanted: PhononFilter) -> None:
 
 def _plan(structure: Configurations, settings: FreeEnergy) -> DisplacementPlan:
     """The displacements of the crystal as it will be once its symmetry is restored."""
-    tolerance = (
-        settings.symmetry_tolerance_loose if settings.symmetrize_unit_cell else settings.symmetry_tolerance_strict
-    )
-    return plan_displacements(structure, settings.model_copy(update={"symmetry_tolerance_strict": tolerance}))
+    changes = {"symmetry_tolerance_strict": _symmetry_tolerance(settings)}
+    return plan_displacements(structure, settings.model_copy(update=changes))
+
+
+def _symmetry_tolerance(settings: FreeEnergy) -> float:
+    return settings.symmetry_tolerance_loose if settings.symmetrize_unit_cell else settings.symmetry_tolerance_strict
 
 
 def estimate_all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ class Job:
     observe: molecular dynamics tells it temperature, volume and energies on the way.
     should_stop: where it says True, the stage saves what it has done and raises StoppedEarly.
     checkpoint: the stage continues from this file where it exists, and saves to it when it stops and every
-        ``checkpoint_interval_s`` seconds.  A stage in pieces gives the same numbers as one in one go.
+        ``checkpoint_interval_s`` seconds; or a function that names the file for the fingerprint of the job.  A stage
+        in pieces gives the same numbers as one in one go.
     """
 
     inputs: Mapping[str, Any]
@@ -30,5 +31,5 @@ class Job:
     report: Report = silent
     observe: Observe = ignore
     should_stop: ShouldStop = never
-    checkpoint: Path | None = None
+    checkpoint: Path | Callable[[str], Path] | None = None
     checkpoint_interval_s: float = 600.0

@@ -60,8 +60,11 @@ def isolated_molecule(job: Job) -> dict[str, Any]:
     return {"relaxed": found.structure, "vibrations": vibrations, "summary": found.facts()}
 
 
-def molecular_dynamics(job: Job) -> dict[str, Any]:
-    """supercell -> trajectory (stored frames) and thermodynamics (series from t = 0)."""
+def molecular_dynamics(job: Job) -> dict[str, Configurations | Table]:
+    """supercell -> trajectory (stored frames) and thermodynamics (series from t = 0).
+
+    The error of an unstable run carries the same outputs, as far as they got.
+    """
     settings = MDSampling(**job.settings)
     dynamics = settings.md_crystal
     decisive = {
@@ -80,7 +83,7 @@ def molecular_dynamics(job: Job) -> dict[str, Any]:
         checkpoint.stop_if_asked()
 
     found = checkpoint.found
-    run = run_molecular_dynamics(
+    return run_molecular_dynamics(
         job.inputs["supercell"],
         job.potential,
         dynamics,
@@ -91,8 +94,7 @@ def molecular_dynamics(job: Job) -> dict[str, Any]:
         before_step=before_step,
         report=job.report,
         observe=job.observe,
-    )
-    return {"trajectory": run.frames, "thermodynamics": Table(run.series)}
+    ).outputs()
 
 
 def force_constants(job: Job) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Harmonic thermodynamics of a crystal from its force constants, per primitive cell.
 
-Vibrations are quantum oscillators on a Γ-centred q-point mesh, reduced by symmetry.  Left out of every sum are the
-three translations at Γ and modes without a real frequency; how many of the latter is part of the result.
+Vibrations are quantum oscillators on a Γ-centred q-point mesh, reduced by the symmetry that the supercell of the
+force constants keeps.  Left out of every sum are the
+three translations at Γ and modes without a real frequency (f <= 0), however close to zero; how many of the latter is
+part of the result.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
-from aiida_mbetrain.science.phonons import ForceConstants
+from aiida_mbetrain.science.phonons import ForceConstants, irreducible_mesh, mesh_from_length
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,8 @@ class HarmonicThermodynamics:
     entropies, heat_capacities: S and C_V, (T,), J/K/mol.
     mesh: divisions of the reciprocal cell.
     n_modes: 3 N times the number of q-points of the whole mesh.
-    n_imaginary: how many of them lie below the threshold; n_left_out: all that entered no sum.
+    n_left_out: modes without a real frequency, which entered no sum; the three translations at Γ are not counted.
+    n_left_out_optical: how many of these are optical.  n_imaginary: how many of them lie below the threshold.
     acoustic_freq_min_THz: lowest frequency of the three lowest bands, translations at Γ excepted.
     optical_freq_min_THz: lowest of the other bands; nan for a single atom, which has none.
     acoustic_freqs_real, optical_freqs_real: whether that minimum is above the threshold.
@@ -46,6 +49,7 @@ class HarmonicThermodynamics:
     n_modes: int
     n_imaginary: int
     n_left_out: int
+    n_left_out_optical: int
     acoustic_freq_min_THz: float
     optical_freq_min_THz: float
     acoustic_freqs_real: bool
@@ -69,6 +73,7 @@ class HarmonicThermodynamics:
             "n_modes": np.full(n, self.n_modes),
             "n_imaginary_modes": np.full(n, self.n_imaginary),
             "n_left_out_modes": np.full(n, self.n_left_out),
+            "n_left_out_optical_modes": np.full(n, self.n_left_out_optical),
             "q_mesh": np.tile(self.mesh, (n, 1)),
         }
 
@@ -88,6 +93,7 @@ class HarmonicThermodynamics:
             n_modes=int(columns["n_modes"][0]),
             n_imaginary=int(columns["n_imaginary_modes"][0]),
             n_left_out=int(columns["n_left_out_modes"][0]),
+            n_left_out_optical=int(columns["n_left_out_optical_modes"][0]),
             acoustic_freq_min_THz=float(columns["acoustic_freq_min_THz"][0]),
             optical_freq_min_THz=float(columns["optical_freq_min_THz"][0]),
             acoustic_freqs_real=bool(columns["acoustic_freqs_real"][0]),
@@ -111,13 +117,20 @@ def harmonic_thermodynamics(
     # At Γ the three modes nearest to zero are the translations, up to the rounding of the force constants.
     translation = np.zeros(frequencies.shape, dtype=bool)
     translation[is_gamma, np.argsort(np.abs(frequencies[is_gamma]), axis=-1)[..., :3]] = True
+    optical = ~translation
+    # Away from Γ the three lowest bands count as acoustic.  At Γ only the translations are, so that an unstable
+    # optical mode there, which sorts below them, is still an optical one.
+    optical[~translation.any(axis=1), :3] = False
     counted = (frequencies > 0) & ~translation
-    acoustic, optical = _lowest_frequencies(frequencies, translation)
+    left_out = ~counted & ~translation
+    acoustic = ~optical & ~translation
+    acoustic_minimum = float(frequencies[acoustic].min()) if acoustic.any() else 0.0  # Γ alone has no acoustic mode
+    optical_minimum = float(frequencies[optical].min()) if optical.any() else float("nan")
     temperatures = np.atleast_1d(np.asarray(temperatures_K, dtype=float))
     share = np.broadcast_to(weights[:, None] / weights.sum(), frequencies.shape)[counted]
     quanta = frequencies[counted] * EV_PER_THZ
     sums = np.array([_oscillators(quanta, temperature, share) for temperature in temperatures])
-    below = frequencies < imaginary_mode_threshold_THz
+    below = left_out & (frequencies < imaginary_mode_threshold_THz)
     return HarmonicThermodynamics(
         temperatures_K=temperatures,
         free_energies=sums[:, 0] / KJ_PER_MOL,
@@ -129,11 +142,12 @@ def harmonic_thermodynamics(
         mesh=divisions,
         n_modes=int(weights.sum()) * frequencies.shape[1],
         n_imaginary=int(weights @ below.sum(axis=1)),
-        n_left_out=int(weights @ (~counted).sum(axis=1)),
-        acoustic_freq_min_THz=acoustic,
-        optical_freq_min_THz=optical,
-        acoustic_freqs_real=acoustic >= imaginary_mode_threshold_THz,
-        optical_freqs_real=not optical < imaginary_mode_threshold_THz,
+        n_left_out=int(weights @ left_out.sum(axis=1)),
+        n_left_out_optical=int(weights @ (left_out & optical).sum(axis=1)),
+        acoustic_freq_min_THz=acoustic_minimum,
+        optical_freq_min_THz=optical_minimum,
+        acoustic_freqs_real=acoustic_minimum >= imaginary_mode_threshold_THz,
+        optical_freqs_real=not optical_minimum < imaginary_mode_threshold_THz,
     )
 
 
@@ -143,26 +157,22 @@ def _mesh_frequencies(
     """Frequencies (n_q, 3 N) in THz and weights of the irreducible q-points, which of them is Γ, the divisions."""
     phonon = force_constants.shared_phonopy
     divisions: Any = [1, 1, 1] if mesh == "gamma" else mesh
+    kept = force_constants.kept_operations
+    if not kept.all():
+        if np.ndim(divisions) == 0:
+            assert force_constants.primitive.cells is not None
+            divisions = mesh_from_length(divisions, force_constants.primitive.cells[0])
+        # phonopy reduces by the whole point group of the primitive cell, which these force constants do not have.
+        points, multiplicities = irreducible_mesh(divisions, force_constants.symmetry.rotations[kept])
+        phonon.run_qpoints(points)
+        assert phonon.qpoints is not None
+        a, b, c = (int(n) for n in divisions)
+        return phonon.qpoints.frequencies, multiplicities, 0, (a, b, c)
     phonon.run_mesh(divisions, is_gamma_center=True)
     result: Any = phonon.mesh
     is_gamma = int(np.flatnonzero(np.abs(result.qpoints).max(axis=1) < 1e-9)[0])
     a, b, c = (int(n) for n in result.mesh_numbers)
     return result.frequencies, np.asarray(result.weights, dtype=np.int64), is_gamma, (a, b, c)
-
-
-def _lowest_frequencies(frequencies: FloatArray, translation: NDArray[np.bool_]) -> tuple[float, float]:
-    """Lowest acoustic and lowest optical frequency.
-
-    Away from Γ the three lowest bands count as acoustic; at Γ only the translations are, so an unstable optical
-    mode there, which sorts below them, is still an optical one.  (Γ alone has no acoustic mode: 0.)
-    """
-    away = ~translation.any(axis=1)
-    acoustic = frequencies[away, :3]
-    optical = np.concatenate([frequencies[away, 3:].ravel(), frequencies[~away][~translation[~away]]])
-    return (
-        float(acoustic.min()) if acoustic.size else 0.0,
-        float(optical.min()) if optical.size else float("nan"),
-    )
 
 
 def _oscillators(quanta: FloatArray, temperature: float, share: FloatArray) -> tuple[float, float, float, float]:

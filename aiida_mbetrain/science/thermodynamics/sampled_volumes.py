@@ -28,7 +28,8 @@ def strained_structure(structure: Configurations, volume_ratio: float) -> Config
     if not 0 < volume_ratio < np.inf:
         raise InvalidSettings(f"volume_range = {volume_ratio}: give ratios V/V0 above 0.")
     scale = volume_ratio ** (1 / 3)
-    return Configurations(structure.numbers, structure.positions[:1] * scale, structure.cells[:1] * scale)
+    positions, cells = structure.positions[:1] * scale, structure.cells[:1] * scale
+    return Configurations(structure.numbers, positions, cells, isotope_masses=structure.isotope_masses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,10 @@ def filtered_by(samples: Sequence[SampledVolume], settings: FreeEnergy, *, space
     filters = {
         "filter_out_imaginary_acoustic": lambda sample: not sample.thermodynamics.acoustic_freqs_real,
         "filter_out_imaginary_optical": lambda sample: not sample.thermodynamics.optical_freqs_real,
+        "filter_out_left_out_acoustic": lambda sample: (
+            sample.thermodynamics.n_left_out > sample.thermodynamics.n_left_out_optical
+        ),
+        "filter_out_left_out_optical": lambda sample: sample.thermodynamics.n_left_out_optical > 0,
         "filter_out_broken_symmetry": lambda sample: sample.space_group != space_group,
     }
     return [

@@ -31,13 +31,15 @@ def molecules_per_cell(crystal: Configurations, molecule: Configurations) -> int
     """
     if molecule.periodic:
         raise InvalidStructure("The molecule is periodic: give a structure with pbc = (False, False, False).")
-    cell, unit = Counter(crystal.numbers.tolist()), Counter(molecule.numbers.tolist())
+    cell, unit = (
+        Counter(zip(part.numbers.tolist(), part.masses.tolist(), strict=True)) for part in (crystal, molecule)
+    )
     z = crystal.n_atoms // molecule.n_atoms
-    if z == 0 or cell != Counter({number: z * count for number, count in unit.items()}):
+    if z == 0 or cell != Counter({kind: z * count for kind, count in unit.items()}):
         formulas = (part.to_atoms()[0].get_chemical_formula() for part in (molecule, crystal))
         raise InvalidStructure(
-            "The molecule {} does not make up the crystal, whose cell is {}: give the molecule of this crystal; the "
-            "sublimation of co-crystals and solvates is not computed.".format(*formulas)
+            "The molecule {} does not make up the crystal, whose cell is {}: give the molecule of this crystal, with "
+            "the same isotopes; the sublimation of co-crystals and solvates is not computed.".format(*formulas)
         )
     return z
 

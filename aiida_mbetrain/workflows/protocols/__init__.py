@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.settings import FreeEnergy, Inference, JsonObject, MDSampling, PhononSampling, Settings
+from aiida_mbetrain.settings import (
+    FreeEnergy,
+    Inference,
+    JsonObject,
+    MDSampling,
+    PhononSampling,
+    Settings,
+    require_plain,
+    shown,
+)
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -49,6 +58,17 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
     return merged
 
 
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Raise InvalidSettings unless the overrides are a mapping of known sections to mappings of plain values."""
+    require_plain(overrides, "overrides", "a mapping {section: {field: value}}")
+    unknown = sorted(set(overrides) - set(SECTIONS))
+    if unknown:
+        raise InvalidSettings(f"overrides has no section {unknown[0]!r}: sections are {', '.join(SECTIONS)}.")
+    for section, given in overrides.items():
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidSettings(f"The section {section} of the overrides is {shown(given)}: give {{field: value}}.")
+
+
 def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Settings]:
     """The settings of every section by a protocol, with overrides ``{section: {field: value}}``.
 
@@ -57,9 +77,7 @@ def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] 
     name = protocol or default_protocol()
     if name not in protocols():
         raise InvalidSettings(f"There is no protocol {name!r}: take one of {', '.join(protocols())}.")
-    unknown = sorted(set(overrides or {}) - set(SECTIONS))
-    if unknown:
-        raise InvalidSettings(f"overrides has no section {unknown[0]!r}: sections are {', '.join(SECTIONS)}.")
+    check_overrides(overrides or {})
     chosen = {key: value for key, value in _file()["protocols"][name].items() if key != "description"}
     values = merge(chosen, overrides or {})
     return {section: settings(**(values.get(section) or {})) for section, settings in SECTIONS.items()}

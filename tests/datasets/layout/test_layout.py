@@ -179,11 +179,18 @@ def test_brillouin_zone_path(file: h5py.File) -> None:
     assert group["kpoints_segment_0"].shape == (5, 3)
 
 
+def test_kept_operations_are_recorded_with_the_force_constants(file: h5py.File) -> None:
+    group = file[f"{QH}/phonons/{LABEL}/force_constants"]
+    assert 1 <= group.attrs["n_operations_kept"] <= group.attrs["n_operations"]
+
+
 def test_thermodynamics(file: h5py.File) -> None:
     group = file[f"{QH}/thermodynamics_fixed_volume"]
     assert group["T (K)"][()].tolist() == [0.0, 298.15]
     assert group[f"V_crystal ({A}{CUBED}{PER}unit cell)"].dtype == np.float64
     assert group["acoustic_freqs_real_crystal"].dtype == np.bool_
+    assert group["n_left_out_modes_crystal"][()].tolist() == [2, 2]
+    assert group.attrs["n_left_out_modes"] == 2
     assert group["system_label_crystal"].asstr()[()].tolist() == [LABEL, LABEL]
     curves = file[f"{QH}/eos_interpolated"]
     counts = {name: curves.attrs[name] for name in ("n_temperatures", "n_volumes", "n_interp")}

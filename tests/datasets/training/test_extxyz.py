@@ -224,6 +224,56 @@ def test_delta_targets_are_target_minus_baseline(tmp_path: Path) -> None:
     assert delta.uids == entry.uids[2:]
 
 
+def energy_only(path: Path, every: int = 2) -> Path:
+    """The labels with every second frame, or all, stripped of forces."""
+    frames = read(path, index=":")
+    for atoms in frames[::every]:
+        atoms.arrays.pop("REF_forces", None)
+    write(path, frames, format="extxyz")
+    return path
+
+
+def test_energy_only_labels_are_entries_without_forces(tmp_path: Path) -> None:
+    labels = read_labels(energy_only(labelled_elsewhere(tmp_path)))
+    assert 0 < labels.n_energy_only < len(labels.frames) == 28
+    found = with_labels(entries_of(DATASET), labels)
+    without = [uid for entry in found if entry.configurations.forces is None for uid in entry.uids]
+    assert sorted(without) == sorted(uid for uid, label in labels.frames.items() if label.forces is None)
+    assert sorted(uid for entry in found for uid in entry.uids) == sorted(labels.frames)
+
+
+def test_energy_only_labels_are_exported_with_force_weight_zero(tmp_path: Path) -> None:
+    labels = read_labels(energy_only(labelled_elsewhere(tmp_path)))
+    entries = with_labels(entries_of(DATASET), labels)
+    write_training_files(tmp_path / "mace", entries, E0S, split=ALL)
+    frames = [atoms for atoms in read(tmp_path / "mace" / "train.xyz", index=":") if len(atoms) > 1]
+    _, loaded = load_file(tmp_path / "mace" / "train.xyz")
+    by_energy_only = {True: 0, False: 0}
+    for atoms, configuration in zip(frames, (one for one in loaded if len(one.atomic_numbers) > 1), strict=True):
+        without = labels.frames[atoms.info["uid"]].forces is None
+        by_energy_only[without] += 1
+        assert ("REF_forces" in atoms.arrays) != without
+        assert atoms.info.get("config_forces_weight") == (0.0 if without else None)
+        assert configuration.property_weights["forces"] == (0.0 if without else 1.0)
+        assert configuration.property_weights["energy"] == 1.0
+    assert min(by_energy_only.values()) > 0
+
+
+def test_delta_targets_of_energy_only_labels_have_no_forces(tmp_path: Path) -> None:
+    labels = read_labels(energy_only(labelled_elsewhere(tmp_path), every=1))
+    (entry,) = entries_of(DATASET, sources=["md"], sizes=[2])
+    (found,) = with_labels([entry], replace(labels, frames={uid: labels.frames[uid] for uid in entry.uids}))
+    delta = target_minus_baseline(found, entry)
+    assert np.array_equal(delta.configurations.energies, 2.0 - entry.configurations.energies)
+    assert delta.configurations.forces is None
+
+
+def test_forces_key_that_no_frame_has_is_refused(tmp_path: Path) -> None:
+    path = energy_only(labelled_elsewhere(tmp_path), every=1)
+    with pytest.raises(UnreadableFile, match="no frame has dft"):
+        read_labels(path, forces_key="dft")
+
+
 def test_labels_of_another_dataset_are_refused(tmp_path: Path) -> None:
     labels = read_labels(labelled_elsewhere(tmp_path))
     with pytest.raises(InvalidSettings, match="28 of 28 uids"):
@@ -244,7 +294,7 @@ def change(path: Path, old: str, new: str) -> Path:
 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
-    [("uid=", "id=", "no uid"), ("REF_energy", "e", "no energy"), ("REF_forces", "f", "no forces"),
+    [("uid=", "id=", "no uid"), ("REF_energy", "e", "no energy"), ("REF_forces", "dft_forces", "dft_forces: name it"),
      ("REF_energy=2.0", "REF_energy=nan", "energy is nan")],
 )  # fmt: skip
 def test_label_files_that_lack_something_are_refused(tmp_path: Path, old: str, new: str, reason: str) -> None:

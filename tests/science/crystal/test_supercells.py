@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
-from aiida_mbetrain.errors import InvalidStructure, SupercellTooLarge
+from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, SupercellTooLarge
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.crystal import (
+    SpaceGroup,
     choose_supercell,
     choose_supercell_for_phonons,
     count_displacements,
+    keep_sublattices,
     make_supercell,
     md_supercell_matrix,
     phonon_supercell_matrix,
@@ -191,6 +193,40 @@ def test_urea_at_20_angstrom_costs_at_most_what_the_diagonal_cell_does():
     matrix = choose_supercell_for_phonons(structure, 20.0)
     n_atoms = 16 * round(np.linalg.det(matrix))
     assert count_displacements(structure, matrix) * n_atoms <= 16 * 1280
+
+
+@pytest.mark.parametrize("make", CRYSTALS)
+def test_supercell_keeps_the_point_group_where_that_is_asked_for(make):
+    structure, radius = structure_of(make()), 8.5
+    chosen = choose_supercell_for_phonons(structure, radius, keep_point_group=True)
+    rotations = SpaceGroup.of(structure).rotations
+    assert keep_sublattices(chosen[None], rotations).all()
+    assert shortest_vector(chosen @ structure.cells[0]) >= radius
+
+    def cost(matrix):
+        return count_displacements(structure, matrix) * round(np.linalg.det(matrix))
+
+    # No smaller one keeps it, and the free choice is never dearer.
+    assert cost(choose_supercell_for_phonons(structure, radius)) <= cost(chosen)
+    forbidden = short_vectors(structure.cells[0], radius)
+    for index in range(1, round(np.linalg.det(chosen))):
+        assert not keep_sublattices(sublattices_avoiding(forbidden, index), rotations).all(axis=1).any()
+
+
+def test_matrix_that_loses_operations_is_refused_where_all_are_asked_for():
+    salt = structure_of(sodium_chloride())
+    flat, whole = ((2, 0, 0), (0, 2, 0), (0, 0, 1)), ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+    with pytest.raises(InvalidSettings, match=r"keeps \d+ of the 48 operations .* keep_point_group"):
+        phonon_supercell_matrix(salt, FreeEnergy(supercell_matrix=flat, keep_point_group=True))
+    assert phonon_supercell_matrix(salt, FreeEnergy(supercell_matrix=whole, keep_point_group=True)).tolist() == [
+        list(row) for row in whole
+    ]
+
+
+def test_point_group_that_needs_too_many_atoms_names_the_setting():
+    settings = FreeEnergy(supercell_radius=9.0, max_atoms=20, keep_point_group=True)
+    with pytest.raises(SupercellTooLarge, match="set keep_point_group to False"):
+        phonon_supercell_matrix(structure_of(sodium_chloride()), settings)
 
 
 def test_diagonal_phonon_supercell_is_diagonal():

@@ -1,5 +1,6 @@
 """Molecules: against chemistry, brute force, and every change of description that leaves the crystal the same."""
 
+import re
 from itertools import product
 
 import crystals
@@ -18,6 +19,7 @@ from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import MolecularCrystal, check_structure, detect_molecules, unwrap_molecules
 from aiida_mbetrain.science.molecules.bond_checks import bonds_intact
 from aiida_mbetrain.science.molecules.bond_graph import find_bonds, spanning_forest, sum_to_roots
+from aiida_mbetrain.settings import FiniteSubsystemFilter
 
 BOND_LENGTHS = {
     "CC": (1.19, 1.57), "CH": (1.04, 1.11), "CO": (1.14, 1.32), "CN": (1.32, 1.49), "HN": (0.96, 1.03),
@@ -233,6 +235,45 @@ def test_central_molecule_is_closest_to_the_centre_of_mass_of_the_system(name):
     nearest = np.linalg.norm(images, axis=-1).min(axis=1)
     ties = np.flatnonzero(nearest < nearest.min() + 1e-6)
     assert crystal.central_molecule_index == ties[0]
+
+
+def displaced(name, seed):
+    """The crystal with every atom moved by 0.1 Å in a random direction."""
+    atoms = MOLECULAR[name]()
+    directions = np.random.default_rng(seed).normal(size=(len(atoms), 3))
+    atoms.positions += 0.1 * directions / np.linalg.norm(directions, axis=1)[:, None]
+    return atoms
+
+
+@pytest.mark.parametrize("name", MOLECULAR)
+def test_default_tolerance_finds_the_molecules_of_displaced_crystals(name):
+    tolerance = FiniteSubsystemFilter().bond_tolerance
+
+    def bonds(atoms, at):
+        return np.hstack(find_bonds(atoms.numbers, atoms.positions, atoms.cell.array, at)).tolist()
+
+    expected = bonds(MOLECULAR[name](), tolerance)
+    for undistorted in (1.15, 1.35):
+        assert bonds(MOLECULAR[name](), undistorted) == expected
+    for seed in range(10):
+        assert bonds(displaced(name, seed), tolerance) == expected
+
+
+def test_broken_molecule_names_the_nearest_miss_and_the_tolerance_that_bridges_it():
+    atoms = crystals.urea()
+    reference = detect(atoms)
+    i, j = next((i, j) for i, j in reference.bonds if set(atoms.numbers[[i, j]]) == {1, 7})
+    hydrogen, nitrogen = (i, j) if atoms.numbers[i] == 1 else (j, i)
+    atoms.set_distance(nitrogen, hydrogen, 1.4, fix=0, mic=True)
+    with pytest.raises(UnequalMolecules) as caught:
+        detect_molecules(one_frame(atoms))
+    message = caught.value.message
+    first, second = sorted((hydrogen, nitrogen))
+    symbols = [f"{atoms.symbols[k]} {k}" for k in (first, second)]
+    assert f"{symbols[0]} to {symbols[1]} (counted from 0): 1.400 Å, 1.373 times" in message  # radii 0.31 and 0.71 Å
+    tolerance = float(re.search(r"bond_tolerance = (\S+) bridges it", message).group(1))
+    assert tolerance == 1.38
+    assert detect_molecules(one_frame(atoms), bond_tolerance=tolerance).n_molecules == 2
 
 
 def test_co_crystal_needs_permission():
@@ -455,3 +496,25 @@ def test_bond_check_equals_comparing_whole_bond_graphs(seed, noise, name):
         atoms = Atoms(crystal.numbers, x, cell=cell, pbc=True)
         expected.append(brute_force_bonds(atoms, 1.2) <= known <= brute_force_bonds(atoms, 1.5))
     assert intact_frames(crystal, frames).tolist() == expected
+
+
+@pytest.mark.parametrize("factor", [1000.0 ** (1 / 3), 100.0, 1000.0, 1e100])
+def test_cell_a_thousand_times_too_large_is_refused(factor):
+    atoms = crystals.argon()
+    atoms.set_cell(atoms.cell * factor, scale_atoms=True)
+    with pytest.raises(InvalidStructure, match="Å"):
+        check_structure(Configurations.from_atoms(atoms))
+
+
+@pytest.mark.parametrize("number", [97, 118])
+def test_element_without_a_covalent_radius_is_refused(number):
+    atoms = crystals.argon()
+    atoms.numbers[:] = number
+    with pytest.raises(InvalidStructure, match="no known covalent radius"):
+        check_structure(Configurations.from_atoms(atoms))
+
+
+@pytest.mark.parametrize("number", [-1, 119, 300])
+def test_number_of_no_element_is_refused(number):
+    with pytest.raises(InvalidStructure, match="not an element"):
+        Configurations(numbers=np.array([number]), positions=np.zeros((1, 1, 3)))

@@ -35,3 +35,16 @@ def test_sound_waves_begin_with_the_square_of_the_frequency(constants):
     low = (found.frequencies_THz > 0.2) & (found.frequencies_THz < 0.5)
     slope = np.polyfit(np.log(found.frequencies_THz[low]), np.log(found.densities[low]), 1)[0]
     assert slope == pytest.approx(2.0, abs=0.25)
+
+
+def test_lost_operations_do_not_reduce_the_mesh():
+    structure = Configurations.from_atoms(argon(5.27))
+    settings = FreeEnergy(supercell_matrix=((3, 0, 0), (0, 3, 0), (0, 0, 1)))
+    flat = calculate_force_constants(structure, LennardJones(), settings)
+    assert not flat.kept_operations.all()
+    found = density_of_states(flat, (6, 6, 6), smearing_THz=0.05, n_points=101)
+    phonon = flat.phonopy()
+    phonon.run_mesh((6, 6, 6), is_gamma_center=True, is_mesh_symmetry=False)
+    gaussians = np.exp(-(((found.frequencies_THz[:, None] - phonon.mesh.frequencies.ravel()) / 0.05) ** 2) / 2)
+    expected = gaussians.sum(axis=1) / (0.05 * np.sqrt(2 * np.pi)) / 216
+    np.testing.assert_allclose(found.densities, expected, rtol=1e-6, atol=1e-9)

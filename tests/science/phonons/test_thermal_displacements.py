@@ -114,12 +114,33 @@ def test_time_average_of_the_trajectory_is_the_thermal_mean_square(triclinic):
     assert distance(covariance(triclinic, sampled), reference) < 1e-3
 
 
-def test_superposed_trajectory_at_gamma_has_the_covariance_of_its_modes(triclinic):
-    """Without equal frequencies the cross terms of a single trajectory average out."""
-    gamma = EVERYTHING | {"k_point_mesh": "gamma"}
-    each = sample(triclinic, phonon_filter=gamma, amplitude_scan="equidistant", n_frames=2, amplitude_max=1.0)
-    together = sample(triclinic, phonon_filter=gamma, modes="all", time_step_fs=37.3, n_frames=20000)
-    assert distance(covariance(triclinic, together), covariance(triclinic, each)) < 5e-3
+def test_superposed_frames_of_a_degenerate_crystal_have_the_thermal_covariance(salt):
+    """Mean squares of equivalent atoms agree within their statistical error, and so do all correlations."""
+    n_frames = 2000
+    sampled = sample(salt, modes="all", temperature_K=300.0, n_frames=n_frames)
+    reference = exact_covariance(salt, 300.0, "quantum")
+    found = covariance(salt, sampled)
+    for number in (11, 17):
+        atoms = salt.supercell.numbers == number
+        mean_squares = np.diag(found).reshape(-1, 3).sum(axis=1)[atoms]
+        expected = np.diag(reference).reshape(-1, 3).sum(axis=1)[atoms]
+        # Three independent components of equal variance: <(u²)²> - <u²>² = (2/3) <u²>².
+        assert np.abs(mean_squares / expected - 1).max() < 4.0 * np.sqrt(2.0 / 3.0 / n_frames)
+    error = np.sqrt((reference**2 + np.outer(np.diag(reference), np.diag(reference))) / n_frames)
+    assert np.abs((found - reference) / error).max() < 5.5
+    assert np.mean(((found - reference) / error) ** 2) == pytest.approx(1.0, abs=0.2)
+
+
+def test_same_seed_gives_the_same_superposed_frames_and_another_seed_others(salt):
+    one, again, other = (sample(salt, modes="all", n_frames=3, rng_seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one.frames.positions, again.frames.positions)
+    assert not np.allclose(one.frames.positions, other.frames.positions)
+    longer = sample(salt, modes="all", n_frames=5, rng_seed=1)
+    assert np.array_equal(longer.frames.positions[:3], one.frames.positions)
+
+
+def test_superposed_frames_have_no_time(salt):
+    assert "time_fs" not in sample(salt, modes="all", n_frames=2).frames.origin
 
 
 def test_phases_are_random_and_no_frame_is_the_undisplaced_crystal(salt):
@@ -151,8 +172,8 @@ def test_a_mode_gets_the_same_frames_from_every_mesh(triclinic):
 
 
 def test_superposed_modes_are_the_sum_of_single_ones(triclinic):
-    each = sample(triclinic, n_frames=4)
-    together = sample(triclinic, modes="all", n_frames=4)
+    each = sample(triclinic, n_frames=4, amplitude_scan="thermal")
+    together = sample(triclinic, n_frames=4, amplitude_scan="thermal", modes="all")
     n_modes = len(each.sigmas)
     total = displacements(triclinic, each).reshape(n_modes, 4, -1, 3).sum(axis=0)
     assert np.abs(total - displacements(triclinic, together)).max() < 1e-12

@@ -1,5 +1,7 @@
 """Relaxation on analytic potentials: what is relaxed, what is kept, what is reported."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -196,6 +198,29 @@ def test_unconverged_relaxation_is_an_error_that_names_force_steps_and_remedy():
         relax(distorted(nitrogen()), nitrogen_potential(), settings)
     for word in ("4 steps", "eV/Å", "max_force_on_atom", "max_n_steps = 2"):
         assert word in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("full", "largest component of the stress"), ("constant_volume", "of the deviatoric stress")]
+)
+def test_refusal_names_the_stress_where_that_is_not_met(mode, kind):
+    """One atom per cell has no force in any cell."""
+    sheared = argon()
+    sheared.set_cell(sheared.cell.array @ np.array([[1, 0.05, 0], [0.05, 1, 0], [0, 0, 1.02]]), scale_atoms=True)
+    settings = free(max_n_steps=1)
+    with pytest.raises(RelaxationNotConverged) as caught:
+        relax(Configurations.from_atoms(sheared), LennardJones(), settings, mode=mode)
+    assert kind in caught.value.message
+    assert "largest force" not in caught.value.message
+    value, threshold = re.search(r"is (\S+) eV/Å³, above .* = (\S+?):", caught.value.message).groups()
+    assert float(value) > float(threshold) == pytest.approx(1e-4 / sheared.get_volume(), rel=0.1)
+
+
+def test_refusal_names_the_force_where_that_is_not_met():
+    settings = free(max_n_steps=1)
+    with pytest.raises(RelaxationNotConverged, match="largest force") as caught:
+        relax(distorted(nitrogen()), nitrogen_potential(), settings, mode="only_atoms")
+    assert "stress" not in caught.value.message
 
 
 def test_errors_of_the_potential_are_not_taken_for_a_failed_line_search():

@@ -11,7 +11,7 @@ from ase.build import bulk
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import AsePotential, named_calculator
 from aiida_mbetrain.science.stages import StageEstimate
-from aiida_mbetrain.science.stages.cost_estimate import estimate_force_constants, probe_potential
+from aiida_mbetrain.science.stages.cost_estimate import estimate_force_constants, price_supercells, probe_potential
 from aiida_mbetrain.science.stages.memory_use import CLEAR
 from aiida_mbetrain.settings import FreeEnergy, NamedCalculator
 
@@ -67,3 +67,25 @@ def test_displacements_are_those_of_one_crystal():
     many = estimate_force_constants(ARGON, FreeEnergy(thermal_expansion=True, supercell_radius=7.0))
     assert many.n_displacements == 1
     assert many.n_evaluations > 2 * one.n_evaluations
+
+
+def test_price_of_the_whole_point_group_is_that_of_the_force_constants():
+    """Hexagonal argon, where the cheapest supercell of 8 Å keeps a part of the point group."""
+    crystal = Configurations.from_atoms([bulk("Ar", "hcp", a=3.72, c=6.07)])
+    settings = FreeEnergy(thermal_expansion=False, supercell_radius=8.0)
+    free, whole = price_supercells(crystal, settings)
+    assert (free.keep_point_group, whole.keep_point_group) == (False, True)
+    assert free.n_operations_kept < free.n_operations == whole.n_operations_kept == 24
+    for price in (free, whole):
+        asked = settings.model_copy(update={"keep_point_group": price.keep_point_group})
+        stage = estimate_force_constants(crystal, asked)
+        assert (price.n_atoms, price.n_displacements) == (stage.n_atoms, stage.n_displacements)
+
+
+def test_price_says_where_no_supercell_keeps_the_point_group():
+    crystal = Configurations.from_atoms([bulk("Ar", "hcp", a=3.72, c=6.07)])
+    settings = FreeEnergy(supercell_radius=8.0)
+    free, whole = price_supercells(crystal, settings)
+    bounded = price_supercells(crystal, settings.model_copy(update={"max_atoms": whole.n_atoms - 1}))
+    assert bounded[0] == free
+    assert bounded[1].n_atoms is None

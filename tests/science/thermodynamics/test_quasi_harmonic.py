@@ -56,12 +56,12 @@ def model_samples(temperatures, ratios=RATIOS, **changes):
     ]
 
 
-def thermodynamics_at(volume, temperatures, acoustic=True, optical=True):
+def thermodynamics_at(volume, temperatures, acoustic=True, optical=True, n_left_out=0, n_left_out_optical=0):
     free = np.array([einstein_free_energy(volume, t) for t in temperatures]) / KJ
     zeros = np.zeros(len(temperatures))
     return HarmonicThermodynamics(
-        np.array(temperatures, dtype=float), free, zeros, 0.0, zeros, zeros, 8, (1, 1, 1), 24, 0, 3, 0.5, 1.0,
-        acoustic, optical,
+        np.array(temperatures, dtype=float), free, zeros, 0.0, zeros, zeros, 8, (1, 1, 1), 24, 0, n_left_out,
+        n_left_out_optical, 0.5, 1.0, acoustic, optical,
     )  # fmt: skip
 
 
@@ -199,6 +199,21 @@ def test_filters_leave_out_by_name():
     assert kept(filter_out_imaginary_acoustic=True) == [True, False, False, False]
     assert kept(filter_out_imaginary_optical=False) == [True, True, True, False]
     assert kept(filter_out_broken_symmetry=False) == [True, True, False, True]
+
+
+def test_volume_whose_sums_miss_a_mode_near_zero_is_left_out():
+    """No mode lies below the threshold: the other filters see nothing."""
+    good, acoustic, optical = (
+        model_samples([50.0], ratios=[1.0], **values)[0]
+        for values in ({}, {"n_left_out": 2}, {"n_left_out": 2, "n_left_out_optical": 2})
+    )
+
+    def removed(**values):
+        return filtered_by([good, acoustic, optical], FreeEnergy(**values), space_group="Pa-3")
+
+    assert removed() == ["", "", "filter_out_left_out_optical"]
+    assert removed(filter_out_left_out_optical=False) == ["", "", ""]
+    assert removed(filter_out_left_out_acoustic=True)[:2] == ["", "filter_out_left_out_acoustic"]
 
 
 def test_filtered_volumes_do_not_enter_the_fit():

@@ -6,6 +6,8 @@ import contextlib
 import importlib.util
 import io
 import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,18 @@ def with_kernels(model: Any, kernels: str, device: torch.device) -> tuple[Any, F
     if kernels == "fused":
         return model, fuse(model)
     return _with_cueq(model, device), None
+
+
+@contextlib.contextmanager
+def known_modules(kernels: str) -> Iterator[None]:
+    """Raise InvalidSettings with the versions where MACE or e3nn lacks a part that the kernels use."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidSettings(
+            f"Inference.kernels = {kernels!r} does not know the modules of mace-torch {version('mace-torch')} and e3nn "
+            f"{version('e3nn')} ({error}): take 'e3nn', the model's own, or an earlier mace-torch."
+        ) from error
 
 
 def _with_cueq(model: Any, device: torch.device) -> Any:

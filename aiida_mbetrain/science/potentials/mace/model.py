@@ -31,6 +31,7 @@ from aiida_mbetrain.science.potentials.mace.graphs import Graphs, build_graphs, 
 from aiida_mbetrain.science.potentials.mace.fused import FusedModules  # isort: skip
 from aiida_mbetrain.science.potentials.mace.kernels import (
     choose_kernels,
+    known_modules,
     probe,
     require_same,
     with_kernels,
@@ -85,9 +86,10 @@ class MacePotential(Potential):
         self._set_batch_size(PROBE_ATOMS)
         atoms = probe(sorted(self.elements or ()), self.r_max)
         [expected] = self.evaluate([atoms])
-        model, self._fused = with_kernels(self._model, self.kernels, self.device)
-        self._take(model)
-        [found] = self.evaluate([atoms])
+        with known_modules(self.kernels):
+            model, self._fused = with_kernels(self._model, self.kernels, self.device)
+            self._take(model)
+            [found] = self.evaluate([atoms])
         require_same(found, expected, self.kernels, self._dtype)
 
     @classmethod

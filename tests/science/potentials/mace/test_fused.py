@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import torch  # isort: skip
 from e3nn import o3  # isort: skip
 from mace.modules.symmetric_contraction import SymmetricContraction  # isort: skip
 from mace.tools.scatter import scatter_sum  # isort: skip
+from aiida_mbetrain.science.potentials.mace.fused import mace_modules  # isort: skip
 from aiida_mbetrain.science.potentials.mace.fused.arrangement import arrange  # isort: skip
 from aiida_mbetrain.science.potentials.mace.fused.contraction import FusedContraction  # isort: skip
 from aiida_mbetrain.science.potentials.mace.fused.convolution import FusedConvolution  # isort: skip
@@ -130,7 +132,7 @@ def test_convolution_equals_tensor_product_and_scatter(senders, harmonics, halve
     torch.manual_seed(0)
     options = {"instructions": instructions, "shared_weights": False, "internal_weights": False}
     product = o3.TensorProduct(senders, harmonics, middle, **options).double()
-    assert FusedConvolution.can_replace(product)
+    assert mace_modules.is_channelwise_product(product)
     graphs = graphs_of_clusters()
     n_atoms, n_edges = len(graphs.numbers), graphs.n_edges
     edges = torch.as_tensor(graphs.edges)
@@ -167,7 +169,7 @@ def announced_atoms(species: np.ndarray) -> Current:
 def test_self_connection_equals_the_tensor_product_with_one_hot_elements(inputs, outputs):
     torch.manual_seed(0)
     product = o3.FullyConnectedTensorProduct(inputs, "4x0e", outputs).double()
-    assert FusedSelfConnection.can_replace(product)
+    assert mace_modules.is_product_with_elements(product)
     species = np.array([3, 0, 3, 1, 0, 0, 3])
     x = torch.randn(7, o3.Irreps(inputs).dim, dtype=torch.float64, requires_grad=True)
     found = FusedSelfConnection(product, announced_atoms(species))(x, None)
@@ -211,6 +213,39 @@ def test_kernels_that_compute_another_model_are_refused(models, monkeypatch, dty
     with pytest.raises(InvalidSettings, match=r"kernels = 'fused' changes this model: .* forces by .* Take 'e3nn'"):
         load_mace(models["scalar"], inference)
     load_mace(models["scalar"], inference.model_copy(update={"kernels": "e3nn"}))
+
+
+def parts_of_mace(model) -> dict[str, object]:
+    """Everything that the fused kernels read of a model, by the function that reads it."""
+    block, product = model.interactions[1], model.products[1]
+    contraction = product.symmetric_contractions
+    return {
+        "replaceable_convolutions": mace_modules.replaceable_convolutions(model),
+        "couplings": mace_modules.couplings(block.conv_tp),
+        "is_product_with_elements": mace_modules.is_product_with_elements(block.skip_tp),
+        "element_matrices": mace_modules.element_matrices(block.skip_tp),
+        "is_contraction": mace_modules.is_contraction(contraction),
+        "has_one_element": not mace_modules.has_one_element(contraction),
+        "coefficients_by_degree": mace_modules.coefficients_by_degree(contraction.contractions[0], 0),
+        "has_plain_radial_embedding": mace_modules.has_plain_radial_embedding(model),
+    }
+
+
+def test_the_installed_mace_has_the_parts_that_the_fused_kernels_read(tmp_path):
+    """Fails first, and with the versions, when another mace-torch or e3nn has renamed one of them."""
+    versions = {name: importlib.metadata.version(name) for name in ("mace-torch", "e3nn")}
+    model = load_mace(save_random_mace(tmp_path / "a.model"), Inference(device="cpu", kernels="e3nn"))._model
+    try:
+        found = parts_of_mace(model)
+    except Exception as error:
+        pytest.fail(f"the fused kernels do not know the modules of {versions}: {error!r}")
+    assert all(found.values()), f"{[name for name, part in found.items() if not part]} with {versions}"
+
+
+def test_fused_kernels_that_do_not_know_a_module_are_refused_with_the_versions(models, monkeypatch):
+    monkeypatch.delattr(o3.TensorProduct, "weight_views")
+    with pytest.raises(InvalidSettings, match=r"does not know the modules of mace-torch \d.*weight_views.*take 'e3nn'"):
+        load_mace(models["scalar"], Inference(device="cpu", kernels="fused"))
 
 
 def test_cueq_without_its_package_is_refused_with_the_remedy(models, monkeypatch):

@@ -7,9 +7,13 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from mace.modules.symmetric_contraction import SymmetricContraction
 
 from aiida_mbetrain.science.potentials.mace.fused.current import Current
+from aiida_mbetrain.science.potentials.mace.fused.mace_modules import (
+    MaceModule,
+    coefficients_by_degree,
+    has_one_element,
+)
 
 
 class _Term(NamedTuple):
@@ -32,17 +36,12 @@ class FusedContraction(torch.nn.Module):
     nothing left to compute.  The products A[j] A[k] .. are taken once for j <= k <= ..
     """
 
-    def __init__(self, contraction: Any, current: Current) -> None:
+    def __init__(self, contraction: MaceModule, current: Current) -> None:
         super().__init__()
         self.contraction = contraction
         self._current = current
-        self._of_one_element = contraction.contractions[0].weights_max.shape[0] == 1
+        self._of_one_element = has_one_element(contraction)
         self._polynomials: dict[int, list[list[_Term]]] = {}
-
-    @staticmethod
-    def can_replace(contraction: Any) -> bool:
-        """Return True if the module is MACE's own."""
-        return type(contraction) is SymmetricContraction
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._polynomials.clear()  # what they were made from moves to another device or precision
@@ -95,19 +94,12 @@ class _Polynomial(torch.autograd.Function):
         return (grad.unsqueeze(2) * slopes).sum(dim=1), None
 
 
-def _terms_of(contraction: Any, kind: int) -> list[_Term]:
+def _terms_of(contraction: MaceModule, kind: int) -> list[_Term]:
     """The polynomial of one output irrep and element, by degree; degrees without coefficients are left out."""
-    top = contraction.correlation
-    weights = {top: contraction.weights_max} | {top - 1 - k: w for k, w in enumerate(contraction.weights)}
-    terms = []
-    for degree in range(1, top + 1):
-        coupling = contraction.U_tensors(degree)
-        tensor = torch.einsum("...k,kc->c...", coupling, weights[degree][kind])
-        if coupling.dim() == degree + 1:  # scalar outputs have no axis for their one component
-            tensor = tensor.unsqueeze(1)
-        if tensor.any():
-            terms.append(_packed(tensor, degree))
-    return terms or [_packed(tensor, top)]
+    tensors = coefficients_by_degree(contraction, kind)
+    return [_packed(tensor, degree) for degree, tensor in tensors.items() if tensor.any()] or [
+        _packed(tensors[max(tensors)], max(tensors))
+    ]
 
 
 def _packed(tensor: torch.Tensor, degree: int) -> _Term:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from e3nn import o3
 
 from aiida_mbetrain.science.potentials.mace.fused.arrangement import Receivers
 from aiida_mbetrain.science.potentials.mace.fused.current import Current
+from aiida_mbetrain.science.potentials.mace.fused.mace_modules import couplings
 
 
 class _Path(NamedTuple):
@@ -38,37 +39,17 @@ class FusedConvolution(torch.nn.Module):
         self._feature_dims = [part.dim for part in product.irreps_in1]
         self._irreps = [(part.mul, part.ir.dim) for part in product.irreps_in1]
         self._harmonic_dims = [part.dim for part in product.irreps_in2]
-        # the blocks of a message follow its irreps, the weights follow the instructions
-        self._channels = [product.irreps_in1[path.i_in1].mul for path in product.instructions]
-        self._order = sorted(range(len(product.instructions)), key=lambda place: product.instructions[place].i_out)
-        # as rounded in the model, which may have been made in single precision
-        stored = {name.rpartition(".")[2]: buffer for name, buffer in product.named_buffers()}
+        paths = couplings(product)
+        # the blocks of a message follow its irreps, the weights follow the paths
+        self._channels = [path.n_channels for path in paths]
+        self._order = sorted(range(len(paths)), key=lambda place: paths[place].message)
         self._paths = []
-        for place, path in enumerate(product.instructions):
-            sender, harmonic, message = (
-                product.irreps_in1[path.i_in1].ir,
-                product.irreps_in2[path.i_in2].ir,
-                product.irreps_out[path.i_out].ir,
-            )
-            self._paths.append(_Path(path.i_in1, path.i_in2, sender.dim, message.dim))
-            coupling = stored.get(f"_w3j_{sender.l}_{harmonic.l}_{message.l}")
-            if coupling is None:
-                coupling = o3.wigner_3j(sender.l, harmonic.l, message.l, dtype=torch.float64)
-            coupling = path.path_weight * coupling
+        for place, path in enumerate(paths):
+            d_sender, _, d_message = path.coefficients.shape
+            self._paths.append(_Path(path.sender, path.harmonic, d_sender, d_message))
             # a scalar sender couples to the harmonic itself, up to a factor
-            matrix = coupling.movedim(1, 0).flatten(1) if sender.l else coupling[0, 0, 0]
+            matrix = path.coefficients.movedim(1, 0).flatten(1) if d_sender > 1 else path.coefficients[0, 0, 0]
             self.register_buffer(f"coupling_{place}", matrix)
-
-    @staticmethod
-    def can_replace(product: Any) -> bool:
-        """Return True for a tensor product of e3nn that couples each channel with one harmonic and one weight."""
-        return (
-            isinstance(product, o3.TensorProduct)
-            and not product.internal_weights
-            and all(part.mul == 1 for part in product.irreps_in2)
-            and all(path.connection_mode == "uvu" and path.has_weight for path in product.instructions)
-            and sorted(path.i_out for path in product.instructions) == list(range(len(product.irreps_out)))
-        )
 
     def forward(
         self, node_feats: torch.Tensor, edge_attrs: torch.Tensor, tp_weights: torch.Tensor, edge_index: torch.Tensor

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from mace.modules import blocks
 
 from aiida_mbetrain.science.configurations import IntArray
 from aiida_mbetrain.science.potentials.mace.fused.arrangement import arrange
 from aiida_mbetrain.science.potentials.mace.fused.contraction import FusedContraction
 from aiida_mbetrain.science.potentials.mace.fused.convolution import FusedConvolution
 from aiida_mbetrain.science.potentials.mace.fused.current import Current
+from aiida_mbetrain.science.potentials.mace.fused.mace_modules import (
+    MaceModule,
+    has_plain_radial_embedding,
+    is_contraction,
+    is_product_with_elements,
+    replaceable_convolutions,
+)
 from aiida_mbetrain.science.potentials.mace.fused.radial import HalvedRadialEmbedding
 from aiida_mbetrain.science.potentials.mace.fused.self_connection import FusedSelfConnection
 from aiida_mbetrain.science.potentials.mace.graphs import Graphs
-
-WITH_CONVOLUTION = (
-    blocks.RealAgnosticInteractionBlock,
-    blocks.RealAgnosticResidualInteractionBlock,
-    blocks.RealAgnosticDensityInteractionBlock,
-    blocks.RealAgnosticDensityResidualInteractionBlock,
-    blocks.RealAgnosticAttResidualInteractionBlock,
-    blocks.RealAgnosticResidualNonLinearInteractionBlock,
-)
-"""Interaction blocks that call a fused convolution if they have the attribute ``conv_fusion``."""
 
 
 class FusedModules:
@@ -38,25 +32,19 @@ class FusedModules:
         self._current.arrangement = arrange(graphs, species, device, dtype, halved=self._halved)
 
 
-def fuse(model: Any) -> FusedModules:
+def fuse(model: MaceModule) -> FusedModules:
     """Replace the modules of a model for which there is a fused one, in place."""
     current = Current()
-    convolutions = [
-        block
-        for block in model.interactions
-        if type(block) in WITH_CONVOLUTION
-        and not hasattr(block, "conv_fusion")
-        and FusedConvolution.can_replace(block.conv_tp)
-    ]
+    convolutions = replaceable_convolutions(model)
     for block in convolutions:
         block.conv_tp, block.conv_fusion = FusedConvolution(block.conv_tp, current), True
     for block in model.interactions:
-        if FusedSelfConnection.can_replace(getattr(block, "skip_tp", None)):
+        if is_product_with_elements(getattr(block, "skip_tp", None)):
             block.skip_tp = FusedSelfConnection(block.skip_tp, current)
     for block in model.products:
-        if FusedContraction.can_replace(block.symmetric_contractions):
+        if is_contraction(block.symmetric_contractions):
             block.symmetric_contractions = FusedContraction(block.symmetric_contractions, current)
-    halved = len(convolutions) == len(model.interactions) and HalvedRadialEmbedding.can_replace(model)
+    halved = len(convolutions) == len(model.interactions) and has_plain_radial_embedding(model)
     if halved:
         model.radial_embedding = HalvedRadialEmbedding(model.radial_embedding)
     return FusedModules(current, halved=halved)

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from mace.modules.blocks import (
-    RadialEmbeddingBlock,
-    RealAgnosticInteractionBlock,
-    RealAgnosticResidualInteractionBlock,
-)
 
 
 class HalvedRadialEmbedding(torch.nn.Module):
@@ -21,14 +14,6 @@ class HalvedRadialEmbedding(torch.nn.Module):
     def __init__(self, embedding: torch.nn.Module) -> None:
         super().__init__()
         self.embedding = embedding
-
-    @staticmethod
-    def can_replace(model: Any) -> bool:
-        """Return True if only the weights of convolutions are computed from the model's radial embedding."""
-        return type(model.radial_embedding) is RadialEmbeddingBlock and all(
-            type(block) in (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock)
-            for block in model.interactions
-        )
 
     def forward(
         self,

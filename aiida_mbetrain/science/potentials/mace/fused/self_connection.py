@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from e3nn import o3
 
 from aiida_mbetrain.science.potentials.mace.fused.current import Current
+from aiida_mbetrain.science.potentials.mace.fused.mace_modules import element_matrices
 
 
 class FusedSelfConnection(torch.nn.Module):
@@ -24,21 +23,9 @@ class FusedSelfConnection(torch.nn.Module):
         self._inputs = [(part.mul, part.ir.dim) for part in product.irreps_in1]
         self._output_dims = [part.dim for part in product.irreps_out]
         self._paths = []
-        for place, (path, weight) in enumerate(zip(product.instructions, product.weight_views(), strict=True)):
-            dim = product.irreps_out[path.i_out].ir.dim
-            self._paths.append((path.i_in1, path.i_out))
-            # couplings of l and 0 to l are 1 / sqrt(2 l + 1)
-            self.register_buffer(f"matrices_{place}", path.path_weight * dim**-0.5 * weight.detach().movedim(1, 0))
-
-    @staticmethod
-    def can_replace(product: Any) -> bool:
-        """Return True for a tensor product of e3nn with internal weights and scalars as its second factor."""
-        return (
-            type(product) is o3.FullyConnectedTensorProduct
-            and product.internal_weights
-            and [part.ir for part in product.irreps_in2] == [o3.Irrep("0e")]
-            and all(path.connection_mode == "uvw" and path.has_weight for path in product.instructions)
-        )
+        for place, path in enumerate(element_matrices(product)):
+            self._paths.append((path.input, path.output))
+            self.register_buffer(f"matrices_{place}", path.matrices)
 
     def forward(self, node_feats: torch.Tensor, node_attrs: torch.Tensor) -> torch.Tensor:
         """(n, irreps of the output), from features (n, irreps); the elements are those of the arrangement."""
