@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.reference_options import read_settings
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -35,7 +36,6 @@ def lattice(
     from aiida_mbetrain.calculations.functions.clusters import detect_molecules
     from aiida_mbetrain.calculations.functions.reference_labels import reference_labels
     from aiida_mbetrain.cli.progress import progress_bars
-    from aiida_mbetrain.cli.reference import read_settings
     from aiida_mbetrain.settings import Inference
     from aiida_mbetrain.workflows.reference_labels import known_labels
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from aiida_mbetrain.cli.common import read_options, with_profile
 from aiida_mbetrain.cli.lattice_energy import lattice
+from aiida_mbetrain.cli.reference_options import of_clusters, read_settings
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -19,24 +19,6 @@ if TYPE_CHECKING:
 
     from aiida_mbetrain.science.reference_labels import Expansion, FragmentLabels
     from aiida_mbetrain.settings import ReferenceLabels
-
-
-def of_clusters(function: Callable[..., None]) -> Callable[..., None]:
-    """Argument and options of the commands that choose clusters and a method."""
-    for decorate in (
-        click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all."),
-        click.option(
-            "--counterpoise",
-            type=click.Choice(["none", "cp", "vmfc"]),
-            help="Basis of the fragments: their own, the cluster's, or that of each n-mer.",
-        ),
-        click.option("--order", type=click.IntRange(min=1), help="Molecules per fragment; default: whole clusters."),
-        click.option("--method", help="GFN2-xTB, or method/basis such as PBE-D4/def2-SVP or CCSD(T)/cc-pVDZ."),
-        click.option("--settings", "path", help="YAML file with the settings of ReferenceLabels."),
-        click.argument("process"),
-    ):
-        function = decorate(function)
-    return with_profile(function)
 
 
 @click.group("reference")
@@ -284,18 +266,6 @@ def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | Non
     nodes = tried_labels(settings, set(expansion.fragments.ids.tolist()))
     labels = merge_labels(expansion.fragments, settings.method.hash, [as_science(node) for node in nodes])
     return expansion, labels
-
-
-def read_settings(path: str | None, method: str | None, order: int | None, counterpoise: str | None) -> ReferenceLabels:
-    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
-    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
-
-    values = read_options(path)
-    given = {"order": order, "counterpoise": counterpoise}
-    values |= {name: value for name, value in given.items() if value is not None}
-    if method is not None:
-        values["method"] = method_of_name(method).to_dict()
-    return ReferenceLabels(**values)
 
 
 def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabels) -> None:
