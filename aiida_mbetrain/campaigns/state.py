@@ -12,7 +12,8 @@ from aiida import orm
 
 from aiida_mbetrain.campaigns.found import FoundStage, force_constants_of, found_stages
 from aiida_mbetrain.campaigns.plan import Plan, Stage
-from aiida_mbetrain.errors import StoppedEarly
+from aiida_mbetrain.campaigns.record import group_of, read_record
+from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
 
 FINISHED, RUNNING, SCHEDULED = "finished", "running", "scheduled"
 FAILED, BLOCKED, INTERRUPTED, MISSING = "failed", "blocked", "interrupted", "missing"
@@ -35,6 +36,15 @@ class StageState:
     pk: int | None = None
     uuid: str | None = None
     reason: str = ""
+
+
+def recorded_states(name: str) -> tuple[Plan, dict[str, StageState]]:
+    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
+    record = read_record(group_of(name))
+    if record is None:
+        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
+    made = record.plan()
+    return made, stage_states(made)
 
 
 def stage_states(plan: Plan) -> dict[str, StageState]:

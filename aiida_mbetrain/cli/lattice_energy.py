@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from aiida_mbetrain.cli.common import with_profile
-from aiida_mbetrain.cli.reference_options import read_settings
+from aiida_mbetrain.cli.common import read_reference_settings, with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -40,7 +39,7 @@ def lattice(
     from aiida_mbetrain.workflows.reference_labels import known_labels
 
     order = None if counterpoise is None else max(read_cutoffs(cutoffs), default=1)
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     numbers = {str(n): cutoff for n, cutoff in read_cutoffs(cutoffs).items()}
     node = load_node(process)
     stages = stages_of_node(node)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import read_options, with_profile
+from aiida_mbetrain.cli.common import read_options, read_reference_settings, with_profile
 from aiida_mbetrain.cli.lattice_energy import lattice
-from aiida_mbetrain.cli.reference_options import of_clusters, read_settings
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -19,6 +19,24 @@ if TYPE_CHECKING:
 
     from aiida_mbetrain.science.reference_labels import Expansion, FragmentLabels
     from aiida_mbetrain.settings import ReferenceLabels
+
+
+def of_clusters(function: Callable[..., None]) -> Callable[..., None]:
+    """Argument and options of the commands that choose clusters and a method."""
+    for decorate in (
+        click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all."),
+        click.option(
+            "--counterpoise",
+            type=click.Choice(["none", "cp", "vmfc"]),
+            help="Basis of the fragments: their own, the cluster's, or that of each n-mer.",
+        ),
+        click.option("--order", type=click.IntRange(min=1), help="Molecules per fragment; default: whole clusters."),
+        click.option("--method", help="GFN2-xTB, or method/basis such as PBE-D4/def2-SVP or CCSD(T)/cc-pVDZ."),
+        click.option("--settings", "path", help="YAML file with the settings of ReferenceLabels."),
+        click.argument("process"),
+    ):
+        function = decorate(function)
+    return with_profile(function)
 
 
 @click.group("reference")
@@ -50,7 +68,7 @@ def plan(
     from aiida_mbetrain.science.reference_labels import backend_of, estimate_cost
     from aiida_mbetrain.settings import IN_PROCESS
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     expansion, labels = _known(settings, process, sizes)
     fragments = expansion.fragments
     missing = fragments.select(np.flatnonzero(~labels.labelled))
@@ -109,7 +127,7 @@ def run(
     from aiida_mbetrain.settings import IN_PROCESS
     from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     if settings.method.program not in IN_PROCESS:
         raise InvalidSettings(f"{settings.method.program} is run elsewhere: use `reference export` and `import`.")
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
@@ -190,7 +208,7 @@ def export(
 
     from aiida_mbetrain.science.reference_labels.elsewhere import write_inputs
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
     expansion, labels = _known(settings, process, sizes)
     missing = expansion.fragments.select(np.flatnonzero(~labels.labelled))
     if not len(missing):
@@ -247,7 +265,7 @@ def _settings_of(
     from aiida_mbetrain.science.reference_labels.elsewhere import folder_settings
 
     if folder is None:
-        return read_settings(path, method, order, counterpoise)
+        return read_reference_settings(path, method, order, counterpoise)
     given = {"--settings": path, "--method": method, "--order": order, "--counterpoise": counterpoise}
     if twice := [name for name, value in given.items() if value is not None]:
         raise InvalidSettings(f"--folder has settings of its own: leave out {', '.join(twice)}.")
