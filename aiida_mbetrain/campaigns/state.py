@@ -12,7 +12,8 @@ from aiida import orm
 
 from aiida_mbetrain.campaigns.found import FoundStage, force_constants_of, found_stages
 from aiida_mbetrain.campaigns.plan import Plan, Stage
-from aiida_mbetrain.errors import StoppedEarly
+from aiida_mbetrain.campaigns.record import group_of, read_record
+from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
 
 FINISHED, RUNNING, SCHEDULED = "finished", "running", "scheduled"
 FAILED, BLOCKED, INTERRUPTED, MISSING = "failed", "blocked", "interrupted", "missing"
@@ -54,6 +55,15 @@ def stage_states(plan: Plan) -> dict[str, StageState]:
                 state = StageState(SCHEDULED)
         states[name] = state
     return states
+
+
+def recorded_states(name: str) -> tuple[Plan, dict[str, StageState]]:
+    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
+    record = read_record(group_of(name))
+    if record is None:
+        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
+    plan = record.plan()
+    return plan, stage_states(plan)
 
 
 def _of_nodes(nodes: list[FoundStage]) -> StageState:

@@ -214,7 +214,7 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED
+    from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED, recorded_states
 
     console = Console()
     if form == "json":
@@ -232,20 +232,6 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
                 live.update(table, refresh=True)
 
 
-def recorded_states(name: str) -> tuple[Plan, dict[str, Any]]:
-    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
-    from aiida_mbetrain.campaigns.record import group_of, read_record
-    from aiida_mbetrain.campaigns.state import stage_states
-    from aiida_mbetrain.errors import UnreadableFile
-
-    group = group_of(name)
-    record = read_record(group)
-    if record is None:
-        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
-    made = record.plan()
-    return made, stage_states(made)
-
-
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
 
 
@@ -256,7 +242,7 @@ def status_table(name: str) -> tuple[Any, dict[str, Any]]:
     from rich.table import Table
 
     from aiida_mbetrain.campaigns.progress import rate
-    from aiida_mbetrain.campaigns.state import counts
+    from aiida_mbetrain.campaigns.state import counts, recorded_states
 
     made, states = recorded_states(name)
     summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
@@ -330,7 +316,7 @@ def retry(name: str, override: str | None, here: bool) -> None:
 
     from aiida_mbetrain.campaigns.costs import estimate_plan
     from aiida_mbetrain.campaigns.record import group_of, read_record, write_record
-    from aiida_mbetrain.campaigns.state import FAILED
+    from aiida_mbetrain.campaigns.state import FAILED, recorded_states
     from aiida_mbetrain.cli.run import merged_overrides
     from aiida_mbetrain.workflows.protocols import merge
 
@@ -377,6 +363,7 @@ def cancel(name: str) -> None:
 def export(name: str, output: str, no_provenance: bool, float32: bool, compression: int | None) -> None:
     """Write what is finished of the campaign NAME to one file; again later, append what is new."""
     from aiida_mbetrain.campaigns.export import export_campaign, member_state
+    from aiida_mbetrain.campaigns.state import recorded_states
     from aiida_mbetrain.datasets.hdf5 import Storage
 
     storage = Storage(float32=float32, compression=compression)

@@ -51,7 +51,7 @@ def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool)
 def write_report_of_campaign(name: str, output: str, *, seed: int, parts: bool) -> Path:
     """The pages of what is finished of a campaign of the profile."""
     from aiida_mbetrain.campaigns.export import export_campaign
-    from aiida_mbetrain.cli.campaign import recorded_states
+    from aiida_mbetrain.campaigns.state import recorded_states
     from aiida_mbetrain.report import write_report
 
     with tempfile.TemporaryDirectory() as folder:

@@ -53,8 +53,7 @@ def processes_of(source: str) -> dict[str, Any]:
         return {"": load_node(source)}
     from aiida import orm
 
-    from aiida_mbetrain.campaigns.state import FINISHED
-    from aiida_mbetrain.cli.campaign import recorded_states
+    from aiida_mbetrain.campaigns.state import FINISHED, recorded_states
 
     campaign, _, part = source.partition("/")
     _, states = recorded_states(campaign)
