@@ -66,6 +66,15 @@ def stage_states(plan: Plan) -> dict[str, StageState]:
     return states
 
 
+def recorded_states(name: str) -> tuple[Plan, dict[str, StageState]]:
+    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
+    record = read_record(group_of(name))
+    if record is None:
+        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
+    plan = record.plan()
+    return plan, stage_states(plan)
+
+
 def _of_nodes(nodes: list[FoundStage]) -> StageState:
     """State by the nodes of one key, oldest first: one good result counts, else what runs, else the last failure."""
     finished = [node for node in nodes if node.is_finished_ok]

@@ -56,8 +56,13 @@ def run(place: Workplace, campaign: dict[str, Any]) -> None:
 
 
 def stages(place: Workplace, name: str) -> dict[str, dict[str, Any]]:
-    rows = json.loads(place.succeed("aiida-mbetrain", "campaign", "status", name, "--format", "json"))
-    return {row.pop("stage"): row for row in rows}
+    """States by stage, asked again where SQLite's lock was held for long by the daemon of a busy machine."""
+    words = ("aiida-mbetrain", "campaign", "status", name, "--format", "json")
+    done = place.run(*words)
+    while "database is locked" in done.stderr:
+        done = place.run(*words)
+    assert done.returncode == 0, done.stderr
+    return {row.pop("stage"): row for row in json.loads(done.stdout)}
 
 
 def wait_until(place: Workplace, name: str, enough: Callable[[list[str]], bool]) -> None:
