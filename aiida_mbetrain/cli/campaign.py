@@ -151,7 +151,7 @@ def start(name: str, *, here: bool, failed: bool = False) -> None:
     record = read_record(group)
     assert record is not None
     made = record.plan()
-    states = stage_states(made, group)
+    states = stage_states(made)
     used = [state.pk for state in states.values() if state.state == FINISHED]
     add_to_group(group, used)
     wanted = to_start(states, failed=failed)
@@ -243,7 +243,7 @@ def recorded_states(name: str) -> tuple[Plan, dict[str, Any]]:
     if record is None:
         raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
     made = record.plan()
-    return made, stage_states(made, group)
+    return made, stage_states(made)
 
 
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
@@ -255,10 +255,14 @@ def status_table(name: str) -> tuple[Any, dict[str, Any]]:
     from rich.markup import escape
     from rich.table import Table
 
+    from aiida_mbetrain.campaigns.progress import rate
     from aiida_mbetrain.campaigns.state import counts
 
     made, states = recorded_states(name)
     summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
+    speed = rate(made, states)
+    if speed is not None:
+        summary += f"; {speed.stages_per_hour:.3g} stages/h, about {time_text(speed.seconds_left)} left"
     table = Table(
         "member", "force constants", "phonon sampling", "dynamics", title=f"{name}: {summary}", title_justify="left",
         box=None,
@@ -274,12 +278,19 @@ def status_table(name: str) -> tuple[Any, dict[str, Any]]:
     return Group(table, *reasons, *graph_notes(name, states)), states
 
 
+def time_text(seconds: float) -> str:
+    """``2 h 5 min``, ``40 s``."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
 def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
     """A line where the newest graph ended and left stages unstarted."""
-    from aiida_mbetrain.campaigns.record import group_of
-    from aiida_mbetrain.campaigns.state import MISSING, newest_graph
+    from aiida_mbetrain.campaigns.state import MISSING, graphs_of
 
-    graph = newest_graph(group_of(name))
+    graph = next(iter(graphs_of(name)), None)
     unstarted = sum(state.state == MISSING for state in states.values())
     if graph is None or not graph.is_terminated or not unstarted:
         return []
@@ -290,7 +301,12 @@ def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
 
 
 def _mark(state: Any) -> str:
+    from aiida_mbetrain.campaigns.progress import place
+    from aiida_mbetrain.campaigns.state import RUNNING
+
     word = f"{state.state} <{state.pk}>" if state.pk else state.state
+    if state.state == RUNNING:
+        word += f" on {place(state.pk)}"
     return f"[{COLOURS[state.state]}]{word}[/]" if state.state in COLOURS else word
 
 
@@ -340,9 +356,10 @@ def cancel(name: str) -> None:
     from aiida.engine.processes import control
 
     from aiida_mbetrain.campaigns.record import group_of
-    from aiida_mbetrain.campaigns.state import unfinished_graphs
+    from aiida_mbetrain.campaigns.state import graphs_of
 
-    graphs = unfinished_graphs(group_of(name))
+    group_of(name)
+    graphs = graphs_of(name, unfinished=True)
     if not graphs:
         click.echo("nothing runs")
         return

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.settings import ReferenceLabels
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,3 +89,17 @@ def read_options(path: str | None) -> dict[str, Any]:
     from aiida_mbetrain.settings import read_mapping
 
     return {} if path is None else read_mapping(path, "--options", "a mapping as in setup_computers/slurm-gpu")
+
+
+def read_reference_settings(
+    path: str | None, method: str | None, order: int | None, counterpoise: str | None
+) -> ReferenceLabels:
+    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
+    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
+
+    values = read_options(path)
+    given = {"order": order, "counterpoise": counterpoise}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if method is not None:
+        values["method"] = method_of_name(method).to_dict()
+    return ReferenceLabels(**values)

@@ -121,9 +121,9 @@ def finite_range(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-MOST_MESH_POINTS = 10**8
-"""A mesh of this many q-points takes 10 GB for a crystal of one atom."""
-LONGEST_MESH_LENGTH = 2000.0
+MOST_MESH_POINTS = 10**7
+"""A mesh of this many q-points takes GB for a crystal of one atom."""
+LONGEST_MESH_LENGTH = 1000.0
 """Å; the default is 150."""
 DEEPEST_KEY, LONGEST_NAME = 20, 200
 
