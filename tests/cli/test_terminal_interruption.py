@@ -94,12 +94,14 @@ def run_with_interruptions(place: Workplace, output: Path, moments: list[float])
     while True:
         n_sessions += 1
         session = Terminal(place, *(command("--continue", continued, "-o", str(output)) if continued else begin))
-        if moments and session.read(moments.pop(0)):
+        interrupted = bool(moments) and session.read(moments.pop(0))
+        if interrupted:
             session.type(CTRL_C)
-        exit_code = session.end()
+        exit_code = session.end(120 if interrupted else 900)
+        told = session.last_lines()[-1]
+        print(f"session {n_sessions}: interrupted {interrupted}, exit code {exit_code}: {told}", flush=True)
         if exit_code == 0:
             return n_sessions
-        told = session.last_lines()[-1]
         assert "Traceback" not in session.output.decode(), told
         if told == "Stopped before anything was computed.":
             assert exit_code == 130

@@ -84,7 +84,7 @@ def saving_job(node: orm.ProcessNode) -> orm.CalcJobNode:
 
 
 def test_cancelled_job_is_not_started_again_unless_asked(code):
-    inputs = dynamics(4000)
+    inputs = dynamics(1500)
     nodes = submitted(inputs, code), submitted(inputs, code, {"continue_cancelled": orm.Bool(True)})
     for node in nodes:
         shell("scancel", str(saving_job(node).get_job_id()))
