@@ -38,15 +38,6 @@ class StageState:
     reason: str = ""
 
 
-def recorded_states(name: str) -> tuple[Plan, dict[str, StageState]]:
-    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
-    record = read_record(group_of(name))
-    if record is None:
-        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
-    made = record.plan()
-    return made, stage_states(made)
-
-
 def stage_states(plan: Plan) -> dict[str, StageState]:
     """The state of every stage of a plan, by name; stages that any unfinished campaign will run are scheduled."""
     by_key: dict[str, list[FoundStage]] = {}
