@@ -46,6 +46,13 @@ def load_profile_of_command() -> None:
             ) from error
 
 
+def database_is_locked(error: Exception) -> bool:
+    """Return True if SQLite refused an access because another process wrote for longer than it waits."""
+    from sqlalchemy.exc import OperationalError
+
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
 def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command that computes, so that Ctrl-C and SIGTERM lose nothing.
 

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from aiida_mbetrain import __version__
+from aiida_mbetrain.cli.common import database_is_locked
 from aiida_mbetrain.errors import MbetrainError
 
 COMMANDS = {
@@ -30,6 +31,7 @@ COMMANDS = {
     "report": "Write one HTML page: verdicts, figures, a map of clusters, provenance.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
 }
+LOCKED = "The database is locked: another process has been writing to it for long; nothing is wrong, ask again."
 
 
 def _is_foreseeable(error: Exception) -> bool:
@@ -77,6 +79,8 @@ class Commands(click.Group):
         except Exception as error:  # which of AiiDA's are foreseeable is only known once it is imported
             if _is_foreseeable(error):
                 raise click.ClickException(" ".join(str(error).split())) from error
+            if database_is_locked(error):
+                raise click.ClickException(LOCKED) from error
             raise
 
 
