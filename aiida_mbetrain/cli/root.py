@@ -22,6 +22,8 @@ COMMANDS = {
     "subsample": "Choose a number of diverse frames of finished runs.",
     "labels": "Bring back energies and forces computed elsewhere.",
     "reference": "Label clusters by quantum chemistry, whole or by a many-body expansion.",
+    "train": "Train a delta model on reference labels.",
+    "evaluate": "Judge a delta model on frames that it has not seen.",
     "status": "Show the stages of a run and how far its jobs are.",
     "check": "Try a code with a job of two frames.",
     "verdicts": "Judge a run or file: what passed, and what to do about the rest.",
