@@ -5,25 +5,52 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_mbetrain.errors import MbetrainError
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.settings import ReferenceLabels
+
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command to load the profile of ``-p`` or the default one, unless verdi has already loaded one."""
+    """Decorate a command to load its profile first."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from aiida import load_profile
-        from aiida.manage import get_manager
-
-        wanted = click.get_current_context().meta.get("mbetrain_profile")
-        if wanted is not None or get_manager().get_profile() is None:
-            load_profile(wanted, allow_switch=True)
+        load_profile_of_command()
         return function(*args, **kwargs)
 
     return wrapped
+
+
+def load_profile_of_command() -> None:
+    """Load the profile of ``-p`` or the default one, unless verdi has already loaded one.
+
+    Raises MbetrainError with the commands that make and list profiles where there is none.
+    """
+    from aiida import load_profile
+    from aiida.common.exceptions import ConfigurationError
+    from aiida.manage import get_manager
+
+    wanted = click.get_current_context().meta.get("mbetrain_profile")
+    if wanted is not None or get_manager().get_profile() is None:
+        try:
+            load_profile(wanted, allow_switch=True)
+        except ConfigurationError as error:
+            missing = "There is no AiiDA profile" if wanted is None else f"The AiiDA profile {wanted} is not there"
+            raise MbetrainError(
+                f"{missing} ({error}): make one with `verdi presto`, or see `verdi profile list`."
+            ) from error
+
+
+def database_is_locked(error: Exception) -> bool:
+    """Return True if SQLite refused an access because another process wrote for longer than it waits."""
+    from sqlalchemy.exc import OperationalError
+
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,3 +113,17 @@ def read_options(path: str | None) -> dict[str, Any]:
     from aiida_mbetrain.settings import read_mapping
 
     return {} if path is None else read_mapping(path, "--options", "a mapping as in setup_computers/slurm-gpu")
+
+
+def read_reference_settings(
+    path: str | None, method: str | None, order: int | None, counterpoise: str | None
+) -> ReferenceLabels:
+    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
+    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
+
+    values = read_options(path)
+    given = {"order": order, "counterpoise": counterpoise}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if method is not None:
+        values["method"] = method_of_name(method).to_dict()
+    return ReferenceLabels(**values)

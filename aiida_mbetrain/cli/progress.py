@@ -25,7 +25,7 @@ from rich.text import Text
 STAGES = {
     "relaxation": ("Relaxation", "steps"),
     "molecular_dynamics": ("Molecular dynamics", "steps"),
-    "force_constants": ("Force constants", "displacements"),
+    "force_constants": ("Force constants", "supercells"),
     "phonon_sampling": ("Phonon sampling", "frames"),
     "labels": ("Labels", "atoms"),
     "reference_labels": ("Reference labels", "fragments"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import load, node_of_uuid
 from aiida_mbetrain.cli.common import with_profile as in_profile
-from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.datasets.model import Dataset
 
 __all__ = ["in_profile", "integers", "is_file", "load_node", "model_of_source", "numbers", "read_source", "words"]
 
@@ -25,6 +27,43 @@ def is_file(source: str) -> bool:
     if source.endswith(FILE_SUFFIXES) or "/" in source:
         raise UnreadableFile(f"{source} does not exist or is not a file.")
     return False
+
+
+def is_campaign_file(path: str) -> bool:
+    """True for the file of a campaign.  Raises UnreadableFile."""
+    from aiida_mbetrain.datasets.hdf5 import opened
+    from aiida_mbetrain.datasets.names import MEMBERS
+
+    with opened(path) as root:
+        return MEMBERS in root.groups
+
+
+@in_profile
+def is_campaign(source: str) -> bool:
+    """True for the name of a campaign of the profile, also with a part of it (``first/urea``); a number is a pk."""
+    from aiida_mbetrain.campaigns.record import campaigns
+
+    return not source.isdigit() and source.partition("/")[0] in campaigns()
+
+
+def processes_of(source: str) -> dict[str, Any]:
+    """The node of a pk or uuid, or the finished stages of a campaign or of a part of it, by name.
+
+    Raises InvalidSettings where nothing of the part is finished.
+    """
+    if not is_campaign(source):
+        return {"": load_node(source)}
+    from aiida import orm
+
+    from aiida_mbetrain.campaigns.state import FINISHED, recorded_states
+
+    campaign, _, part = source.partition("/")
+    _, states = recorded_states(campaign)
+    chosen = {name: state for name, state in states.items() if not part or f"{name}/".startswith(f"{part}/")}
+    found = {name: orm.load_node(state.uuid) for name, state in chosen.items() if state.state == FINISHED}
+    if not found:
+        raise InvalidSettings(f"Nothing of {source} is finished: see `aiida-mbetrain campaign status {campaign}`.")
+    return found
 
 
 def read_source(source: str, references: Sequence[str] = (), *, partial: bool = False) -> Dataset:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.stages import STAGES
-from aiida_mbetrain.settings import Inference, JsonObject, Settings
+from aiida_mbetrain.settings import Inference, JsonObject, Settings, shown
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"
@@ -94,12 +94,12 @@ class JobFile(Settings):
         path = folder / JOB_FILE
         try:
             values = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UnreadableFile(f"{path} cannot be read ({error}): give a folder with a {JOB_FILE}.") from error
         if not isinstance(values, dict) or values.get("schema_version") != SCHEMA:
             found = values.get("schema_version") if isinstance(values, dict) else None
             raise InvalidSettings(
-                f"{JOB_FILE}: schema_version = {found!r}, this worker understands {SCHEMA}: "
+                f"{JOB_FILE}: schema_version = {shown(found)}, this worker understands {SCHEMA}: "
                 "install the same version of aiida-mbetrain here and where AiiDA runs."
             )
         return cls(**values)

@@ -37,6 +37,7 @@ IN_WORKFLOWS = frozenset(
     {
         "MDSampling.finite_subsystem_filter",
         "PhononSampling.finite_subsystem_filter",
+        "MDSampling.relax_first",
         "MDSampling.root_key",
         "PhononSampling.root_key",
         "PhononSampling.force_constants_key",

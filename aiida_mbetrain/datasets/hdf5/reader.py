@@ -13,7 +13,7 @@ import h5py
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.arrays import StoredArray
-from aiida_mbetrain.datasets.layout import SCHEMA_VERSION, cluster_order, to_cluster_set, to_dataset
+from aiida_mbetrain.datasets.layout import SCHEMA_VERSION, cluster_order, to_cluster_set, to_dataset, to_reference
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, forget_inherited, plain
 from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnreadableFile
@@ -135,6 +135,26 @@ def origin_of(path: str | Path, entry: str, frame: int) -> EntryOrigin:
         )
 
 
+def reference_facts(path: str | Path, entry: str, frame: int, level_of_theory: str) -> dict[str, Any]:
+    """Label of a frame by a reference method, and its provenance: settings, programs, uuids of process and jobs.
+
+    Raises UnreadableFile; InvalidSettings for a method that the entry has no labels of.
+    """
+    with opened(path) as root:
+        known = _entry(root, entry.strip("/")).groups.get(names.REFERENCE_LABELS, Group()).groups
+        group = known.get(names.method_group(level_of_theory))
+        if group is None:
+            there = ", ".join(str(item.attributes[names.LEVEL_OF_THEORY]) for item in known.values())
+            raise InvalidSettings(f"{entry} has labels of {there or 'no method'}, and none of {level_of_theory!r}.")
+        labels = to_reference(group)
+        facts: dict[str, Any] = {"energy_eV": float(labels.energies[frame]), "forces": labels.forces is not None}
+        if labels.interaction is not None:
+            facts["interaction_eV"] = float(labels.interaction[frame])
+        if labels.missing[frame]:
+            facts["missing_fragments"] = labels.missing[frame].split()
+        return facts | {"method_hash": labels.method_hash} | group.provenance
+
+
 def _molecules_of(group: Group) -> dict[str, Any]:
     if names.MOLECULE_INDICES not in group.datasets:
         return {}
@@ -220,7 +240,7 @@ def opened(path: str | Path, *, verify: bool = True) -> Iterator[Group]:
         if not h5py.is_hdf5(path):
             raise UnreadableFile(f"{path} is not an HDF5 file.")
         with h5py.File(path, "r") as file:
-            root = _read_group(file, compare=verify)
+            root = _read_root(file, compare=verify)
             _check_schema(path, root)
             if verify:
                 require_unchanged(path, root, _stated_digests(root) or array_digests(root))
@@ -241,7 +261,7 @@ def verified(path: str | Path) -> Iterator[Group]:
     with opened(path) as root:
         array_digests(root)
     with h5py.File(path, "r") as file:
-        root = _read_group(file, compare=False)
+        root = _read_root(file, compare=False)
         forget_inherited(root)
         yield root
 
@@ -258,6 +278,14 @@ def _check_schema(path: str | Path, root: Group) -> None:
         raise UnreadableFile(f"{path} is an HDF5 file, but not a dataset of aiida-mbetrain: it has no schema_version.")
     if version != SCHEMA_VERSION:
         raise UnreadableFile(f"{path} has schema_version {version}; this version reads {SCHEMA_VERSION}.")
+
+
+def _read_root(file: h5py.File, *, compare: bool) -> Group:
+    """The tree of a file, without what the root says for people."""
+    root = _read_group(file, compare=compare)
+    for name in (names.TITLE, names.WRITTEN_BY, names.FORMAT):
+        root.attributes.pop(name, None)
+    return root
 
 
 def _read_group(source: h5py.Group, *, compare: bool = True, seen: set[int] | None = None) -> Group:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,25 +13,19 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.molecular_dynamics import FREE_TO_CHANGE, RestartState, run_molecular_dynamics
 from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.reference_labels import FragmentLabels, backend_of, label_fragments
 from aiida_mbetrain.science.relaxation import isolated_molecule as compute_molecule
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
+from aiida_mbetrain.science.stages.reference_labels import reference_labels
+from aiida_mbetrain.science.stages.training import training
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.science.training import MaceTraining, TrainingState, train_delta
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, ReferenceLabels, Training
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
 """What force constants and labels evaluate between two offers of their progress, on each device: seconds of work."""
-
-
-FRAGMENT_INTERVAL_s = 5.0
-"""Least time between two saves of reference labels: a kill loses one long calculation, or some short ones."""
-
-DEFAULT_MEMORY_MB = 4000.0
 
 
 def relaxation(job: Job) -> dict[str, Any]:
@@ -148,93 +139,6 @@ def _wants_features(values: Sequence[Any], inference: Inference) -> list[bool]:
 
 def _atoms_per_piece(potential: Potential) -> int:
     return ATOMS_PER_PIECE[str(potential.describe().get("device", "cpu"))]
-
-
-def reference_labels(job: Job) -> dict[str, Any]:
-    """fragments -> labels by quantum chemistry, and the number of calculations that failed.
-
-    Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and MBETRAIN_MEMORY_MB.
-    """
-    settings = ReferenceLabels(**job.settings)
-    backend = backend_of(
-        settings.method,
-        threads=int(os.environ.get("OMP_NUM_THREADS", "1")),
-        memory_MB=float(os.environ.get("MBETRAIN_MEMORY_MB", DEFAULT_MEMORY_MB)),
-    )
-    interval = min(job.checkpoint_interval_s, FRAGMENT_INTERVAL_s)
-    timed = replace(job, checkpoint_interval_s=interval)
-    checkpoint = CheckpointFile(timed, "reference_labels", settings.to_dict())
-    fragments, method = job.inputs["fragments"], settings.method.hash
-    done = FragmentLabels.empty(fragments, method)
-    if checkpoint.found is not None:
-        done = _fragments_found(done, checkpoint.found)
-
-    def on_fragment(labels: FragmentLabels) -> None:
-        n_tried = int(np.count_nonzero(labels.labelled)) + len(labels.failures)
-        checkpoint.offer(lambda: _fragments_tried(labels, n_tried))
-        if n_tried < len(fragments):
-            checkpoint.stop_if_asked()
-
-    labels = label_fragments(fragments, backend, method, done=done, on_fragment=on_fragment, report=job.report)
-    facts = {"n_fragments": len(fragments), "n_failed": len(labels.failures), "programs": list(labels.programs)}
-    return {"labels": labels, "summary": facts}
-
-
-def _fragments_tried(labels: FragmentLabels, n_tried: int) -> Progress:
-    """Labels and failures of the first fragments: they are tried in order, so that these rows only grow."""
-    failed = sorted(labels.failures)
-    rows: dict[str, Sequence[Any] | FloatArray] = {
-        "energies": labels.energies[:n_tried],
-        "forces": labels.forces[: labels.offsets[n_tried]],
-        "failed_rows": failed,
-        "failure_messages": [labels.failures[row] for row in failed],
-    }
-    return Progress(rows, {"programs": np.array(labels.programs)})
-
-
-def _fragments_found(empty: FragmentLabels, found: Progress) -> FragmentLabels:
-    """The inverse of :func:`_fragments_tried`; those that were not tried are left without a label."""
-    empty.energies[: len(found.rows["energies"])] = found.rows["energies"]
-    empty.forces[: len(found.rows["forces"])] = found.rows["forces"]
-    failed = zip(found.rows.get("failed_rows", ()), found.rows.get("failure_messages", ()), strict=True)
-    failures = {int(row): str(message) for row, message in failed}
-    return replace(empty, failures=failures, programs=tuple(found.state["programs"].tolist()))
-
-
-def training(job: Job) -> dict[str, Any]:
-    """frames -> model of reference minus baseline, history (validation errors by epoch) and facts.
-
-    The error of a diverged training carries the same outputs for the last good epoch.
-    """
-    settings = Training(**job.settings)
-    checkpoint = CheckpointFile(job, "training", settings.to_dict() | {"device": None})
-
-    def on_poll(running: MaceTraining) -> None:
-        state = running.state
-        if state is not None:
-            checkpoint.offer(lambda: Progress(state={name: np.array(value) for name, value in _saved(state).items()}))
-        checkpoint.stop_if_asked()
-
-    found = None
-    if checkpoint.found is not None:
-        saved = checkpoint.found.state
-        found = TrainingState(str(saved["name"]), saved["content"].tobytes(), str(saved["history"]))
-    with tempfile.TemporaryDirectory(prefix="mbetrain-training-") as folder:
-        trained = train_delta(
-            job.inputs["frames"],
-            settings,
-            Path(folder),
-            found=found,
-            on_poll=on_poll,
-            report=job.report,
-            observe=job.observe,
-        )
-    return trained.outputs()
-
-
-def _saved(state: TrainingState) -> dict[str, Any]:
-    content = np.frombuffer(state.content, dtype=np.uint8)
-    return {"name": state.name, "content": content, "history": state.history}
 
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {

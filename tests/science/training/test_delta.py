@@ -13,7 +13,16 @@ from models import save_random_mace
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, StoppedEarly, TrainingDiverged
 from aiida_mbetrain.science.potentials import NoPotential, load_mace, mace_atomic_energies
 from aiida_mbetrain.science.stages import STAGES, Job
-from aiida_mbetrain.science.training import TEST, TRAIN, VALID, LabelledFrames, ModelFile, fit_shifts, mace_fields
+from aiida_mbetrain.science.training import (
+    TEST,
+    TRAIN,
+    VALID,
+    LabelledFrames,
+    ModelFile,
+    fit_shifts,
+    mace_fields,
+    shifted_targets,
+)
 from aiida_mbetrain.settings import Inference, Training
 
 TINY = {"num_channels": 8, "num_radial_basis": 4, "MLP_irreps": "4x0e", "radial_MLP": "[8, 8]", "r_max": 4.0}
@@ -82,6 +91,18 @@ def test_shifts_are_the_mean_target_per_molecule(frames):
     per_molecule = frames.compositions[0] @ fit_shifts(frames)
     weights = frames.n_molecules[chosen]
     assert per_molecule == pytest.approx(np.sum(weights * frames.targets[chosen]) / np.sum(weights**2))
+
+
+@pytest.mark.slow
+def test_a_known_difference_is_learned(difference, tmp_path):
+    """The reference is the baseline and a model of the same form: its forces are learned to a few per cent."""
+    frames = labelled_frames(difference, n_frames=30)
+    settings = QUICK.model_copy(update={"max_num_epochs": 150})
+    result = STAGES["training"](job(frames, settings))
+    energies, forces, targets, wanted = evaluated(result["model"], frames, tmp_path)
+    assert np.sqrt(np.mean((forces - wanted) ** 2)) < 0.1 * np.sqrt(np.mean(wanted**2))
+    spread = shifted_targets(frames, fit_shifts(frames))[frames.subsets == TEST]
+    assert np.sqrt(np.mean((energies - targets) ** 2)) < 0.3 * np.sqrt(np.mean(spread**2))
 
 
 @pytest.mark.slow
