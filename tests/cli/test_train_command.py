@@ -12,7 +12,7 @@ import yaml
 from aiida import orm
 from aiida.engine import run_get_node
 from argon import argon_atoms
-from job_runs import assert_same_outputs, local_code
+from job_runs import assert_same_outputs, local_code, process_of
 
 from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
 from aiida_mbetrain.cli.sources import stages_of_node
@@ -183,4 +183,5 @@ def test_dynamics_run_with_the_sum(chain):
     _, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     assert len(node.outputs.trajectory.get_array("positions")) == 3
-    assert node.outputs.run_info["potential"]["name"].startswith("lennard_jones + ")
+    said = process_of(node, "molecular_dynamics").outputs.run_info["potential"]
+    assert said["name"].startswith("lennard_jones + ")
