@@ -60,7 +60,8 @@ def evaluate_model(chain: Any, subset: str) -> Any:
     from aiida_mbetrain.calculations.functions.training import evaluation
 
     if not isinstance(chain, orm.WorkChainNode) or chain.process_label != CHAIN or "model" not in chain.outputs:
-        raise InvalidSettings(f"<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
+        name = type(chain).__name__
+        raise InvalidSettings(f"{name}<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
     with enable_caching():
         _, node = evaluation.run_get_node(
             frames=chain.inputs.frames,

@@ -22,6 +22,7 @@ from aiida_mbetrain.science.training import (
     fit_shifts,
     mace_fields,
     shifted_targets,
+    train_delta,
 )
 from aiida_mbetrain.settings import Inference, Training
 
@@ -152,12 +153,22 @@ def test_energy_only_labels_are_trained_without_forces(difference, tmp_path):
 
 @pytest.mark.slow
 def test_a_training_that_diverges_keeps_the_model_of_its_last_good_epoch(frames, tmp_path):
-    wild = QUICK.model_copy(update={"mace": TINY | {"lr": 1e6, "clip_grad": 1e9}, "max_num_epochs": 50})
-    with pytest.raises(TrainingDiverged, match="lower the learning rate") as caught:
-        STAGES["training"](job(frames, wild))
-    kept = caught.value.results
-    assert np.isfinite(kept["history"]["loss"][0])
-    energies, _, _, _ = evaluated(kept["model"], frames, tmp_path)
+    states = []
+
+    def stop_after_a_good_epoch(training):
+        if training.state is not None:
+            states.append(training.state)
+            raise StoppedEarly
+
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(StoppedEarly):
+        train_delta(frames, QUICK, tmp_path / "good", on_poll=stop_after_a_good_epoch)
+    forces = frames.forces.copy()
+    forces[frames.atoms_of(0)][1] = np.nan
+    with pytest.raises(TrainingDiverged, match=r"lower the learning rate.*good epoch is kept") as caught:
+        train_delta(replace(frames, forces=forces), QUICK, tmp_path / "bad", found=states[0])
+    energies, _, _, _ = evaluated(caught.value.results["model"], frames, tmp_path)
     assert np.isfinite(energies).all()
 
 
