@@ -5,19 +5,24 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from aiida_mbetrain.settings import ReferenceLabels
+    from aiida import orm
+
+    from aiida_mbetrain.settings import JsonObject, ReferenceLabels
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_profile(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a command to load the profile of ``-p`` or the default one, unless verdi has already loaded one."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         from aiida import load_profile
         from aiida.manage import get_manager
 
@@ -29,14 +34,14 @@ def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+def stopping_in_order(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a command that computes, so that Ctrl-C and SIGTERM lose nothing.
 
     It comes before :func:`with_profile`: libraries start threads when they are imported.
     """
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         from aiida_mbetrain.calculations.functions.interruption import signals_deferred
 
         with signals_deferred():
@@ -53,14 +58,14 @@ def command_of(*arguments: str) -> str:
     return place + shlex.join([*program, *arguments])
 
 
-def load(identifier: str) -> Any:
+def load(identifier: str) -> orm.Node:
     """The node of a pk, uuid or label."""
     from aiida import orm
 
     return orm.load_node(identifier)
 
 
-def read_structure(path: str) -> Any:
+def read_structure(path: str) -> orm.StructureData:
     """A StructureData of anything ASE reads.  Raises UnreadableFile."""
     from aiida import orm
 
@@ -70,7 +75,7 @@ def read_structure(path: str) -> Any:
     return orm.StructureData(ase=atoms)
 
 
-def node_of_uuid(uuid: str, profile: str | None) -> Any:
+def node_of_uuid(uuid: str, profile: str | None) -> orm.Node | None:
     """The node of a uuid, or None without a profile or where the profile does not have it."""
     from aiida import load_profile, orm
     from aiida.common.exceptions import ConfigurationError, NotExistent
@@ -84,7 +89,7 @@ def node_of_uuid(uuid: str, profile: str | None) -> Any:
         return None
 
 
-def read_options(path: str | None) -> dict[str, Any]:
+def read_options(path: str | None) -> JsonObject:
     """``metadata.options`` of jobs from a YAML file; none without one.  Raises UnreadableFile."""
     from aiida_mbetrain.settings import read_mapping
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import read_reference_settings, with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from rich.console import Console
+
+    from aiida_mbetrain.settings import JsonObject
 
 
 @click.command("lattice")
@@ -77,13 +83,13 @@ def read_cutoffs(text: str) -> dict[int, float]:
         raise InvalidSettings(f"--cutoffs {text}: give Å by number of molecules, such as 2:10,3:6.") from None
 
 
-def _done(node: Any) -> Any:
+def _done(node: orm.CalcFunctionNode) -> orm.CalcFunctionNode:
     if not node.is_finished_ok:
         raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     return node
 
 
-def show(console: Any, node: Any, method: str, counts: dict[str, Any], stem: Path) -> None:
+def show(console: Console, node: orm.ProcessNode, method: str, counts: JsonObject, stem: Path) -> None:
     """Print the energies of reference and baseline, and write the table and the picture of the convergence."""
     import csv
 

@@ -112,7 +112,7 @@ def run(
         else builder_of_stage(only, crystal, potential, **given)
     )
     if molecule is not None:
-        (builder.quasi_harmonic if only is None else builder).molecule = read_structure(molecule)
+        (builder["quasi_harmonic"] if only is None else builder).molecule = read_structure(molecule)
     if code is None:
         run_training_set(console, builder, path)
     else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from aiida_mbetrain.cli.common import load, with_profile
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 
 @click.command("show")
@@ -27,7 +30,7 @@ def show(node: str) -> None:
         _print_data(console, found)
 
 
-def _print_data(console: Console, node: Any) -> None:
+def _print_data(console: Console, node: orm.Node) -> None:
     from aiida import orm
 
     creator = node.creator
@@ -48,7 +51,7 @@ def _print_data(console: Console, node: Any) -> None:
         console.print(shapes)
 
 
-def _print_process(console: Console, node: Any) -> None:
+def _print_process(console: Console, node: orm.ProcessNode) -> None:
     state = node.process_state.value if node.process_state else "created"
     outcome = "" if node.exit_status is None else f", exit status {node.exit_status}"
     console.print(f"{node.process_label}: {state}{outcome}" + (f": {node.exit_message}" if node.exit_message else ""))

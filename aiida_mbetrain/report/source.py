@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.tree import Attribute, Group
 from aiida_mbetrain.report.run_facts import RunFacts
+from aiida_mbetrain.settings import JsonObject
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Source:
         return next((group.provenance[name] for _, group in self.root.walk() if name in group.provenance), None)
 
 
-def settings_of(section: Group) -> Mapping[str, Any]:
+def settings_of(section: Group) -> JsonObject:
     """Settings of a section's stage; empty where the file does not have them."""
     text = section.provenance.get("settings")
     return json.loads(text) if isinstance(text, str) else {}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class GuardedFile(io.FileIO):
@@ -22,7 +25,7 @@ class GuardedFile(io.FileIO):
         if self.error is not None:
             raise self.error
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write all of the data; FileIO may write less."""
         view = memoryview(data).cast("B")
         size = len(view)

@@ -56,7 +56,9 @@ def from_structure(frames: Configurations) -> Group:
 def to_structure(group: Group) -> Configurations:
     """The inverse of :func:`from_structure` and of the structural part of :func:`from_trajectory`."""
     n_frames, n_atoms = int(group.attributes[names.N_FRAMES]), int(group.attributes[names.N_ATOMS])  # type: ignore[arg-type]
-    fields: dict[str, Any] = {field: group.array(name) for field, name in OPTIONAL.items() if name in group.datasets}
+    fields: dict[str, AnyArray] = {
+        field: group.array(name) for field, name in OPTIONAL.items() if name in group.datasets
+    }
     if names.E_POT in group.datasets:
         fields["energies"] = total(group.array(names.E_POT), n_atoms)
     if names.FEATURE_VECTORS in group.datasets:

@@ -14,7 +14,7 @@ from aiida_mbetrain.errors import ReferenceCalculationFailed
 from aiida_mbetrain.science.reference_labels.backends import Evaluation
 from aiida_mbetrain.science.reference_labels.elsewhere.outcome import Outcome, require_forces, require_same_geometry
 from aiida_mbetrain.science.reference_labels.fragments import Fragment
-from aiida_mbetrain.settings import ExternalMethod
+from aiida_mbetrain.settings import ExternalMethod, JsonObject
 
 INPUT, OUTPUT = ".json", ".result.json"
 
@@ -66,7 +66,7 @@ def read_output(path: Path, fragment: Fragment, method: ExternalMethod) -> Outco
     """
     where = f"{method.code}: {path.name}"
     try:
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        result: JsonObject = json.loads(path.read_text("utf-8"))
         if not result.get("success"):
             error = result.get("error") or {}
             raise ReferenceCalculationFailed(f"{where}: {_one_line(error.get('error_message'))}")
@@ -84,11 +84,11 @@ def read_output(path: Path, fragment: Fragment, method: ExternalMethod) -> Outco
     return Outcome(Evaluation(energy, forces), program.lower())
 
 
-def _energy(result: dict[str, Any]) -> Any:
+def _energy(result: JsonObject) -> Any:
     return result["return_result"] if result["driver"] == "energy" else result["properties"]["return_energy"]
 
 
-def _gradient(result: dict[str, Any]) -> Any:
+def _gradient(result: JsonObject) -> Any:
     return result["return_result"] if result["driver"] == "gradient" else result["properties"]["return_gradient"]
 
 
