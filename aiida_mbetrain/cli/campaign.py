@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.common import database_is_locked, with_profile
 from aiida_mbetrain.errors import InvalidCampaign
 
 if TYPE_CHECKING:
@@ -221,6 +221,7 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
 
     from rich.console import Console
     from rich.live import Live
+    from sqlalchemy.exc import OperationalError
 
     from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED, recorded_states
 
@@ -236,7 +237,12 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
         with Live(table, console=console, auto_refresh=False) as live:
             while any(state.state in (RUNNING, SCHEDULED) for state in states.values()):
                 time.sleep(interval)
-                table, states = status_table(name)
+                try:
+                    table, states = status_table(name)
+                except OperationalError as error:
+                    if not database_is_locked(error):
+                        raise
+                    continue  # the next refreshment asks again
                 live.update(table, refresh=True)
 
 

@@ -10,13 +10,13 @@ import click
 
 from aiida_mbetrain.cli.common import load, node_of_uuid
 from aiida_mbetrain.cli.common import with_profile as in_profile
-from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 
 if TYPE_CHECKING:
     from aiida import orm
 
     from aiida_mbetrain.data.crystals import Nodes
+    from aiida_mbetrain.datasets.model import Dataset
 
 T = TypeVar("T")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -12,7 +14,9 @@ import h5py
 import pytest
 from aiida import orm
 from click.testing import CliRunner
+from sqlalchemy.exc import OperationalError
 
+from aiida_mbetrain.campaigns import state
 from aiida_mbetrain.cli import main
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import opened, read_dataset
@@ -151,3 +155,38 @@ def test_the_page_alone_names_what_is_not_finished(finished_campaign, tmp_path):
     assert "md_sampling: [450] &lt;b&gt;moved&lt;/b&gt;" in text
     assert not (tmp_path / "page_parts").exists()
     assert len(read_dataset(tmp_path / "set.hdf5").sections) == 9
+
+
+def locked() -> OperationalError:
+    """As SQLAlchemy raises it where SQLite has waited long enough for another process."""
+    return OperationalError("SELECT ...", {}, sqlite3.OperationalError("database is locked"))
+
+
+def test_a_locked_database_is_one_line_that_says_to_ask_again(finished_campaign, monkeypatch):
+    def refuse(plan):
+        raise locked()
+
+    monkeypatch.setattr(state, "stage_states", refuse)
+    result = CliRunner().invoke(main, ["campaign", "status", "exported"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    (line,) = result.output.strip().splitlines()
+    assert line.startswith("Error: The database is locked")
+    assert "ask again" in line
+
+
+def test_watching_goes_on_where_the_database_is_locked_for_a_while(finished_campaign, monkeypatch):
+    """The second of three answers is refused; the third says that nothing runs any more."""
+    _, states = finished_campaign
+    running = {name: replace(found, state=state.RUNNING) for name, found in states.items()}
+    answers = iter([running, locked(), states])
+
+    def answer(plan):
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(state, "stage_states", answer)
+    succeed("campaign", "status", "exported", "--watch", "--interval", 0)
+    assert next(answers, None) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +121,35 @@ def test_residual_force_above_the_allowed_one_is_seen():
     assert not named(Dataset((replace(section, structures=pulled),)))["Residual force"].passed
 
 
+@pytest.mark.parametrize("label", ["crystal[opt:atoms,shape,V]", "crystal[opt:atoms,shape]"])
+def test_stress_of_what_was_relaxed_is_judged(label):
+    """At constant volume a pressure is no fault, a deviatoric stress is."""
+    section = expansion_section()
+    (relaxed,) = section.structures.values()
+    at_rest, per_GPa = np.zeros((1, 3, 3)), 1.0 / 160.21766208
+    pressed, sheared = at_rest - per_GPa * np.eye(3), at_rest + per_GPa * np.diag([1.0, -1.0, 0.0])
+
+    def judged(stress):
+        structures = {label: relaxed.with_(stress=stress)}
+        return named(Dataset((replace(section, structures=structures, force_constants={}, bands={}),)))
+
+    assert judged(at_rest)["Residual stress"].passed
+    assert judged(pressed)["Residual stress"].passed == (label == "crystal[opt:atoms,shape]")
+    assert "1.000 GPa" in judged(pressed)["Residual stress"].value
+    assert not judged(sheared)["Residual stress"].passed
+
+
+def test_independent_frames_are_counted_for_every_quantity():
+    value = named(Dataset((md_section(60),)))["Independent frames"].value
+    assert re.search(r"about \d+ of 60 \(T \d+, .*E \d+\)", value)
+
+
+def test_facts_of_a_verdict_are_plain_and_advise_only_where_it_is_needed():
+    passed, failed = (Verdict("Name", np.bool_(p), "1 of 2", "Do it.").facts() for p in (True, False))
+    assert json.loads(json.dumps([passed, failed]))[0]["passed"] is True
+    assert (passed["advice"], failed["advice"]) == ("", "Do it.")
+
+
 def test_temperature_without_a_minimum_is_named():
     found = named(Dataset((expansion_section(),)))["Minimum of the free energy"]
     assert not found.passed
@@ -131,6 +162,36 @@ def test_coverage_of_one_distribution_and_of_two_islands():
     assert overlapping.passed
     assert not islands.passed
     assert islands.value.startswith("0%")
+
+
+def with_features(section, values):
+    """The section with other features on every cluster."""
+    assert section.molecules is not None
+    sets = tuple(
+        replace(one, configurations=one.configurations.with_(features=values(one.configurations.positions.shape)))
+        for one in section.molecules.clusters
+    )
+    return replace(section, molecules=replace(section.molecules, clusters=sets))
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-9])
+def test_features_that_do_not_vary_say_nothing_of_coverage(rounding):
+    """Single atoms in a potential of short range have features of one value."""
+
+    def constant(shape):
+        return 3.0 + rounding * np.random.default_rng(7).normal(size=(*shape[:2], 4))
+
+    sections = (md_section(60), phonon_section(60))
+    assert "Coverage" in named(Dataset(sections))
+    assert "Coverage" not in named(Dataset(tuple(with_features(section, constant) for section in sections)))
+
+
+def test_a_source_of_one_value_does_not_cover_one_that_varies():
+    def constant(shape):
+        return np.full((*shape[:2], 4), 3.0)
+
+    found = named(Dataset((md_section(60), with_features(phonon_section(60), constant))))["Coverage"]
+    assert not found.passed
 
 
 def test_covered_share_is_that_of_brute_force():
