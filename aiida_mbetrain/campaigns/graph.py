@@ -18,7 +18,6 @@ from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
 from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name, share_jobs
 from aiida_mbetrain.campaigns.record import Record
 from aiida_mbetrain.campaigns.state import GRAPH
-from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.science.thermodynamics import reference_name
 from aiida_mbetrain.settings import FreeEnergy, JsonObject
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
@@ -91,7 +90,7 @@ def task_name(stage: Stage) -> str:
     return identifier("_".join(filter(None, (stage.kind, condition))))
 
 
-def crystal_graph(structure: object, model: object, stages: Mapping[str, Any], code: object = None) -> None:
+def crystal_graph(structure: Any, model: Any, stages: Any, code: Any = None) -> None:
     """Body of the graph of one crystal and model; it runs in the daemon.
 
     structure, model, code: sockets.  stages: the dictionary of ``_described``.
@@ -118,7 +117,7 @@ def crystal_graph(structure: object, model: object, stages: Mapping[str, Any], c
         graph.add_task(task.graph(max_number_jobs=1)(volumes_graph), name=f"volumes_of_{parent}", **inputs)
 
 
-def volumes_graph(reference: ForceConstantsData, model: object, stages: Mapping[str, Any], code: object = None) -> None:
+def volumes_graph(reference: Any, model: Any, stages: Any, code: Any = None) -> None:
     """Body of the graph of the phonon samplings at V(T); those at temperatures without a volume are left out.
 
     Which volumes there are is known when the quasi-harmonic stage has ended: a link to an output that it may not

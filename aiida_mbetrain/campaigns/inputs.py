@@ -23,7 +23,7 @@ def stage_inputs(
     kind: str, settings: JsonObject, inference: orm.Dict, options: JsonObject, code: object
 ) -> dict[str, Any]:
     """Inputs of a stage WorkChain but for the model and the structure or force constants."""
-    inputs: dict[str, Any] = {"settings": orm.Dict(settings), "inference": inference}
+    inputs: dict[str, object] = {"settings": orm.Dict(settings), "inference": inference}
     if code is not None:
         inputs["code"] = code
         for heavy in WORKCHAINS[kind].heavy_stages:

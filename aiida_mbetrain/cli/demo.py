@@ -71,7 +71,7 @@ def demo(folder: str) -> None:
         console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
 
 
-def next_commands(pk: int, dataset: Path, place: Path) -> list[str]:
+def next_commands(pk: int | None, dataset: Path, place: Path) -> list[str]:
     """Three shell commands that can be pasted as they are, in the current folder.
 
     They need neither an activated environment nor a variable, because the command of the README sets neither.

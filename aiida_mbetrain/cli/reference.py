@@ -142,7 +142,7 @@ def run(
         builder.reference_labels.metadata.options = read_options(options)
         if not get_daemon_client().is_daemon_running:
             raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
-        node: Any = submit(builder)
+        node = submit(builder)
         console.print(f"submitted {node.process_label}<{node.pk}>; follow it: aiida-mbetrain status {node.pk} --watch")
         return
     with progress_bars(console):
@@ -252,7 +252,7 @@ def import_(folder: str, process: str, sizes: tuple[int, ...] | None) -> None:
         "settings": orm.Dict(settings.to_dict()),
         "outputs": outputs,
     }
-    node: Any = run_get_node(ReferenceLabelsWorkChain, **inputs)[1]
+    node = run_get_node(ReferenceLabelsWorkChain, **inputs)[1]
     if not node.is_finished_ok:
         raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     show_run(Console(), node, settings)
@@ -286,7 +286,7 @@ def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | Non
     return expansion, labels
 
 
-def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabels) -> None:
+def show_run(console: Console, node: orm.ProcessNode, settings: ReferenceLabels) -> None:
     """Labelled frames of each set, and failures."""
     from rich.table import Table
 

@@ -35,8 +35,13 @@ OUTPUT = "mbetrain_output"
 """Extra of a run: the file it was to write."""
 
 if TYPE_CHECKING:
+    from aiida import orm
+    from aiida.engine import ProcessBuilder
+
     from aiida_mbetrain.calculations.functions.interruption import Interruption
+    from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.science.stages import Probe, StageEstimate, SupercellPrice
+    from aiida_mbetrain.settings import JsonObject
 
 
 @click.command("run")
@@ -136,14 +141,14 @@ def require_writable(output: Path) -> None:
 
 def merged_overrides(
     path: str | None, temperature_k: float | None, pressure_gpa: float | None, *, relax_first: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Overrides from a YAML file and from the options; the options win."""
     from aiida_mbetrain.settings import read_mapping
     from aiida_mbetrain.workflows.protocols import check_overrides, merge
 
     overrides = {} if path is None else read_mapping(path, "--overrides", "a mapping {section: {field: value}}")
     check_overrides(overrides)
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     if temperature_k is not None:
         options = {"md_sampling": {"temperature_K": temperature_k}, "phonon_sampling": {"temperature_K": temperature_k}}
     if pressure_gpa is not None:
@@ -153,7 +158,7 @@ def merged_overrides(
     return merge(overrides, options)
 
 
-def read_model(source: str) -> Any:
+def read_model(source: str) -> MaceModelData:
     """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
     from aiida.common.exceptions import NotExistent
 
@@ -177,7 +182,7 @@ def read_code(label: str | None) -> Any:
     return None if label is None else orm.load_code(label)
 
 
-def submit_run(console: Console, builder: Any, output: Path | None) -> None:
+def submit_run(console: Console, builder: ProcessBuilder, output: Path | None) -> None:
     """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon.
 
     output: file of the dataset; None for a run that makes none.
@@ -194,7 +199,7 @@ def submit_run(console: Console, builder: Any, output: Path | None) -> None:
 
 
 def print_estimate(
-    console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
+    console: Console, structure: orm.StructureData, model: orm.Data, protocol: str | None, overrides: JsonObject
 ) -> None:
     """Print the cost of the run, with speed and memory measured on one supercell; raise what the run would raise."""
     from aiida_mbetrain.calculations.functions.in_process import load_potential
@@ -204,7 +209,7 @@ def print_estimate(
     from aiida_mbetrain.workflows.base import check_inputs
     from aiida_mbetrain.workflows.protocols import protocol_settings
 
-    settings: Any = protocol_settings(protocol, overrides)
+    settings: dict[str, Any] = protocol_settings(protocol, overrides)
     check_inputs(structure, model)
     crystal = structure_to_configurations(structure)
     stages = estimate_all(crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"])
@@ -288,7 +293,7 @@ def continue_run(console: Console, identifier: str, output: str | None) -> None:
         run_training_set(console, node.get_builder_restart(), path)
 
 
-def run_training_set(console: Console, builder: Any, output: Path) -> Any:
+def run_training_set(console: Console, builder: ProcessBuilder, output: Path) -> orm.ProcessNode:
     """Run in process with progress bars, write the file and the pictures, print the summary; return the node.
 
     Raises MbetrainError with the exit code and message of a process that failed, and what can be done with its pk.
@@ -333,7 +338,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     return node
 
 
-def _leave_if_asked(interruption: Interruption, node: Any, command: str) -> None:
+def _leave_if_asked(interruption: Interruption, node: orm.ProcessNode, command: str) -> None:
     """Raise MbetrainError, with the command for what is left to do, after Ctrl-C in a run that is finished."""
     if interruption.requested:
         raise MbetrainError(f"Stopped; the run is finished. What is left: {command_of(command, str(node.pk))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +13,11 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import Dataset, Molecules, QuasiHarmonicSection
 from aiida_mbetrain.science.configurations import Configurations
 
+if TYPE_CHECKING:
+    from aiida import orm
 
-def print_summary(console: Console, process: Any, dataset: Dataset, output: Path) -> None:
+
+def print_summary(console: Console, process: orm.ProcessNode, dataset: Dataset, output: Path) -> None:
     """Print periodic frames, clusters by size, energy ranges, times of the stages and the path of the file."""
     console.print(_contents(dataset))
     if dataset.quasi_harmonic:
@@ -79,7 +82,7 @@ def _number_and_energies(frames: Configurations) -> tuple[str, str]:
     return str(frames.n_frames), f"{energies.min():.5f} … {energies.max():.5f}"
 
 
-def _times(process: Any) -> Table:
+def _times(process: orm.ProcessNode) -> Table:
     table = Table("stage", "seconds", "share", title="\nWhere the time went", box=None)
     spent = stage_times(process)
     whole = (process.mtime - process.ctime).total_seconds()
@@ -89,7 +92,7 @@ def _times(process: Any) -> Table:
     return table
 
 
-def stage_times(process: Any) -> dict[str, float]:
+def stage_times(process: orm.ProcessNode) -> dict[str, float]:
     """Seconds by stage WorkChain and heavy stage, summed over the crystals of a thermal expansion."""
     from aiida import orm
 

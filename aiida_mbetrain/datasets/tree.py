@@ -158,7 +158,7 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def plain(value: Any) -> Attribute:
+def plain(value: object) -> Attribute:
     """An attribute as a Python type, from types of numpy and HDF5; raises TypeError for other types."""
     if isinstance(value, np.ndarray | list | tuple):
         return [item.decode() if isinstance(item, bytes) else str(item) for item in value]

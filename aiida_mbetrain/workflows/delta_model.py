@@ -56,8 +56,8 @@ class DeltaModelWorkChain(StageWorkChain):
         code: orm.AbstractCode | None = None,
         *,
         protocol: str = "small",
-        overrides: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> ProcessBuilder:
         """A builder by the size of the model: small, balanced or stringent.
 

@@ -26,6 +26,8 @@ from aiida_mbetrain.workflows.base import StageWorkChain
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
 
 STAGE = "reference_labels"
+Validator = Callable[[Any, Any], str | None]
+"""Of a port, as AiiDA calls it: with the value and the port."""
 
 
 class ReferenceLabelsWorkChain(StageWorkChain):
@@ -133,8 +135,8 @@ class ReferenceLabelsWorkChain(StageWorkChain):
 
 
 def outputs_belong_to_programs_elsewhere(
-    before: Callable[[Any, Any], str | None] | None,
-) -> Callable[[Any, Any], str | None]:
+    before: Validator | None,
+) -> Validator:
     """Validator that adds to another: outputs are given for programs that are run elsewhere, and only for these."""
 
     def validate(inputs: Mapping[str, Any], context: Any) -> str | None:

@@ -52,7 +52,7 @@ def read_frames(path: str | Path, *, what: str, **options: Any) -> list[Atoms]:
     return [_with_mass_of_deuterium(atoms) for atoms in frames]
 
 
-def _require_ordered_cif(path: str | Path, index: Any) -> None:
+def _require_ordered_cif(path: str | Path, index: object) -> None:
     """Check the occupancies of the blocks that will be read, under the labels of the file."""
     with Path(path).open("rb") as file:
         blocks = [block for block in parse_cif(file) if block.has_structure()]

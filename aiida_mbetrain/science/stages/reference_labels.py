@@ -22,7 +22,7 @@ DEFAULT_MEMORY_MB = 4000.0
 """Memory of a program where the job does not say."""
 
 
-def reference_labels(job: Job) -> dict[str, Any]:
+def reference_labels(job: Job) -> dict[str, object]:
     """fragments -> labels by quantum chemistry, and the number of calculations that failed.
 
     Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and MBETRAIN_MEMORY_MB.
