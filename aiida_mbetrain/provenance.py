@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from numpy.typing import NDArray
 
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, crystal_behind
 from aiida_mbetrain.datasets.inspection import Facts, Row, SectionFacts, flat, frame_facts, ranges, section_path
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.science.configurations import AnyArray, IntArray
 from aiida_mbetrain.settings import JsonObject, PhononSampling
 
 __all__ = ["datasets", "destinations_of", "facts_of", "origin_of"]
+
+Rows = list[Any]
+"""Of a query, each with what it projects."""
 
 RUNS = (TRAINING_SET, *STAGE_OF)
 SETS = "sets"
@@ -83,7 +86,7 @@ def _made_from(structure: orm.StructureData | None) -> set[int] | None:
     return set(direct.all(flat=True)) | set(later.all(flat=True))
 
 
-def _inputs(runs: Mapping[int, Row], label: str, kind: type[orm.Data], project: list[str]) -> Iterable[Any]:
+def _inputs(runs: Mapping[int, Row], label: str, kind: type[orm.Data], project: list[str]) -> Rows:
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters=_among(runs), tag="run", project="id")
     query.append(kind, with_outgoing="run", edge_filters={"label": label}, project=project)
     return query.all()
@@ -138,7 +141,7 @@ def origin_of(node: orm.Node, frame: int) -> Row:
     return facts | _history(node)
 
 
-def _origin_arrays(node: orm.Node) -> dict[str, AnyArray]:
+def _origin_arrays(node: orm.Node) -> dict[str, NDArray[Any]]:
     if not isinstance(node, ClusterSetData | orm.TrajectoryData):
         raise InvalidSettings(f"<{node.pk}> is a {type(node).__name__}: give a ClusterSetData or a TrajectoryData.")
     names = [name for name in node.get_arraynames() if name.startswith("origin_")]
@@ -149,7 +152,7 @@ def _origin_arrays(node: orm.Node) -> dict[str, AnyArray]:
 def _history(node: orm.Node) -> Row:
     """Jobs, models, structures and settings among the ancestors, each in one query."""
 
-    def ancestors(kind: type[orm.Node], project: list[str]) -> list[Any]:
+    def ancestors(kind: type[orm.Node], project: list[str]) -> Rows:
         query = orm.QueryBuilder().append(type(node), filters={"id": node.pk}, tag="it")
         query.append(kind, with_descendants="it", project=["id", "uuid", *project], tag="before")
         return query.distinct().order_by({"before": OLDEST_FIRST}).all()
@@ -166,7 +169,7 @@ def _history(node: orm.Node) -> Row:
     }
 
 
-def _around(jobs: list[int], label: str, project: list[str], kind: type[orm.Data] = orm.Dict) -> list[Any]:
+def _around(jobs: list[int], label: str, project: list[str], kind: type[orm.Data] = orm.Dict) -> Rows:
     """Nodes at the links of this label of jobs: pk and process label of the job, then the projections."""
     query = orm.QueryBuilder().append(
         orm.CalculationNode, filters={"id": {"in": jobs or [-1]}}, tag="job", project=["id", "attributes.process_label"]
@@ -209,7 +212,7 @@ def _unlabelled(trajectory: orm.TrajectoryData) -> orm.TrajectoryData:
     return frames
 
 
-def _destination(node: orm.Data, frames: IntArray, n_frames: int) -> Row:
+def _destination(node: orm.Data, frames: NDArray[np.int64], n_frames: int) -> Row:
     return {
         "node": f"{type(node).__name__}<{node.pk}>",
         "uuid": node.uuid,
@@ -285,7 +288,8 @@ def _own_facts(run: orm.WorkChainNode, stages: Sequence[orm.WorkChainNode]) -> R
 def _jobs_below(run: orm.WorkChainNode) -> list[int]:
     """Pks of all that a run called, at any depth, in one query for each level."""
     found: list[int] = []
-    level: list[Any] = [run.pk]
+    assert run.pk is not None
+    level = [run.pk]
     while level:
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": {"in": level}}, tag="caller")
         query.append(orm.ProcessNode, with_incoming="caller", project="id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -14,6 +14,8 @@ from aiida_mbetrain.errors import MbetrainError
 
 if TYPE_CHECKING:
     from aiida import orm
+
+    from aiida_mbetrain.data.crystals import Nodes
 
 SAME_ENERGY = 1e-5
 """eV; above the rounding of another device or version, below the error of another model file."""
@@ -45,7 +47,7 @@ def check(code: str, options: str | None) -> None:
     console.print(f"energies agree with those computed here to {difference:.0e} eV")
 
 
-def labels_inputs() -> dict[str, Any]:
+def labels_inputs() -> Nodes:
     """Inputs of the job: two frames of the demo crystal, in separate batches, as the first one includes warming up."""
     from aiida import orm
 
@@ -76,7 +78,7 @@ def report(node: orm.ProcessNode) -> Table:
     return table
 
 
-def energy_difference(node: orm.ProcessNode, inputs: dict[str, Any]) -> float:
+def energy_difference(node: orm.ProcessNode, inputs: Nodes) -> float:
     """Largest difference (eV) between the job's energies and those computed in this process."""
     from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.conversion import as_science

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from rich.console import Console
 
+    from aiida_mbetrain.data.crystals import Nodes
     from aiida_mbetrain.settings import JsonObject
 
 
@@ -56,7 +57,7 @@ def lattice(
     crystal = _done(detect_molecules.run_get_node(structure=structure, settings=whole)[1]).outputs.result
     expansion = steps.expansion_of_crystal(crystal.to_science(), settings, numbers)
     known = known_labels(settings, set(expansion.fragments.ids.tolist()))
-    shared: dict[str, Any] = {
+    shared: Nodes = {
         "molecular_crystal": crystal,
         "settings": orm.Dict(settings.to_dict()),
         "cutoffs": orm.Dict(numbers),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_mbetrain.data.crystals import Nodes
     from aiida_mbetrain.settings import JsonObject
 
 OUTPUTS = {
@@ -82,7 +83,7 @@ def relaxation_job(code: orm.AbstractCode, options: JsonObject, inputs: Mapping[
     return builder
 
 
-def run_relaxation(console: Console, inputs: Mapping[str, Any], output: Path) -> None:
+def run_relaxation(console: Console, inputs: Nodes, output: Path) -> None:
     """Relax in this process and write the relaxed crystal.  Raises MbetrainError if it fails."""
     from aiida_mbetrain.calculations.functions.interruption import Interruption, current
     from aiida_mbetrain.calculations.functions.relaxation import relaxation

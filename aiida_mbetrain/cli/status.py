@@ -88,14 +88,14 @@ def _grow(tree: Tree, process: Any, transport_of: Callable[[orm.CalcJobNode], Tr
         _grow(branch, child, transport_of)
 
 
-def describe(process: Any, transport_of: Callable[[orm.CalcJobNode], Transport]) -> str:
+def describe(process: orm.ProcessNode, transport_of: Callable[[orm.CalcJobNode], Transport]) -> str:
     """State of a process; of a running job also its progress."""
     from aiida import orm
 
     if process.is_terminated:
         if process.is_finished_ok:
             return "[green]finished[/]"
-        reason = process.exit_message or process.exception or process.process_state.value
+        reason = process.exit_message or process.exception or (process.process_state and process.process_state.value)
         status = "" if process.exit_status is None else escape(f" [{process.exit_status}]")
         return f"[red]failed{status}[/] {escape(' '.join(str(reason).split()))}"
     if not isinstance(process, orm.CalcJobNode):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
     from rich.console import Console
 
+    from aiida_mbetrain.cli.export_xyz import Options
     from aiida_mbetrain.data.labelled_frames import LabelledFramesData
     from aiida_mbetrain.settings import Training, TrainingFrames
 
@@ -74,7 +75,7 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     console.print(f"submitted {node.process_label}<{node.pk}>; follow it: {follow}", soft_wrap=True)
 
 
-def read_settings(given: dict[str, Any]) -> tuple[TrainingFrames, Training]:
+def read_settings(given: Options) -> tuple[TrainingFrames, Training]:
     """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
     from aiida_mbetrain.cli.export_xyz import read_hold_out
     from aiida_mbetrain.settings import Training, TrainingFrames, read_mapping

@@ -42,6 +42,10 @@ OF_THE_NODE = ("node_uuid", "node_type")
 """Provenance of a single node, which the groups made with it do not inherit."""
 
 
+Facts = Mapping[str, Any]
+"""Attributes of a group, read where the layout knows their types."""
+
+
 @dataclass
 class Group:
     """One group: attributes, provenance attributes, arrays and sub-groups under their names in the file.

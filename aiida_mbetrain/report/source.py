@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.tree import Attribute, Group
 from aiida_mbetrain.report.run_facts import RunFacts
-from aiida_mbetrain.settings import JsonObject
+
+StatedSettings = Mapping[str, Any]
+"""Settings of a stage by name, as a file states them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Source:
         return next((group.provenance[name] for _, group in self.root.walk() if name in group.provenance), None)
 
 
-def settings_of(section: Group) -> JsonObject:
+def settings_of(section: Group) -> StatedSettings:
     """Settings of a section's stage; empty where the file does not have them."""
     text = section.provenance.get("settings")
     return json.loads(text) if isinstance(text, str) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext
@@ -63,13 +62,13 @@ class DeltaModelWorkChain(StageWorkChain):
 
         overrides: fields of Training.  options: metadata.options of the jobs.
         """
-        builder: Any = cls.get_builder()
+        builder = cls.get_builder()
         builder.frames, builder.baseline = frames, baseline
         builder.settings = orm.Dict(Training(**({"size": protocol} | dict(overrides or {}))).to_dict())
         if code is not None:
             builder.code = code
-            builder.training.metadata.options = dict(options or {})
-        return builder  # type: ignore[no-any-return]
+            builder["training"].metadata.options = dict(options or {})
+        return builder
 
     def train(self) -> ToContext[str, orm.ProcessNode] | None:
         """The heavy stage."""

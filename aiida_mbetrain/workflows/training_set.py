@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ToContext
+from aiida.engine import ExitCode, ProcessBuilder, ToContext
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
@@ -71,7 +70,7 @@ class TrainingSetWorkChain(StageWorkChain):
         protocol: str | None = None,
         overrides: Mapping[str, object] | None = None,
         options: Mapping[str, object] | None = None,
-    ) -> Any:
+    ) -> ProcessBuilder:
         """A builder with a protocol's settings.
 
         code: mbetrain-worker on some computer; without it the heavy stages run in this process.

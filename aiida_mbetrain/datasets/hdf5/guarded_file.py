@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 
 class GuardedFile(io.FileIO):
@@ -25,7 +22,7 @@ class GuardedFile(io.FileIO):
         if self.error is not None:
             raise self.error
 
-    def write(self, data: ReadableBuffer) -> int:
+    def write(self, data: Any) -> int:
         """Write all of the data; FileIO may write less."""
         view = memoryview(data).cast("B")
         size = len(view)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from aiida_mbetrain.datasets.inspection.queries import sections_of
 from aiida_mbetrain.datasets.inspection.verdict import Verdict
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.datasets.tree import Facts, Group
 from aiida_mbetrain.settings import JsonObject
 
 __all__ = ["Verdict", "verdicts", "verdicts_of_tree"]
@@ -185,7 +184,7 @@ def _bracketed(path: str, section: Group) -> Iterator[Verdict]:
 
 
 def _phonons(path: str, section: Group) -> Iterator[Verdict]:
-    facts: Mapping[str, Any] = section.attributes
+    facts: Facts = section.attributes
     n_modes = len(section[names.MODES].array(names.FREQUENCY))
     imaginary, below = int(facts["n_imaginary"]), int(facts["n_below_window"])
     yield Verdict(

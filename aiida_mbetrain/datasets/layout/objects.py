@@ -5,15 +5,12 @@ Energies are per atom in the file and total in the objects (``per_atom`` and ``t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from ase import units
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import ClusterReference
-from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.datasets.tree import Facts, Group
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
@@ -300,7 +297,7 @@ def from_force_constants(constants: ForceConstants) -> Group:
 
 def to_force_constants(group: Group) -> ForceConstants:
     """The inverse of ``from_force_constants``."""
-    facts: Mapping[str, Any] = group.attributes
+    facts: Facts = group.attributes
     return ForceConstants(
         primitive=to_structure(group[names.PRIMITIVE]),
         supercell=to_structure(group[names.SUPERCELL]),

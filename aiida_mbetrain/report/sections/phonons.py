@@ -11,11 +11,10 @@ from aiida_mbetrain.datasets.layout import to_band_structure, to_force_constants
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
-from aiida_mbetrain.report.source import Source, settings_of
+from aiida_mbetrain.report.source import Source, StatedSettings, settings_of
 from aiida_mbetrain.report.svg import Plot, figures, number
 from aiida_mbetrain.report.tables import table
 from aiida_mbetrain.science.phonons import SMEARING_THZ, BandStructure, ForceConstants, density_of_states
-from aiida_mbetrain.settings import JsonObject
 
 ROUNDING = 0.01
 """Translations at Γ are zero to this many THz."""
@@ -47,13 +46,13 @@ def _windows(source: Source) -> dict[str, Window]:
     found: dict[str, Window] = {}
     for _, section in source.sections("phonon_sampling"):
         key = section.attributes.get(names.FORCE_CONSTANTS_KEY)
-        chosen: JsonObject = settings_of(section).get("phonon_filter", {})
+        chosen: StatedSettings = settings_of(section).get("phonon_filter", {})
         if key is not None and chosen and chosen.get("selected_modes") is None:
             found[str(key)] = (float(chosen["freq_min_THz"]), chosen["freq_max_THz"])
     return found
 
 
-def _crystal(label: str, item: Group, window: Window | None, settings: JsonObject) -> list[Markup]:
+def _crystal(label: str, item: Group, window: Window | None, settings: StatedSettings) -> list[Markup]:
     drawn: list[Markup | None] = []
     if names.BRILLOUIN_ZONE_PATH in item:
         drawn += _band_figures(to_band_structure(item[names.BRILLOUIN_ZONE_PATH]), window)

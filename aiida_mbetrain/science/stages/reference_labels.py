@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,7 @@ def reference_labels(job: Job) -> dict[str, object]:
 def _progress(labels: FragmentLabels, n_tried: int) -> Progress:
     """Labels and failures of the first fragments: they are tried in order, so that these rows only grow."""
     failed = sorted(labels.failures)
-    rows: dict[str, Sequence[Any] | FloatArray] = {
+    rows: dict[str, Sequence[object] | FloatArray] = {
         "energies": labels.energies[:n_tried],
         "forces": labels.forces[: labels.offsets[n_tried]],
         "failed_rows": failed,

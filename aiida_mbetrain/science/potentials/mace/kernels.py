@@ -14,8 +14,7 @@ import torch
 
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.potentials.mace.fused import FusedModules, fuse
-from aiida_mbetrain.science.potentials.mace.fused.mace_modules import MaceModule
+from aiida_mbetrain.science.potentials.mace.fused import FusedModules, MaceModule, fuse
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Largest difference of energies and forces between kernels, relative to the largest force: rounding.

@@ -28,8 +28,7 @@ import torch  # isort: skip
 from e3nn import o3  # isort: skip
 from mace.modules.utils import extract_invariant  # isort: skip
 from aiida_mbetrain.science.potentials.mace.graphs import Graphs, build_graphs, to_model_input  # isort: skip
-from aiida_mbetrain.science.potentials.mace.fused import FusedModules  # isort: skip
-from aiida_mbetrain.science.potentials.mace.fused.mace_modules import MaceModule  # isort: skip
+from aiida_mbetrain.science.potentials.mace.fused import FusedModules, MaceModule  # isort: skip
 from aiida_mbetrain.science.potentials.mace.kernels import (
     choose_kernels,
     known_modules,

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from aiida_mbetrain.errors import InvalidSettings, ModelHashMismatch, NotAModel
 
 if TYPE_CHECKING:
-    from aiida_mbetrain.science.potentials.mace.fused.mace_modules import MaceModule
+    from aiida_mbetrain.science.potentials.mace.fused import MaceModule
     from aiida_mbetrain.settings import JsonObject
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
@@ -16,7 +16,9 @@ from aiida_mbetrain.science.reference_labels.fragments import Fragment
 from aiida_mbetrain.settings import PyscfMethod
 
 if TYPE_CHECKING:
+    from pyscf.cc.ccsd import CCSD
     from pyscf.gto import Mole
+    from pyscf.mp.mp2 import MP2
     from pyscf.scf.hf import SCF
 
 FORCE_UNIT = units.Hartree / units.Bohr
@@ -148,7 +150,7 @@ class PyscfBackend(Backend):
         field.conv_tol_grad = SCF_GRADIENT_Eh
         return field
 
-    def _correlation(self, field: SCF, fragment: Fragment) -> Any:
+    def _correlation(self, field: SCF, fragment: Fragment) -> CCSD | MP2:
         """Converged MP2 or CCSD of the valence electrons, or of all."""
         from pyscf import cc, gto, mp
         from pyscf.data.elements import chemcore

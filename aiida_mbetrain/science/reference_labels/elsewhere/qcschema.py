@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import units
@@ -84,12 +83,16 @@ def read_output(path: Path, fragment: Fragment, method: ExternalMethod) -> Outco
     return Outcome(Evaluation(energy, forces), program.lower())
 
 
-def _energy(result: JsonObject) -> Any:
-    return result["return_result"] if result["driver"] == "energy" else result["properties"]["return_energy"]
+def _energy(result: JsonObject) -> float:
+    energy: float = result["return_result"] if result["driver"] == "energy" else result["properties"]["return_energy"]
+    return energy
 
 
-def _gradient(result: JsonObject) -> Any:
-    return result["return_result"] if result["driver"] == "gradient" else result["properties"]["return_gradient"]
+def _gradient(result: JsonObject) -> list[float]:
+    values: list[float] = (
+        result["return_result"] if result["driver"] == "gradient" else result["properties"]["return_gradient"]
+    )
+    return values
 
 
 def _one_line(message: object) -> str:
