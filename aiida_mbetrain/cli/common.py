@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError, UnreadableFile
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,6 +73,23 @@ def load(identifier: str) -> Any:
     from aiida import orm
 
     return orm.load_node(identifier)
+
+
+def read_model(source: str) -> Any:
+    """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_mbetrain.data.mace_model import MaceModelData
+
+    if Path(source).exists():
+        return MaceModelData.get_or_create(source)
+    try:
+        node = load(source)
+    except NotExistent:
+        node = None
+    if not isinstance(node, MaceModelData):
+        raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
+    return node
 
 
 def read_structure(path: str) -> Any:

@@ -14,7 +14,7 @@ from aiida_mbetrain.cli import sources
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiida_mbetrain.datasets.inspection.verdict import VerdictFacts
+    from aiida_mbetrain.datasets.inspection import VerdictFacts
 
 
 @click.command("verdicts")

@@ -18,7 +18,7 @@ from aiida_mbetrain.datasets.inspection.queries import (
     ranges,
     sections_of,
 )
-from aiida_mbetrain.datasets.inspection.verdict import Verdict
+from aiida_mbetrain.datasets.inspection.verdict import Verdict, VerdictFacts
 from aiida_mbetrain.datasets.inspection.verdicts import verdicts, verdicts_of_tree
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "SectionFacts",
     "SeriesStatistics",
     "Verdict",
+    "VerdictFacts",
     "differences",
     "file_datasets",
     "file_destinations",
