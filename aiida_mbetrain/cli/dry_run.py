@@ -25,7 +25,7 @@ COPIES = 3
 """Of every stored array: in its node, in the file that is a node, and in the file that is written."""
 SECONDS_PER_MEGABYTE = 0.03
 """CPU time of writing, hashing and reading back one megabyte of arrays, measured with the demo."""
-SECONDS_OF_START_AND_REPORT = 25.0
+SECONDS_OF_START_AND_REPORT = 50.0
 """CPU time of imports, pictures and the report, measured with the demo."""
 
 
