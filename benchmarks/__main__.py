@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import aiida_overhead, clock, growth, stages, thermal_expansion
+from benchmarks import aiida_overhead, clock, growth, reference_labels, stages, thermal_expansion
 from benchmarks.figure import Figure
 from benchmarks.models import load, model_files
 
@@ -53,6 +53,7 @@ def figures(names: list[str], *, device: str, small: bool, threads: int) -> Iter
             yield from stages.phonon_frames(constants, n_frames=40 if small else 400)
         yield from stages.export(folder, n_frames=50 if small else 1250)
         yield from growth.without_model(constants, folder, small=small)
+        yield from reference_labels.figures(small=small)
         yield from aiida_overhead.figures(small=small)
 
 

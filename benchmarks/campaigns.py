@@ -4,8 +4,9 @@
     verdi daemon start 1
     python campaigns.py 1 4 23
 
-prints for each number its members, the seconds of building and submitting, of the whole, and of each stage, the nodes
-and the peak memory of the daemon's workers.
+prints for each number its members, the seconds of building and submitting, of the whole, and of each stage, the CPU
+seconds of the daemon's workers for each stage, which do not depend on what else the machine does, the nodes and the
+peak memory of the workers.
 """
 
 from __future__ import annotations
@@ -67,10 +68,14 @@ def campaign_file(folder: Path, n_crystals: int) -> Path:
     return path
 
 
-def worker_bytes() -> int:
-    """Memory of the daemon's processes at this moment."""
-    daemon = psutil.Process(get_daemon_client().get_daemon_pid())
-    return sum(process.memory_info().rss for process in daemon.children(recursive=True))
+def workers() -> list[psutil.Process]:
+    """Processes of the daemon's workers."""
+    return [psutil.Process(int(pid)) for pid in get_daemon_client().get_worker_info(timeout=60)["info"]]
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    """CPU time of processes since they began."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def benchmark(n_crystals: int) -> str:
@@ -79,26 +84,27 @@ def benchmark(n_crystals: int) -> str:
         settings = read_campaign(campaign_file(Path(folder), n_crystals))
         crystals, models = read_sources(settings, Path(folder))
         before = orm.QueryBuilder().append(orm.Node).count()
-        start = time.perf_counter()
+        processes = workers()
+        start, cpu = time.perf_counter(), cpu_seconds(processes)
         group = group_of(settings.name, create=True)
         record = record_of(settings, crystals, models, None)
         write_record(group, record)
         plan = record.plan()
-        states = stage_states(plan, group)
+        states = stage_states(plan)
         wanted = [name for name, state in states.items() if state.state != "finished"]
         graph = submit_campaign(plan, record, group, states, wanted)
         submitted, peak = time.perf_counter() - start, 0
         while not graph.is_terminated:
             time.sleep(2)
-            peak = max(peak, worker_bytes())
-        seconds = time.perf_counter() - start
+            peak = max(peak, *(process.memory_info().rss for process in processes))
+        seconds, cpu = time.perf_counter() - start, cpu_seconds(processes) - cpu
     asked = time.perf_counter()
-    states = stage_states(plan, group)
+    states = stage_states(plan)
     asking = time.perf_counter() - asked
     n_nodes = orm.QueryBuilder().append(orm.Node).count() - before
     return (
         f"{len(plan.members):7} {len(wanted):7} {submitted:9.1f} {seconds:9.0f} {seconds / len(wanted):8.2f} "
-        f"{n_nodes:7} {peak / 1e6:8.0f} {asking:8.2f}  {counts(states.values())}"
+        f"{cpu / len(wanted):7.2f} {n_nodes:7} {peak / 1e6:8.0f} {asking:8.2f}  {counts(states.values())}"
     )
 
 
@@ -107,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("n_crystals", type=int, nargs="+")
     load_profile()
-    print("members  stages  submit/s   whole/s  s/stage   nodes  peak/MB status/s", flush=True)
+    print("members  stages  submit/s   whole/s  s/stage   CPU/s   nodes  peak/MB status/s", flush=True)
     for number in parser.parse_args().n_crystals:
         print(benchmark(number), flush=True)
 

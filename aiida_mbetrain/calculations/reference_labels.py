@@ -48,6 +48,15 @@ class ReferenceLabelsCalculation(StageCalculation):
         return f'{super()._threads()}\nexport MBETRAIN_MEMORY_MB="${{MBETRAIN_MEMORY_MB:-{memory_MB}}}"'
 
 
+def validate_method(node: orm.Dict | None, _: object) -> str | None:
+    """Refuse what the settings class refuses."""
+    try:
+        ReferenceLabels(**({} if node is None else node.get_dict()))
+    except MbetrainError as error:
+        return error.message
+    return None
+
+
 def validate_reference_settings(node: orm.Dict | None, _: object) -> str | None:
     """Refuse what the settings class refuses, and programs that are run elsewhere."""
     if node is None:

@@ -15,16 +15,15 @@ from aiida_mbetrain.campaigns.state import FINISHED, StageState
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes
 from aiida_mbetrain.datasets.hdf5 import Storage, append_trees, opened
+from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset, Section
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.thermodynamics import force_constants_key
 
-MEMBERS = "members"
-"""Group of the file with the table of members."""
 STAGES, KEYS = "stages", "keys"
-"""Arrays of that group: the stages that the file holds, and what decided their results."""
+"""Arrays of the table of members: the stages that the file holds, and what decided their results."""
 
 
 def export_campaign(
@@ -52,7 +51,7 @@ def export_campaign(
     held = there | {name: stage.key for name, stage in finished.items()}
     trees = (_tree(plan.stages[name], states) for name in new)
     table = members_table(plan, states, held)
-    append_trees(path, trees, replaced={MEMBERS: table}, provenance=provenance, storage=storage)
+    append_trees(path, trees, replaced={names.MEMBERS: table}, provenance=provenance, storage=storage)
     return new
 
 
@@ -61,26 +60,36 @@ def _stages_of_file(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with opened(path) as root:
-        if MEMBERS not in root.groups:
+        if names.MEMBERS not in root.groups:
             raise InvalidSettings(f"{path} is not the file of a campaign: give another name.")
-        table = root.groups[MEMBERS]
+        table = root.groups[names.MEMBERS]
         return dict(zip(table.array(STAGES).tolist(), table.array(KEYS).tolist(), strict=True))
 
 
 def _tree(stage: Stage, states: Mapping[str, StageState]) -> Group:
-    """One stage as a file's tree; force constants are named by their place, not repeated."""
+    """One stage as a file's tree; force constants are named by their place, not repeated.
+
+    The section names its crystal, for the file as a whole has several.
+    """
     node = cast(orm.WorkChainNode, orm.load_node(states[stage.name].uuid))
     dataset = dataset_of(stage_nodes([node]))
     if stage.kind != PHONONS:
         sections: list[Section] = [replace(section, root_key=stage.name) for section in dataset.md]
         sections += [replace(section, root_key=stage.name) for section in dataset.quasi_harmonic]
-        return from_dataset(Dataset(tuple(sections), dataset.provenance))
+        return _with_crystal(from_dataset(Dataset(tuple(sections), dataset.provenance)))
     phonons = replace(dataset.phonons[0], root_key=stage.name, force_constants_key=None)
     tree = from_dataset(Dataset((phonons,), dataset.provenance))
     assert stage.parent is not None
     assert stage.constants_label is not None
     place = force_constants_key(stage.parent.name, stage.constants_label)
     tree[phonons.group].attributes[names.FORCE_CONSTANTS_KEY] = place
+    return _with_crystal(tree)
+
+
+def _with_crystal(tree: Group) -> Group:
+    said = {name: value for name, value in tree.provenance.items() if name.startswith("crystal_")}
+    for _, section in sections_of(tree):
+        section.provenance |= said
     return tree
 
 

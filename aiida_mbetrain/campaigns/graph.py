@@ -15,8 +15,9 @@ from aiida_workgraph.manager import get_current_graph
 
 from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
-from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name
+from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name, share_jobs
 from aiida_mbetrain.campaigns.record import Record
+from aiida_mbetrain.campaigns.state import GRAPH
 from aiida_mbetrain.science.thermodynamics import reference_name
 from aiida_mbetrain.settings import FreeEnergy
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
@@ -38,7 +39,7 @@ def build_graph(
     chosen = set(wanted)
     groups = {name: [s for s in stages if s.name in chosen] for name, stages in plan.groups().items()}
     groups = {name: stages for name, stages in groups.items() if stages}
-    graph = WorkGraph(f"campaign_{identifier(plan.name)}")
+    graph = WorkGraph(f"{GRAPH}{identifier(plan.name)}")
     at_once, jobs_of_each = share_jobs(record.settings.max_jobs, len(groups))
     graph.max_number_jobs = at_once
     crystal_task = task.graph(max_number_jobs=jobs_of_each)(crystal_graph)
@@ -48,18 +49,12 @@ def build_graph(
         inputs: dict[str, Any] = {
             "structure": orm.load_node(record.crystals[crystal]),
             "model": models[model],
-            "stages": orm.Dict(_described(stages, force_constants, record.settings.options)),
+            "stages": orm.Dict({"campaign": plan.name} | _described(stages, force_constants, record.settings.options)),
         }
         if code is not None:
             inputs["code"] = code
         graph.add_task(crystal_task, name=f"c{number}_{identifier(name)}", **inputs)
     return graph
-
-
-def share_jobs(max_jobs: int, n_graphs: int) -> tuple[int, int]:
-    """Graphs at once and stages at once in each, so that no more than ``max_jobs`` stages run."""
-    at_once = max(1, min(max_jobs, n_graphs))
-    return at_once, max_jobs // at_once
 
 
 def identifier(name: str) -> str:

@@ -113,6 +113,12 @@ def condition_name(temperature_K: float | None, pressure_GPa: float | None) -> s
     return "_".join(filter(None, (temperature, pressure)))
 
 
+def share_jobs(max_jobs: int, n_graphs: int) -> tuple[int, int]:
+    """Graphs at once and stages at once in each, so that no more than ``max_jobs`` stages run."""
+    at_once = max(1, min(max_jobs, n_graphs))
+    return at_once, max_jobs // at_once
+
+
 def make_plan(
     settings: CampaignSettings,
     crystals: Sequence[Crystal],

@@ -18,7 +18,7 @@ from aiida_mbetrain.campaigns.reading import read_sources
 from aiida_mbetrain.campaigns.record import Record, group_of, read_record, record_of, write_record
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.settings import read_campaign
-from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive, stage_states, to_start
+from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive, stage_states
 from aiida_mbetrain.errors import InvalidSettings, StoppedEarly
 
 if TYPE_CHECKING:
@@ -43,20 +43,10 @@ def prepare(path: str | Path) -> tuple[Plan, Record, orm.Group]:
     estimate_plan(plan)
     if before is not None:
         earlier = before.plan()
-        require_no_contradiction(earlier, stage_states(earlier, group), plan)
+        require_no_contradiction(earlier, stage_states(earlier), plan)
     record = record_of(settings, crystals, models, before)
     write_record(group, record)
     return record.plan(), record, group
-
-
-def build(path: str | Path) -> WorkGraph:
-    """The graph of what is missing of a campaign file, to which tasks can be added before it is submitted.
-
-    Its tasks are the graphs of one crystal and model each.
-    """
-    plan, record, group = prepare(path)
-    states = stage_states(plan, group)
-    return graph_of(plan, record, states, to_start(states))
 
 
 def graph_of(plan: Plan, record: Record, states: Mapping[str, StageState], wanted: Sequence[str]) -> WorkGraph:

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from aiida_mbetrain.settings import Finite, Floats, NamedCalculator, Positive, Seed, Settings, read_mapping
+from aiida_mbetrain.settings import (
+    Finite,
+    Floats,
+    NamedCalculator,
+    Positive,
+    Seed,
+    Settings,
+    read_mapping,
+    require_plain,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+()-]*")
 """Names are parts of paths in the dataset, and of labels of groups."""
@@ -105,8 +114,8 @@ class CampaignSettings(Settings):
     @field_validator("temperatures_K")
     @classmethod
     def _temperatures(cls, values: tuple[Positive, ...]) -> tuple[float, ...]:
-        if not all(0 < value <= 1e6 for value in values):
-            raise ValueError("give temperatures above 0 K, at most 1e6 K")
+        if not all(0 < value <= 1e7 for value in values):
+            raise ValueError("give temperatures above 0 K, at most 1e7 K")
         return tuple(sorted(values))
 
     @field_validator("pressures_GPa")
@@ -124,6 +133,8 @@ class CampaignSettings(Settings):
                 raise ValueError(f"models: {name!r}: {error}") from None
         if self.options and self.code is None:
             raise ValueError("options are those of jobs: give code too, or leave them out")
+        for name in ("overrides", "overrides_by_crystal", "options"):
+            require_plain(getattr(self, name), f"CampaignSettings.{name}", "a mapping of plain values")
         for where, overrides in {"overrides": self.overrides, **self.overrides_by_crystal}.items():
             _refuse_conditions(where, overrides)
 

@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,15 @@ def _reduced_formula(crystal: Crystal) -> str:
     return str(crystal.configurations.to_atoms()[0].symbols.formula.reduce()[0])
 
 
+def _isotopes(frame: Configurations) -> list[tuple[float, Fraction]]:
+    """Masses with their shares of the atoms, whatever the size of the cell."""
+    masses, counts = np.unique(frame.masses, return_counts=True)
+    return [(float(m), Fraction(int(n), frame.n_atoms)) for m, n in zip(masses, counts, strict=True)]
+
+
 def is_same_crystal(first: Configurations, second: Configurations) -> bool:
     """True for structures that differ by their cell, origin, orientation or order of atoms alone."""
-    if not np.array_equal(np.sort(first.masses), np.sort(second.masses)):
+    if _isotopes(first) != _isotopes(second):
         return False
     volumes = [frame.volumes[0] / frame.n_atoms for frame in (first, second)]
     if abs(volumes[0] - volumes[1]) > SAME_VOLUME * volumes[0]:

@@ -12,7 +12,8 @@ from aiida import orm
 
 from aiida_mbetrain.campaigns.found import FoundStage, force_constants_of, found_stages
 from aiida_mbetrain.campaigns.plan import Plan, Stage
-from aiida_mbetrain.errors import StoppedEarly
+from aiida_mbetrain.campaigns.record import group_of, read_record
+from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
 
 FINISHED, RUNNING, SCHEDULED = "finished", "running", "scheduled"
 FAILED, BLOCKED, INTERRUPTED, MISSING = "failed", "blocked", "interrupted", "missing"
@@ -23,6 +24,8 @@ ENDED = ["finished", "excepted", "killed"]
 """States of a process that will not go on."""
 
 OWNER = "process of this machine:"
+GRAPH = "campaign_"
+"""Beginning of the names of campaigns' graphs."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,12 @@ class StageState:
     reason: str = ""
 
 
-def stage_states(plan: Plan, group: orm.Group | None) -> dict[str, StageState]:
-    """The state of every stage of a plan, by name.
-
-    group: of the campaign, whose graphs have stages scheduled; None where it was never started.
-    """
+def stage_states(plan: Plan) -> dict[str, StageState]:
+    """The state of every stage of a plan, by name; stages that any unfinished campaign will run are scheduled."""
     by_key: dict[str, list[FoundStage]] = {}
     for found in found_stages():
         by_key.setdefault(found.key, []).append(found)
-    scheduled = set() if group is None else scheduled_keys(group)
+    scheduled = scheduled_keys()
     states: dict[str, StageState] = {}
     for name, stage in plan.stages.items():
         state = _of_nodes(by_key.get(stage.key, []))
@@ -55,6 +55,15 @@ def stage_states(plan: Plan, group: orm.Group | None) -> dict[str, StageState]:
                 state = StageState(SCHEDULED)
         states[name] = state
     return states
+
+
+def recorded_states(name: str) -> tuple[Plan, dict[str, StageState]]:
+    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
+    record = read_record(group_of(name))
+    if record is None:
+        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
+    plan = record.plan()
+    return plan, stage_states(plan)
 
 
 def _of_nodes(nodes: list[FoundStage]) -> StageState:
@@ -125,28 +134,25 @@ def owner_is_alive(text: str) -> bool:
         return False
 
 
-def unfinished_graphs(group: orm.Group) -> list[orm.ProcessNode]:
-    """The graphs of a campaign that have not ended."""
-    query = orm.QueryBuilder().append(orm.Group, filters={"id": group.pk}, tag="group")
-    unfinished = {"attributes.process_label": {"like": "WorkGraph<%"}, "attributes.process_state": {"!in": ENDED}}
-    query.append(orm.WorkflowNode, with_group="group", filters=unfinished, project="*")
-    return list(query.all(flat=True))
+def graphs_of(name: str, *, unfinished: bool = False) -> list[orm.ProcessNode]:
+    """The graphs of a campaign, newest first, whoever submitted them; those of single crystals are below them."""
+    filters: dict[str, object] = {"attributes.process_label": {"like": f"WorkGraph<{GRAPH}%"}}
+    if unfinished:
+        filters["attributes.process_state"] = {"!in": ENDED}
+    query = orm.QueryBuilder().append(orm.WorkflowNode, filters=filters, project="*", tag="graph")
+    query.append(orm.Dict, with_outgoing="graph", filters={"attributes.campaign": name})
+    return list(query.distinct().order_by({"graph": {"id": "desc"}}).all(flat=True))
 
 
-def newest_graph(group: orm.Group) -> orm.ProcessNode | None:
-    """The graph of a campaign that was submitted last."""
-    query = orm.QueryBuilder().append(orm.Group, filters={"id": group.pk}, tag="group")
-    graphs = {"attributes.process_label": {"like": "WorkGraph<%"}}
-    query.append(orm.WorkflowNode, with_group="group", filters=graphs, project="*", tag="graph")
-    return query.order_by({"graph": {"ctime": "desc"}}).first(flat=True)
-
-
-def scheduled_keys(group: orm.Group) -> set[str]:
-    """Keys of all stages in unfinished graphs of a campaign."""
-    pks = [graph.pk for graph in unfinished_graphs(group)]
-    query = orm.QueryBuilder().append(orm.WorkflowNode, filters={"id": {"in": pks or [-1]}}, tag="graph")
-    described = {"label": {"like": "%\\_\\_stages"}}
-    query.append(orm.Dict, with_outgoing="graph", edge_filters=described, project="attributes.stages")
+def scheduled_keys() -> set[str]:
+    """Keys of all stages in unfinished graphs of campaigns."""
+    unfinished = {
+        "attributes.process_label": {"like": f"WorkGraph<{GRAPH}%"},
+        "attributes.process_state": {"!in": ENDED},
+    }
+    query = orm.QueryBuilder().append(orm.WorkflowNode, filters=unfinished, tag="graph")
+    described = {"attributes": {"has_key": "campaign"}}
+    query.append(orm.Dict, with_outgoing="graph", filters=described, project="attributes.stages")
     return {stage["key"] for stages in query.all(flat=True) for stage in stages}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.common import database_is_locked, with_profile
 from aiida_mbetrain.errors import InvalidCampaign
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def start(name: str, *, here: bool, failed: bool = False) -> None:
     record = read_record(group)
     assert record is not None
     made = record.plan()
-    states = stage_states(made, group)
+    states = stage_states(made)
     used = [state.pk for state in states.values() if state.state == FINISHED]
     add_to_group(group, used)
     wanted = to_start(states, failed=failed)
@@ -213,8 +213,9 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
 
     from rich.console import Console
     from rich.live import Live
+    from sqlalchemy.exc import OperationalError
 
-    from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED
+    from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED, recorded_states
 
     console = Console()
     if form == "json":
@@ -228,22 +229,13 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
         with Live(table, console=console, auto_refresh=False) as live:
             while any(state.state in (RUNNING, SCHEDULED) for state in states.values()):
                 time.sleep(interval)
-                table, states = status_table(name)
+                try:
+                    table, states = status_table(name)
+                except OperationalError as error:
+                    if not database_is_locked(error):
+                        raise
+                    continue  # the next refreshment asks again
                 live.update(table, refresh=True)
-
-
-def recorded_states(name: str) -> tuple[Plan, dict[str, Any]]:
-    """The plan of a campaign of the profile and the state of its stages.  Raises UnreadableFile."""
-    from aiida_mbetrain.campaigns.record import group_of, read_record
-    from aiida_mbetrain.campaigns.state import stage_states
-    from aiida_mbetrain.errors import UnreadableFile
-
-    group = group_of(name)
-    record = read_record(group)
-    if record is None:
-        raise UnreadableFile(f"The campaign {name} was never started: see `aiida-mbetrain campaign run`.")
-    made = record.plan()
-    return made, stage_states(made, group)
 
 
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
@@ -255,10 +247,14 @@ def status_table(name: str) -> tuple[Any, dict[str, Any]]:
     from rich.markup import escape
     from rich.table import Table
 
-    from aiida_mbetrain.campaigns.state import counts
+    from aiida_mbetrain.campaigns.progress import rate
+    from aiida_mbetrain.campaigns.state import counts, recorded_states
 
     made, states = recorded_states(name)
     summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
+    speed = rate(made, states)
+    if speed is not None:
+        summary += f"; {speed.stages_per_hour:.3g} stages/h, about {time_text(speed.seconds_left)} left"
     table = Table(
         "member", "force constants", "phonon sampling", "dynamics", title=f"{name}: {summary}", title_justify="left",
         box=None,
@@ -274,12 +270,19 @@ def status_table(name: str) -> tuple[Any, dict[str, Any]]:
     return Group(table, *reasons, *graph_notes(name, states)), states
 
 
+def time_text(seconds: float) -> str:
+    """``2 h 5 min``, ``40 s``."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
 def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
     """A line where the newest graph ended and left stages unstarted."""
-    from aiida_mbetrain.campaigns.record import group_of
-    from aiida_mbetrain.campaigns.state import MISSING, newest_graph
+    from aiida_mbetrain.campaigns.state import MISSING, graphs_of
 
-    graph = newest_graph(group_of(name))
+    graph = next(iter(graphs_of(name)), None)
     unstarted = sum(state.state == MISSING for state in states.values())
     if graph is None or not graph.is_terminated or not unstarted:
         return []
@@ -290,7 +293,12 @@ def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
 
 
 def _mark(state: Any) -> str:
+    from aiida_mbetrain.campaigns.progress import place
+    from aiida_mbetrain.campaigns.state import RUNNING
+
     word = f"{state.state} <{state.pk}>" if state.pk else state.state
+    if state.state == RUNNING:
+        word += f" on {place(state.pk)}"
     return f"[{COLOURS[state.state]}]{word}[/]" if state.state in COLOURS else word
 
 
@@ -314,7 +322,7 @@ def retry(name: str, override: str | None, here: bool) -> None:
 
     from aiida_mbetrain.campaigns.costs import estimate_plan
     from aiida_mbetrain.campaigns.record import group_of, read_record, write_record
-    from aiida_mbetrain.campaigns.state import FAILED
+    from aiida_mbetrain.campaigns.state import FAILED, recorded_states
     from aiida_mbetrain.cli.run import merged_overrides
     from aiida_mbetrain.workflows.protocols import merge
 
@@ -340,9 +348,10 @@ def cancel(name: str) -> None:
     from aiida.engine.processes import control
 
     from aiida_mbetrain.campaigns.record import group_of
-    from aiida_mbetrain.campaigns.state import unfinished_graphs
+    from aiida_mbetrain.campaigns.state import graphs_of
 
-    graphs = unfinished_graphs(group_of(name))
+    group_of(name)
+    graphs = graphs_of(name, unfinished=True)
     if not graphs:
         click.echo("nothing runs")
         return
@@ -360,6 +369,7 @@ def cancel(name: str) -> None:
 def export(name: str, output: str, no_provenance: bool, float32: bool, compression: int | None) -> None:
     """Write what is finished of the campaign NAME to one file; again later, append what is new."""
     from aiida_mbetrain.campaigns.export import export_campaign, member_state
+    from aiida_mbetrain.campaigns.state import recorded_states
     from aiida_mbetrain.datasets.hdf5 import Storage
 
     storage = Storage(float32=float32, compression=compression)

@@ -6,11 +6,14 @@ import functools
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.errors import MbetrainError, UnreadableFile
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.settings import ReferenceLabels
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +45,13 @@ def load_profile_of_command() -> None:
             raise MbetrainError(
                 f"{missing} ({error}): make one with `verdi presto`, or see `verdi profile list`."
             ) from error
+
+
+def database_is_locked(error: Exception) -> bool:
+    """Return True if SQLite refused an access because another process wrote for longer than it waits."""
+    from sqlalchemy.exc import OperationalError
+
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,3 +131,17 @@ def read_options(path: str | None) -> dict[str, Any]:
     from aiida_mbetrain.settings import read_mapping
 
     return {} if path is None else read_mapping(path, "--options", "a mapping as in setup_computers/slurm-gpu")
+
+
+def read_reference_settings(
+    path: str | None, method: str | None, order: int | None, counterpoise: str | None
+) -> ReferenceLabels:
+    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
+    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
+
+    values = read_options(path)
+    given = {"order": order, "counterpoise": counterpoise}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if method is not None:
+        values["method"] = method_of_name(method).to_dict()
+    return ReferenceLabels(**values)

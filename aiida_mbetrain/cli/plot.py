@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.sources import processes_of
 from aiida_mbetrain.errors import UnwritableOutput
 
 
@@ -20,15 +21,16 @@ def plot(process: str, folder: str) -> None:
     """Draw the results of PROCESS (pk or uuid; a training set or one of its stages), as far as it got.
 
     Molecular dynamics with the discarded part shaded, phonon bands with the sampling window, the phonon density of
-    states, free energy over volume and volume over temperature, the clusters.
+    states, free energy over volume and volume over temperature, the clusters.  The name of a campaign, or
+    NAME/CRYSTAL, draws every finished stage of it in a folder of its own.
     """
     from aiida_mbetrain.datasets.from_graph import missing_parts, partial_nodes
 
-    node = load(process)
-    for path in draw_pictures(partial_nodes(node), Path(folder)):
-        click.echo(path)
-    for stage, why in missing_parts(node).items():
-        click.echo(f"{stage} is not whole: {why}")
+    for name, node in processes_of(process).items():
+        for path in draw_pictures(partial_nodes(node), Path(folder) / name):
+            click.echo(path)
+        for stage, why in missing_parts(node).items():
+            click.echo(f"{stage} is not whole: {why}")
 
 
 def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:

@@ -29,6 +29,8 @@ STAGES = {
     "phonon_sampling": ("Phonon sampling", "q-points"),
     "labels": ("Labels", "atoms"),
     "reference_labels": ("Reference labels", "fragments"),
+    "training": ("Training", "epochs"),
+    "evaluation": ("Evaluation", "atoms"),
     "isolated_molecule": ("Isolated molecule", "steps"),
 }
 

@@ -86,6 +86,27 @@ def frames(source: str, trajectory: str | None, form: str) -> None:
     return show_rows(provenance.destinations_of(sources.load_node(source)), form)
 
 
+@query.command("unlabelled")
+@click.argument("source")
+@click.argument("method")
+@form
+def unlabelled(source: str, method: str, form: str) -> None:
+    """Show the clusters of SOURCE (pk or uuid of a run, or a file) that lack labels of the reference METHOD.
+
+    METHOD is the name of the labels, such as GFN2-xTB[order=2]; of a run also the pk of `reference run`.
+    """
+    from aiida_mbetrain.datasets.inspection import unlabelled as rows_of
+
+    if sources.is_file(source):
+        return show_rows(rows_of(sources.read_source(source), method), form)
+    from aiida_mbetrain.datasets.from_graph import dataset_of, with_references
+
+    stages = sources.stages_of_node(sources.load_node(source))
+    dataset = with_references(dataset_of(stages), stages, [method], required=False)
+    found = {name for by_method in dataset.references.values() for name in by_method}
+    return show_rows(rows_of(dataset, found.pop() if found else method), form)
+
+
 @query.command("diff")
 @click.argument("first")
 @click.argument("second")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import read_options, with_profile
+from aiida_mbetrain.cli.common import read_options, read_reference_settings, with_profile
+from aiida_mbetrain.cli.lattice_energy import lattice
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from rich.console import Console
 
+    from aiida_mbetrain.science.reference_labels import Expansion, FragmentLabels
     from aiida_mbetrain.settings import ReferenceLabels
 
 
@@ -62,18 +65,12 @@ def plan(
     import numpy as np
     from rich.console import Console
 
-    from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets, expansion_of
-    from aiida_mbetrain.data.conversion import as_science
-    from aiida_mbetrain.science.reference_labels import backend_of, estimate_cost, merge_labels
+    from aiida_mbetrain.science.reference_labels import backend_of, estimate_cost
     from aiida_mbetrain.settings import IN_PROCESS
-    from aiida_mbetrain.workflows.reference_labels import known_labels
 
-    settings = read_settings(path, method, order, counterpoise)
-    sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
-    expansion = expansion_of(settings, sets, crystals)
+    settings = read_reference_settings(path, method, order, counterpoise)
+    expansion, labels = _known(settings, process, sizes)
     fragments = expansion.fragments
-    known = known_labels(settings, set(fragments.ids.tolist()))
-    labels = merge_labels(fragments, settings.method.hash, [as_science(node) for node in known.values()])
     missing = fragments.select(np.flatnonzero(~labels.labelled))
     estimate = None
     if measure and len(missing) and settings.method.program in IN_PROCESS:
@@ -86,7 +83,7 @@ def plan(
         "to be calculated": len(missing),
     }
     console = Console()
-    console.print(f"{settings.name} ({settings.method.program})", highlight=False)
+    console.print(f"{settings.name} ({settings.method.program})", highlight=False, markup=False)
     for name, count in facts.items():
         console.print(f"{name:28}{count:>12,}")
     console.print(f"{'size of the labels':28}{32 * len(missing.numbers) / 1e6:>12,.1f} MB")
@@ -127,9 +124,12 @@ def run(
 
     from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets
     from aiida_mbetrain.cli.progress import progress_bars
+    from aiida_mbetrain.settings import IN_PROCESS
     from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 
-    settings = read_settings(path, method, order, counterpoise)
+    settings = read_reference_settings(path, method, order, counterpoise)
+    if settings.method.program not in IN_PROCESS:
+        raise InvalidSettings(f"{settings.method.program} is run elsewhere: use `reference export` and `import`.")
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
     if options is not None and code is None:
         raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
@@ -152,16 +152,138 @@ def run(
     show_run(console, node, settings)
 
 
-def read_settings(path: str | None, method: str | None, order: int | None, counterpoise: str | None) -> ReferenceLabels:
-    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
-    from aiida_mbetrain.settings import ReferenceLabels, method_of_name
+@reference.command("status")
+@of_clusters
+@click.option("--folder", help="Folder of `reference export`: count its outputs too, and take its settings.")
+def status(
+    process: str,
+    path: str | None,
+    method: str | None,
+    order: int | None,
+    counterpoise: str | None,
+    sizes: tuple[int, ...] | None,
+    folder: str | None,
+) -> None:
+    """Count the clusters of PROCESS that the profile can label, set by set, and the calculations that they lack."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
 
-    values = read_options(path)
-    given = {"order": order, "counterpoise": counterpoise}
-    values |= {name: value for name, value in given.items() if value is not None}
-    if method is not None:
-        values["method"] = method_of_name(method).to_dict()
-    return ReferenceLabels(**values)
+    from aiida_mbetrain.science.reference_labels.elsewhere import folder_status
+
+    settings = _settings_of(folder, path, method, order, counterpoise)
+    expansion, labels = _known(settings, process, sizes)
+    table = Table("set", "frames", "labelled", "fragments", "missing")
+    for name, cluster in expansion.clusters.items():
+        missing = ~labels.labelled[cluster.rows]
+        counts = (len(cluster.rows), np.count_nonzero(~missing.any(axis=1)), len(np.unique(cluster.rows)))
+        table.add_row(name, *(f"{n:,}" for n in (*counts, len(np.unique(cluster.rows[missing])))))
+    console = Console()
+    console.print(f"{settings.name} ({settings.method.program})", highlight=False, markup=False)
+    console.print(table)
+    if folder is not None:
+        found = folder_status(Path(folder))
+        click.echo(f"{folder}: {found.n_outputs:,} of {found.n_inputs:,} calculations have an output")
+    for row, message in labels.failures.items():
+        console.print(f"failed {labels.ids[row]}: {message}", highlight=False, markup=False)
+
+
+@reference.command("export")
+@of_clusters
+@click.option("-o", "--output", default="reference", show_default=True, help="Folder to write to.")
+def export(
+    process: str,
+    path: str | None,
+    method: str | None,
+    order: int | None,
+    counterpoise: str | None,
+    sizes: tuple[int, ...] | None,
+    output: str,
+) -> None:
+    """Write inputs for a program that is run elsewhere, one per fragment that has no label yet.
+
+    The folder has a run script and a table of the fragments; `reference import` reads the outputs.
+    """
+    import numpy as np
+
+    from aiida_mbetrain.science.reference_labels.elsewhere import write_inputs
+
+    settings = read_reference_settings(path, method, order, counterpoise)
+    expansion, labels = _known(settings, process, sizes)
+    missing = expansion.fragments.select(np.flatnonzero(~labels.labelled))
+    if not len(missing):
+        click.echo(f"Every fragment has a label of {settings.method.name}: nothing to calculate.")
+        return
+    write_inputs(Path(output), missing, settings)
+    click.echo(f"{Path(output).resolve()}  {len(missing):,} inputs for {settings.name}; run.sh runs them")
+    click.echo(f"Then: aiida-mbetrain reference import {output} {process}")
+
+
+@reference.command("import")
+@click.argument("folder")
+@click.argument("process")
+@click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all.")
+@with_profile
+def import_(folder: str, process: str, sizes: tuple[int, ...] | None) -> None:
+    """Read the outputs in FOLDER, written by `reference export`, and label the clusters of PROCESS.
+
+    Outputs that are incomplete, of another geometry or without an energy are recorded with a message, and the others
+    are read; the same folder may be read again when it has more.
+    """
+    from aiida import orm
+    from aiida.engine import run_get_node
+    from rich.console import Console
+
+    from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets
+    from aiida_mbetrain.science.reference_labels.elsewhere import folder_settings, output_files
+    from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
+
+    settings = folder_settings(Path(folder))
+    files = output_files(Path(folder))
+    if len(files) < 2:
+        raise InvalidSettings(f"{folder} has no output yet: run its run.sh, or write results.csv.")
+    outputs = orm.FolderData()
+    for file in files:
+        outputs.base.repository.put_object_from_file(str(file), file.name)
+    sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
+    inputs: dict[str, Any] = {
+        "sets": sets,
+        "crystals": crystals,
+        "settings": orm.Dict(settings.to_dict()),
+        "outputs": outputs,
+    }
+    node: Any = run_get_node(ReferenceLabelsWorkChain, **inputs)[1]
+    if not node.is_finished_ok:
+        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    show_run(Console(), node, settings)
+
+
+def _settings_of(
+    folder: str | None, path: str | None, method: str | None, order: int | None, counterpoise: str | None
+) -> ReferenceLabels:
+    """Settings of a folder, or those of the options."""
+    from aiida_mbetrain.science.reference_labels.elsewhere import folder_settings
+
+    if folder is None:
+        return read_reference_settings(path, method, order, counterpoise)
+    given = {"--settings": path, "--method": method, "--order": order, "--counterpoise": counterpoise}
+    if twice := [name for name, value in given.items() if value is not None]:
+        raise InvalidSettings(f"--folder has settings of its own: leave out {', '.join(twice)}.")
+    return folder_settings(Path(folder))
+
+
+def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | None) -> tuple[Expansion, FragmentLabels]:
+    """Expansion of the clusters of a process, and the labels and failures that the profile has for it."""
+    from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets, expansion_of
+    from aiida_mbetrain.data.conversion import as_science
+    from aiida_mbetrain.science.reference_labels import merge_labels
+    from aiida_mbetrain.workflows.reference_labels import tried_labels
+
+    sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
+    expansion = expansion_of(settings, sets, crystals)
+    nodes = tried_labels(settings, set(expansion.fragments.ids.tolist()))
+    labels = merge_labels(expansion.fragments, settings.method.hash, [as_science(node) for node in nodes])
+    return expansion, labels
 
 
 def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabels) -> None:
@@ -181,6 +303,9 @@ def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabel
         table.add_row(name, str(n_frames), str(labelled), str(no_forces), "-" if found is None else str(found.pk))
     console.print(table)
     for name, message in missing["failures"].items():
-        console.print(f"failed {name}: {message}", highlight=False)
+        console.print(f"failed {name}: {message}", highlight=False, markup=False)
     programs = ", ".join(node.outputs.labels.base.attributes.get("programs"))
-    console.print(f"{node.process_label}<{node.pk}>: {settings.name} by {programs}", highlight=False)
+    console.print(f"{node.process_label}<{node.pk}>: {settings.name} by {programs}", highlight=False, markup=False)
+
+
+reference.add_command(lattice)

@@ -1,7 +1,8 @@
-"""Write one HTML page about a run or a dataset file."""
+"""Write HTML pages about a run, a dataset file or a campaign."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +20,44 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.option("-o", "--output", default="report.html", show_default=True, help="Page to write.")
 @click.option("--seed", default=42, show_default=True, help="Of the clusters that a page of a large dataset shows.")
+@click.option(
+    "--parts/--no-parts", default=True, show_default=True, help="Of a campaign, a page for every member as well."
+)
 @click.pass_context
-def report(ctx: click.Context, source: str, output: str, seed: int) -> None:
-    """Write one HTML page about SOURCE, an HDF5 file or the pk or uuid of a run.
+def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool) -> None:
+    """Write one HTML page about SOURCE, an HDF5 file, the pk or uuid of a run, or the name of a campaign.
 
     Verdicts, figures, a map of all clusters with molecules in 3D, provenance.  The page opens offline in any browser.
     A file is enough; where the profile knows its run, the page also shows processes, times and disk.  Of a run that
-    failed it shows the stages that finished.
+    failed it shows the stages that finished.  Of a campaign, by its file or its name, it shows all crystals and
+    conditions, and links to a page for every member.
     """
     from aiida_mbetrain.cli.run import require_writable
     from aiida_mbetrain.report import write_report
 
     require_writable(Path(output))
     if sources.is_file(source):
-        run = run_of_file(source, ctx.meta.get("mbetrain_profile"))
-        written = write_report(source, output, run=run, seed=seed)
+        run = None if sources.is_campaign_file(source) else run_of_file(source, ctx.meta.get("mbetrain_profile"))
+        written = write_report(source, output, run=run, seed=seed, parts=parts)
+    elif sources.is_campaign(source):
+        written = write_report_of_campaign(source, output, seed=seed, parts=parts)
     else:
         dataset, run = dataset_and_run(source)
         written = write_report(dataset, output, run=run, seed=seed)
     click.echo(written)
+
+
+@sources.in_profile
+def write_report_of_campaign(name: str, output: str, *, seed: int, parts: bool) -> Path:
+    """The pages of what is finished of a campaign of the profile."""
+    from aiida_mbetrain.campaigns.export import export_campaign
+    from aiida_mbetrain.campaigns.state import recorded_states
+    from aiida_mbetrain.report import write_report
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.hdf5"
+        export_campaign(path, *recorded_states(name))
+        return write_report(path, output, file_name=path.name, seed=seed, parts=parts)
 
 
 def run_of_file(path: str, profile: str | None) -> RunFacts | None:

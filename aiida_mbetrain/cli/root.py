@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from aiida_mbetrain import __version__
+from aiida_mbetrain.cli.common import database_is_locked
 from aiida_mbetrain.errors import MbetrainError
 
 COMMANDS = {
@@ -21,6 +22,8 @@ COMMANDS = {
     "subsample": "Choose a number of diverse frames of finished runs.",
     "labels": "Bring back energies and forces computed elsewhere.",
     "reference": "Label clusters by quantum chemistry, whole or by a many-body expansion.",
+    "train": "Train a delta model on reference labels.",
+    "evaluate": "Judge a delta model on frames that it has not seen.",
     "status": "Show the stages of a run and how far its jobs are.",
     "check": "Try a code with a job of two frames.",
     "verdicts": "Judge a run or file: what passed, and what to do about the rest.",
@@ -30,6 +33,7 @@ COMMANDS = {
     "report": "Write one HTML page: verdicts, figures, a map of clusters, provenance.",
     "plot": "Draw molecular dynamics, phonon bands and clusters as PNG files.",
 }
+LOCKED = "The database is locked: another process has been writing to it for long; nothing is wrong, ask again."
 
 
 def _is_foreseeable(error: Exception) -> bool:
@@ -77,6 +81,8 @@ class Commands(click.Group):
         except Exception as error:  # which of AiiDA's are foreseeable is only known once it is imported
             if _is_foreseeable(error):
                 raise click.ClickException(" ".join(str(error).split())) from error
+            if database_is_locked(error):
+                raise click.ClickException(LOCKED) from error
             raise
 
 

@@ -29,6 +29,43 @@ def is_file(source: str) -> bool:
     return False
 
 
+def is_campaign_file(path: str) -> bool:
+    """True for the file of a campaign.  Raises UnreadableFile."""
+    from aiida_mbetrain.datasets.hdf5 import opened
+    from aiida_mbetrain.datasets.names import MEMBERS
+
+    with opened(path) as root:
+        return MEMBERS in root.groups
+
+
+@in_profile
+def is_campaign(source: str) -> bool:
+    """True for the name of a campaign of the profile, also with a part of it (``first/urea``); a number is a pk."""
+    from aiida_mbetrain.campaigns.record import campaigns
+
+    return not source.isdigit() and source.partition("/")[0] in campaigns()
+
+
+def processes_of(source: str) -> dict[str, Any]:
+    """The node of a pk or uuid, or the finished stages of a campaign or of a part of it, by name.
+
+    Raises InvalidSettings where nothing of the part is finished.
+    """
+    if not is_campaign(source):
+        return {"": load_node(source)}
+    from aiida import orm
+
+    from aiida_mbetrain.campaigns.state import FINISHED, recorded_states
+
+    campaign, _, part = source.partition("/")
+    _, states = recorded_states(campaign)
+    chosen = {name: state for name, state in states.items() if not part or f"{name}/".startswith(f"{part}/")}
+    found = {name: orm.load_node(state.uuid) for name, state in chosen.items() if state.state == FINISHED}
+    if not found:
+        raise InvalidSettings(f"Nothing of {source} is finished: see `aiida-mbetrain campaign status {campaign}`.")
+    return found
+
+
 def read_source(source: str, references: Sequence[str] = (), *, partial: bool = False) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 

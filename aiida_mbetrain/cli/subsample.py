@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.sources import is_campaign, processes_of
 
 TRAITS = ("source", "temperature", "size", "orbit")
 
@@ -47,19 +48,32 @@ if TYPE_CHECKING:
 @click.option("--clusters/--no-clusters", default=True, show_default=True, help="Choose from clusters.")
 @with_profile
 def subsample(processes: tuple[str, ...], seed: int, crystal: bool, clusters: bool, **settings: object) -> None:
-    """Keep a number of diverse frames of PROCESSES (pk or uuid): training sets or their sampling stages.
+    """Keep a number of diverse frames of PROCESSES: pk or uuid of training sets or their sampling stages, or campaigns.
+
+    Of a campaign name one crystal and model, as NAME/CRYSTAL/MODEL.
 
     The picked frames are stored as nodes of the same types, each with its rank and the reason of its pick.
     """
     from aiida_mbetrain.calculations.functions import subsampling
 
+    chosen = [node for source in processes for node in _candidates(source)]
     inputs: dict[str, Any] = subsampling.subsample_inputs(
-        [load(process) for process in processes], crystal=crystal, clusters=clusters, rng_seed=seed, **settings
+        chosen, crystal=crystal, clusters=clusters, rng_seed=seed, **settings
     )
     _, node = subsampling.subsample.run_get_node(**inputs)
     if not node.is_finished_ok:
         raise click.ClickException(f"subsample<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     _show(node)
+
+
+def _candidates(source: str) -> list[Any]:
+    """The process of a pk, or the sampling stages of a campaign."""
+    from aiida_mbetrain.datasets.from_graph import STAGE_OF
+
+    nodes = list(processes_of(source).values())
+    if not is_campaign(source):
+        return nodes
+    return [node for node in nodes if STAGE_OF[node.process_label] != "quasi_harmonic"]
 
 
 def _show(node: orm.CalcFunctionNode) -> None:

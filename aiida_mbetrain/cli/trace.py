@@ -19,17 +19,19 @@ LONGEST_LINE = 132
 @click.argument("file")
 @click.argument("entry")
 @click.argument("frame", type=int)
+@click.option("--reference", metavar="METHOD", help="Its label by this method: fragments, jobs, settings, programs.")
 @click.pass_context
-def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
+def trace(ctx: click.Context, file: str, entry: str, frame: int, reference: str | None) -> None:
     """Show the origin of FRAME (counted from 0) of ENTRY in FILE.
 
     ENTRY is a path in the file, such as training/phonon_sampling/finite_subsystems/n=3: molecules and lattice
     translations, MD step or phonon mode, then job, model and structure.  No profile is needed; the pk of a node is
     shown if the profile has it.
     """
-    from aiida_mbetrain.datasets.hdf5 import origin_of
+    from aiida_mbetrain.datasets.hdf5 import origin_of, reference_facts
 
     origin = origin_of(file, entry, frame)
+    facts = {} if reference is None else reference_facts(file, entry, frame, reference)
     tree = Tree(Text(f"{origin.entry}  frame {frame}", style="bold"))
     if origin.molecule_indices:
         molecules = tree.add(f"cluster of {origin.n_molecules} molecules, {origin.n_repeated_molecules} repeated")
@@ -41,12 +43,31 @@ def trace(ctx: click.Context, file: str, entry: str, frame: int) -> None:
     for name, value in origin.source.items():
         source.add(Text(f"{name} = {_text(value)}"))
     profile = ctx.meta.get("mbetrain_profile")
+    if facts:
+        branch = tree.add(Text(f"reference label {reference}"))
+        for name, value in facts.items():
+            branch.add(Text(f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"))
+        for line in _fragment_lines(facts, frame, profile):
+            branch.add(Text(line))
     said: set[tuple[str, str]] = set()
     for path, attributes in origin.provenance.items():
         branch = tree.add(Text(path or "file"))
         for line in _provenance_lines(attributes, profile, said):
             branch.add(Text(line))
     Console(width=max(Console().width, LONGEST_LINE)).print(tree)
+
+
+def _fragment_lines(facts: Mapping[str, Any], frame: int, profile: str | None) -> Iterator[str]:
+    """Fragments of a label with their calculations, if the profile has the process that composed it."""
+    process = node_of_uuid(str(facts.get("process_uuid")), profile) if "process_uuid" in facts else None
+    if process is None:
+        return
+    from aiida_mbetrain.datasets.from_graph import composition_of, fragments_of
+
+    for row in fragments_of(composition_of(process, str(facts["set_name"])), frame):
+        ghosts = f" in the basis of {_vector(row['ghosts'])} too" if row["ghosts"] else ""
+        energy = "no label" if row["energy_eV"] is None else f"{row['energy_eV']:.6f} eV by {row['made_by']}"
+        yield f"{row['coefficient']} × molecules {_vector(row['molecules'])}{ghosts}: {energy}, fragment {row['id']}"
 
 
 def _provenance_lines(attributes: Mapping[str, Any], profile: str | None, said: set[tuple[str, str]]) -> Iterator[str]:

@@ -237,3 +237,7 @@ def distances_segment(i: int) -> str:
 def kpoints_segment(i: int) -> str:
     """Reduced q-points along the i-th segment of the band path."""
     return f"kpoints_segment_{i}"
+
+
+MEMBERS = "members"
+"""Group of a campaign's file with the table of its members."""

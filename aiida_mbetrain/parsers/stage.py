@@ -92,7 +92,7 @@ class StageParser(Parser):
             return None
         try:
             results: JsonObject = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableResults(f"{job_file.RESULTS_FILE} is damaged: {error}.") from error
         if not isinstance(results, dict) or not all(isinstance(results.get(key), str) for key in ("status", "message")):
             raise UnreadableResults(f"{job_file.RESULTS_FILE} has no status and message.")

@@ -121,9 +121,9 @@ def finite_range(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-MOST_MESH_POINTS = 10**8
-"""A mesh of this many q-points takes 10 GB for a crystal of one atom."""
-LONGEST_MESH_LENGTH = 2000.0
+MOST_MESH_POINTS = 10**7
+"""A mesh of this many q-points takes GB for a crystal of one atom."""
+LONGEST_MESH_LENGTH = 1000.0
 """Å; the default is 150."""
 DEEPEST_KEY, LONGEST_NAME = 20, 200
 
@@ -133,7 +133,7 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 """A number of things that a computer can have."""
 Key = Annotated[str, AfterValidator(_key)]
 """Place in the dataset."""
-Temperature = Annotated[float, Field(gt=0, le=1e6)]
+Temperature = Annotated[float, Field(gt=0, le=1e7)]
 """K."""
 Pressure = Annotated[float, Field(ge=-1e6, le=1e6)]
 """GPa; the centre of the Earth has 360."""

@@ -111,6 +111,6 @@ class FreeEnergy(Settings):
     @field_validator("temperatures_K")
     @classmethod
     def _temperatures(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
-        if not temperatures or not all(0 <= t <= 1e6 for t in temperatures):
-            raise ValueError("give temperatures of at least 0 K, at most 1e6 K")
+        if not temperatures or not all(0 <= t <= 1e7 for t in temperatures):
+            raise ValueError("give temperatures of at least 0 K, at most 1e7 K")
         return tuple(sorted(set(temperatures)))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from aiida_mbetrain.settings.base import Count, Settings
+from aiida_mbetrain.settings.base import Count, Finite, Settings
 
 
 class Inference(Settings):
@@ -40,4 +40,4 @@ class NamedCalculator(Settings):
     name: Literal["lennard_jones", "morse", "emt", "tblite"] = Field(
         description="One of the calculators that the project knows."
     )
-    parameters: dict[str, float | int | str | bool] = Field({}, description="Keyword arguments of the calculator.")
+    parameters: dict[str, Finite | int | str | bool] = Field({}, description="Keyword arguments of the calculator.")

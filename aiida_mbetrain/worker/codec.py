@@ -14,7 +14,8 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import JsonObject
+from aiida_mbetrain.science.training import LabelledFrames, ModelFile
+from aiida_mbetrain.settings import JsonObject, shown
 
 CLASSES: dict[str, Any] = {
     "Configurations": Configurations,
@@ -22,6 +23,8 @@ CLASSES: dict[str, Any] = {
     "ForceConstants": ForceConstants,
     "FragmentLabels": FragmentLabels,
     "Fragments": Fragments,
+    "LabelledFrames": LabelledFrames,
+    "ModelFile": ModelFile,
     "MolecularCrystal": MolecularCrystal,
     "Table": Table,
     "dict": dict,
@@ -43,13 +46,14 @@ def save(folder: Path, name: str, value: Any) -> JsonObject:
 def load(folder: Path, entry: JsonObject) -> Any:
     """Read an object; raises UnreadableFile for a missing or damaged file and an unknown type."""
     if not isinstance(entry, dict):
-        raise UnreadableFile(f"An output is {entry!r}: give type, file and attributes.")
-    kind = CLASSES.get(str(entry.get("type")))
+        raise UnreadableFile(f"An output is {shown(entry)}: give type, file and attributes.")
+    name = entry.get("type")
+    kind = CLASSES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise UnreadableFile(f"type = {entry.get('type')!r} is none of {', '.join(CLASSES)}.")
+        raise UnreadableFile(f"type = {shown(entry.get('type'))} is none of {', '.join(CLASSES)}.")
     if kind is dict:
         if not isinstance(entry.get("attributes"), dict):
-            raise UnreadableFile(f"attributes = {entry.get('attributes')!r}: give a mapping.")
+            raise UnreadableFile(f"attributes = {shown(entry.get('attributes'))}: give a mapping.")
         return entry["attributes"]
     arrays = load_npz(inside(folder, entry.get("file")))
     try:
@@ -62,7 +66,7 @@ def load(folder: Path, entry: JsonObject) -> Any:
 def inside(folder: Path, name: object) -> Path:
     """The path of a file in a folder.  Raises UnreadableFile for a name that leaves the folder, also by a link."""
     if not isinstance(name, str) or "\0" in name or not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise UnreadableFile(f"file = {name!r} does not lie in the folder of the job: give a file inside it.")
+        raise UnreadableFile(f"file = {shown(name)} does not lie in the folder of the job: give a file inside it.")
     return folder / name
 
 

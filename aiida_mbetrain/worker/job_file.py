@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.stages import STAGES
-from aiida_mbetrain.settings import Inference, JsonObject, Settings
+from aiida_mbetrain.settings import Inference, JsonObject, Settings, shown
 
 SCHEMA = 1
 JOB_FILE, RESULTS_FILE, PROGRESS_FILE = "job.json", "results.json", "progress.json"
@@ -50,6 +50,13 @@ class AseCalculator(Settings):
     parameters: JsonObject = Field({})
 
 
+class SumOfModels(Settings):
+    """Models that are added, baseline first."""
+
+    kind: Literal["sum"] = "sum"
+    terms: tuple[Annotated[MaceFile | AseCalculator, Field(discriminator="kind")], ...]
+
+
 class InputFile(Settings):
     """A science object in a file: the name of its class, and what of it is not an array."""
 
@@ -72,7 +79,7 @@ class JobFile(Settings):
     stage: str
     settings: JsonObject
     inference: Inference
-    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")] | None
+    model: Annotated[MaceFile | AseCalculator | SumOfModels, Field(discriminator="kind")] | None
     inputs: dict[str, InputFile]
     max_seconds: Annotated[float, Field(gt=0)] | None
     checkpoint: str
@@ -87,12 +94,12 @@ class JobFile(Settings):
         path = folder / JOB_FILE
         try:
             values = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UnreadableFile(f"{path} cannot be read ({error}): give a folder with a {JOB_FILE}.") from error
         if not isinstance(values, dict) or values.get("schema_version") != SCHEMA:
             found = values.get("schema_version") if isinstance(values, dict) else None
             raise InvalidSettings(
-                f"{JOB_FILE}: schema_version = {found!r}, this worker understands {SCHEMA}: "
+                f"{JOB_FILE}: schema_version = {shown(found)}, this worker understands {SCHEMA}: "
                 "install the same version of aiida-mbetrain here and where AiiDA runs."
             )
         return cls(**values)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from aiida import orm
 from aiida.engine import ExitCode, ToContext
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
@@ -9,15 +12,16 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_mbetrain.calculations.functions.reference_labels import (
     compose_reference_labels,
     expansion_of,
+    import_reference_labels,
     reference_fragments,
 )
-from aiida_mbetrain.calculations.reference_labels import validate_reference_settings
+from aiida_mbetrain.calculations.reference_labels import validate_method, validate_reference_settings
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.reference_labels import ReferenceLabelsData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
-from aiida_mbetrain.settings import ReferenceLabels
+from aiida_mbetrain.settings import IN_PROCESS, ReferenceLabels
 from aiida_mbetrain.workflows.base import StageWorkChain
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
 
@@ -40,7 +44,7 @@ class ReferenceLabelsWorkChain(StageWorkChain):
             "settings",
             valid_type=orm.Dict,
             default=lambda: orm.Dict(ReferenceLabels().to_dict()),
-            validator=validate_reference_settings,
+            validator=validate_method,
             help="The settings class ReferenceLabels.",
         )
         spec.input(
@@ -50,7 +54,14 @@ class ReferenceLabelsWorkChain(StageWorkChain):
             validator=lambda node, _: None if node.value > 0 else f"n_jobs = {node.value}: give at least 1.",
             help="Jobs that run side by side.",
         )
+        spec.input(
+            "outputs",
+            valid_type=orm.FolderData,
+            required=False,
+            help="Outputs of a program that was run elsewhere, to be read in place of calculations.",
+        )
         define_heavy_stages(spec, STAGE)
+        spec.inputs.validator = outputs_belong_to_programs_elsewhere(spec.inputs.validator)
         spec.input_namespace("sets", valid_type=ClusterSetData, dynamic=True, help="What is to be labelled.")
         spec.input_namespace(
             "crystals",
@@ -91,7 +102,12 @@ class ReferenceLabelsWorkChain(StageWorkChain):
         return self.failed(node)
 
     def run_jobs(self) -> ToContext[str, orm.ProcessNode] | None:
-        """All bundles at once; in this process one after another."""
+        """All bundles at once; in this process one after another.  Outputs from elsewhere are read instead."""
+        if "outputs" in self.inputs:
+            for name, bundle in self.ctx.bundles.items():
+                inputs = {"settings": self.inputs.settings, "outputs": self.inputs.outputs}
+                self.ctx[name] = self.call(import_reference_labels, name, fragments=bundle, **inputs)
+            return None
         submitted: dict[str, orm.ProcessNode] = {}
         for name, bundle in self.ctx.bundles.items():
             submitted |= self.compute(STAGE, name, fragments=bundle, settings=self.inputs.settings) or {}
@@ -116,6 +132,25 @@ class ReferenceLabelsWorkChain(StageWorkChain):
             self.out(name.replace("__", "."), node)
 
 
+def outputs_belong_to_programs_elsewhere(
+    before: Callable[[Any, Any], str | None] | None,
+) -> Callable[[Any, Any], str | None]:
+    """Validator that adds to another: outputs are given for programs that are run elsewhere, and only for these."""
+
+    def validate(inputs: Mapping[str, Any], context: Any) -> str | None:
+        message = None if before is None else before(inputs, context)
+        if message is not None or "settings" not in inputs:
+            return message
+        if "outputs" not in inputs:
+            return validate_reference_settings(inputs["settings"], context)
+        program = ReferenceLabels(**inputs["settings"].get_dict()).method.program
+        if program in IN_PROCESS:
+            return f"outputs are those of a program that is run elsewhere, and {program} is not: leave them out."
+        return "code is for calculations, and outputs are read: leave one out." if "code" in inputs else None
+
+    return validate
+
+
 def outputs_of(process: orm.ProcessNode) -> dict[str, orm.Data]:
     """Outputs of a process by link label."""
     links = process.base.links.get_outgoing(node_class=orm.Data).all()
@@ -123,15 +158,23 @@ def outputs_of(process: orm.ProcessNode) -> dict[str, orm.Data]:
 
 
 def known_labels(settings: ReferenceLabels, ids: set[str]) -> dict[str, orm.Data]:
-    """Labels of the method in the profile that cover some of the fragments, oldest first; not those put together."""
+    """Labels of the method in the profile that cover some of the fragments, as inputs."""
+    nodes = [node for node in tried_labels(settings, ids) if node.base.attributes.get("n_labelled")]
+    return {f"known_{i}": node for i, node in enumerate(nodes)}
+
+
+def tried_labels(settings: ReferenceLabels, ids: set[str]) -> list[ReferenceLabelsData]:
+    """Results of the method in the profile for some of the fragments, oldest first, also where all failed.
+
+    Those that a composition put together are left out.
+    """
     query = orm.QueryBuilder().append(
         orm.ProcessNode, filters={"attributes.process_label": {"!==": "compose_reference_labels"}}, tag="job"
     )
-    found = {"attributes.method_hash": settings.method.hash, "attributes.n_labelled": {">": 0}}
+    found = {"attributes.method_hash": settings.method.hash}
     query.append(ReferenceLabelsData, with_incoming="job", edge_filters={"type": "create"}, filters=found, tag="labels")
     query.order_by({"labels": {"ctime": "asc"}})
-    nodes = query.all(flat=True)
-    return {f"known_{i}": node for i, node in enumerate(nodes) if not ids.isdisjoint(node.get_array("ids").tolist())}
+    return [node for node in query.all(flat=True) if not ids.isdisjoint(node.get_array("ids").tolist())]
 
 
 def crystal_of(clusters: ClusterSetData) -> MolecularCrystalData:

@@ -135,6 +135,45 @@ def test_a_failing_stage_and_a_cancelled_campaign(workplace):
     wait_until(workplace, "failing", lambda found: set(found) == {"finished"})
 
 
+EXTENDED = """
+import sys
+from aiida import load_profile
+from own_task import count_stages
+from aiida_mbetrain.campaigns import build
+
+load_profile()
+graph = build(sys.argv[1])
+crystal = graph.tasks["c0_ar_526_lj"]
+own = graph.add_task(count_stages, name="own", structure=crystal.inputs.structure.value)
+crystal >> own
+graph.submit()
+print("GRAPH", graph.process.pk)
+"""
+
+
+def test_a_task_of_ones_own_waits_for_the_crystal_it_is_about(workplace):
+    workplace.run("verdi", "daemon", "start", "1")
+    conditions = {"temperatures_K": [26.0], "crystals": ["crystals/ar_526.cif"]}
+    path = write_file(workplace, "extended", **conditions)
+    graph = workplace.python(EXTENDED, path).split()[-1]
+    assert "nothing to start" in workplace.succeed("aiida-mbetrain", "campaign", "run", path), "known, whoever submits"
+    code = """
+import sys, time
+from aiida import load_profile, orm
+load_profile()
+graph = orm.load_node(int(sys.argv[1]))
+until = time.monotonic() + 240
+while not graph.is_terminated:
+    assert time.monotonic() < until
+    time.sleep(1)
+assert graph.is_finished_ok, graph.exit_message
+[own] = [node for node in graph.called if node.process_label == "count_stages"]
+print("COUNT", own.outputs.result.value)
+"""
+    assert int(workplace.python(code, graph).split()[-1]) >= 2, "force constants and dynamics were there before it"
+    assert {row["state"] for row in states(workplace, "extended")} == {"finished"}
+
+
 @pytest.mark.slow
 def test_phonons_at_the_volume_of_their_temperature(workplace):
     """Thermal expansion: force constants are taken from outputs that exist only after the fit, or not even then."""

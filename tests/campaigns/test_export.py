@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from aiida_mbetrain.campaigns import export
 from aiida_mbetrain.campaigns.export import export_campaign
-from aiida_mbetrain.campaigns.record import group_of, read_record
-from aiida_mbetrain.campaigns.state import MISSING, StageState, stage_states
+from aiida_mbetrain.campaigns.state import MISSING, StageState
 from aiida_mbetrain.cli import main
 from aiida_mbetrain.datasets.hdf5 import read_dataset, write_dataset
 from aiida_mbetrain.datasets.training import SUBSETS, HoldOut, Split, entries_of, split_entries
+from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import InvalidSettings
-
-
-@pytest.fixture(scope="module")
-def campaign(profile: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The plan and states of a finished campaign of two crystals at 20 and 30 K."""
-    import yaml
-    from campaign_files import argon_campaign, write_argon
-
-    folder = tmp_path_factory.mktemp("export")
-    write_argon(folder / "crystals", 5.26, 5.30)
-    path = folder / "campaign.yaml"
-    path.write_text(yaml.safe_dump(argon_campaign(name="exported", pressures_GPa=[0.0001])))
-    result = CliRunner().invoke(main, ["campaign", "run", str(path), "--here"])
-    assert result.exit_code == 0, result.output
-    group = group_of("exported")
-    plan = read_record(group).plan()
-    return plan, stage_states(plan, group)
-
-
-@pytest.fixture(scope="module")
-def exported(campaign: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("file") / "set.hdf5"
-    assert len(export_campaign(path, *campaign)) == 2 * (1 + 2 + 2)
-    return path
 
 
 def test_every_stage_is_there_once_under_its_root_key(exported):
@@ -58,8 +37,8 @@ def test_every_stage_is_there_once_under_its_root_key(exported):
             assert section.force_constants_key in file, "the place of the force constants in the same file"
 
 
-def test_what_finishes_later_is_appended_and_gives_the_file_of_one_export(campaign, exported, tmp_path):
-    plan, states = campaign
+def test_what_finishes_later_is_appended_and_gives_the_file_of_one_export(finished_campaign, exported, tmp_path):
+    plan, states = finished_campaign
     early = {name: state if "ar_526" in name else StageState(MISSING) for name, state in states.items()}
     path = tmp_path / "set.hdf5"
     assert len(export_campaign(path, plan, early)) == 5
@@ -71,6 +50,22 @@ def test_what_finishes_later_is_appended_and_gives_the_file_of_one_export(campai
     assert path.read_bytes() == exported.read_bytes()
 
 
+def test_stages_are_not_collected_in_memory(finished_campaign, tmp_path, monkeypatch):
+    made: list[weakref.ref[Group]] = []
+    original = export._tree
+
+    def tree(*arguments: Any) -> Group:
+        gc.collect()
+        assert sum(reference() is not None for reference in made) <= 1, "only the one before may still be there"
+        found = original(*arguments)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(export, "_tree", tree)
+    export_campaign(tmp_path / "set.hdf5", *finished_campaign)
+    assert len(made) == 10
+
+
 def test_the_content_is_that_of_a_dataset_written_at_once(exported, tmp_path):
     dataset = read_dataset(exported)
     write_dataset(tmp_path / "at_once.hdf5", dataset)
@@ -80,16 +75,16 @@ def test_the_content_is_that_of_a_dataset_written_at_once(exported, tmp_path):
         np.testing.assert_array_equal(first.configurations.forces, second.configurations.forces)
 
 
-def test_a_file_of_something_else_is_left_as_it_is(campaign, exported, tmp_path):
+def test_a_file_of_something_else_is_left_as_it_is(finished_campaign, exported, tmp_path):
     path = tmp_path / "other.hdf5"
     write_dataset(path, read_dataset(exported))
     before = path.read_bytes()
     with pytest.raises(InvalidSettings, match="is not the file of a campaign"):
-        export_campaign(path, *campaign)
+        export_campaign(path, *finished_campaign)
     assert path.read_bytes() == before
-    nothing = {name: StageState(MISSING) for name in campaign[0].stages}
+    nothing = {name: StageState(MISSING) for name in finished_campaign[0].stages}
     with pytest.raises(InvalidSettings, match="Nothing of the campaign exported is finished"):
-        export_campaign(tmp_path / "none.hdf5", campaign[0], nothing)
+        export_campaign(tmp_path / "none.hdf5", finished_campaign[0], nothing)
 
 
 def subsets(path: Path, hold_out: HoldOut) -> dict[str, set[str]]:

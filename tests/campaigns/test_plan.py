@@ -16,6 +16,7 @@ import pytest
 from ase.build import bulk
 from click.testing import CliRunner
 
+from aiida_mbetrain import demo
 from aiida_mbetrain.campaigns.costs import estimate_plan
 from aiida_mbetrain.campaigns.plan import Plan, make_plan
 from aiida_mbetrain.campaigns.reading import read_sources
@@ -186,6 +187,19 @@ def test_the_command_prints_plan_and_costs(write_campaign):
     assert facts["total"]["evaluations"] == sum(row["evaluations"] for row in facts["costs"])
     table = CliRunner().invoke(main, ["campaign", "plan", str(path)])
     assert "12 members, 21 stages" in table.output
+
+
+def test_the_example_file_takes_the_structures_of_a_folder(tmp_path):
+    shutil.copy(Path(__file__).parents[2] / "examples" / "campaign.yaml", tmp_path)
+    (tmp_path / "crystals").mkdir()
+    demo.crystal().write(tmp_path / "crystals" / "urotropine.cif")
+    shutil.copy(demo.model_path(), tmp_path / "my.model")
+    words = ["campaign", "plan", str(tmp_path / "campaign.yaml"), "--format", "json", "--ms-per-atom", "1"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert [row["member"] for row in json.loads(result.output)["members"]] == [
+        f"urotropine/mace/{temperature}K_0.0001GPa" for temperature in ("100", "200", "298.15")
+    ]
 
 
 def test_the_command_lists_all_refusals_and_starts_nothing(write_campaign):

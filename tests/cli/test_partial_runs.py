@@ -116,26 +116,6 @@ def test_dynamics_alone_from_the_relaxed_crystal(given, succeed, tmp_path):
     assert node.outputs.supercell.creator.exit_status == 0
 
 
-def test_dynamics_in_nvt_keeps_the_cell_it_was_given(argon, lennard_jones):
-    from aiida.engine import run_get_node
-
-    from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
-
-    atoms = argon_atoms() * (2, 1, 1)
-    atoms.positions[0] += [0.2, 0.1, 0.0]
-    builder = MDSamplingWorkChain.get_builder_from_protocol(
-        orm.StructureData(ase=atoms),
-        lennard_jones,
-        protocol="fast",
-        overrides={"md_sampling": argon_settings()["md_sampling"] | {"relax_first": True}},
-    )
-    _, node = run_get_node(builder)
-    assert node.is_finished_ok, node.exit_message
-    relaxed = node.outputs.relaxed_structure.get_ase()
-    np.testing.assert_allclose(relaxed.cell.array, atoms.cell.array, atol=1e-10)
-    assert np.linalg.norm(relaxed.get_distance(0, 1, mic=True) - atoms.get_distance(0, 1, mic=True)) > 0.01
-
-
 def test_guard_in_equilibration_can_be_plotted(lennard_jones, argon, succeed, tmp_path):
     from aiida.engine import run_get_node
 

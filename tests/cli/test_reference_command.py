@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from aiida import orm
+from ase import Atoms, units
 from ase.calculators.lj import LennardJones
 from ase.io import read
 
@@ -50,7 +52,7 @@ def test_plan_run_and_plan_again(succeed, finished, settings_file):
     assert count(before, "fragments of all clusters") == n_all + count(before, "equal ones left out")
     assert re.search(r"core-hours +0\.0", before)
     said = succeed("reference", "run", *arguments)
-    assert re.search(r"ReferenceLabelsWorkChain<\d+>: lj by ase 3", said)
+    assert re.search(r"ReferenceLabelsWorkChain<\d+>: lj\[order=2\] by ase 3", said)
     after = succeed("reference", "plan", *arguments)
     assert count(after, "to be calculated") == 0
     assert count(after, "known in this profile") == n_all
@@ -87,6 +89,30 @@ def test_labels_stand_beside_those_of_the_baseline_in_the_file(succeed, finished
         assert orm.load_node(group.attrs["provenance.workflow_uuid"]).pk == labelled[1]
 
 
+def test_a_label_leads_to_its_fragments_jobs_and_programs(succeed, fail, finished, labelled, tmp_path):
+    succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", "all")
+    entry = "training/md_sampling/crystal[dyn:T=20.00]/finite_subsystems/n=2"
+    said = " ".join(succeed("trace", tmp_path / "a.hdf5", entry, 0, "--reference", "lj[order=3]").split())
+    dataset = read_dataset(tmp_path / "a.hdf5")
+    energy = dataset.references[entry]["lj[order=3]"].energies[0]
+    assert f"energy_eV = {energy:g}" in said
+    assert re.search(r"programs = \['ase 3", said)
+    assert len(re.findall(r"-?[01] × molecules \([0-9, ]+\).*?reference_labels<\d+>", said)) == 3
+    assert "has labels of lj[order=" in fail("trace", tmp_path / "a.hdf5", entry, 0, "--reference", "PBE")
+
+
+def test_clusters_that_lack_labels_of_a_method_are_listed(succeed, finished, labelled, tmp_path):
+    succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", labelled[1])
+    for source in (finished.pk, tmp_path / "a.hdf5"):
+        rows = json.loads(succeed("query", "unlabelled", source, "lj[order=3]", "--format", "json"))
+        found = {row["entry"].rpartition("=")[2]: row for row in rows}
+        assert {size for size, row in found.items() if row["n_labelled"] < row["n_frames"]} == {"3"}
+        assert found["3"]["unlabelled"] == f"0-{found['3']['n_frames'] - 1}"
+        assert found["2"]["unlabelled"] == ""
+    rows = json.loads(succeed("query", "unlabelled", finished.pk, "CCSD(T)/cc-pVTZ", "--format", "json"))
+    assert {row["n_labelled"] for row in rows} == {0}
+
+
 def test_delta_targets_are_the_same_from_nodes_and_from_a_file(succeed, finished, labelled, tmp_path):
     succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", "all")
     options = ("--reference", "lj[order=3]", "--delta", "--split", "0.6,0.2,0.2", "--gap", 0)
@@ -94,9 +120,9 @@ def test_delta_targets_are_the_same_from_nodes_and_from_a_file(succeed, finished
     succeed("export-xyz", tmp_path / "a.hdf5", "-o", tmp_path / "file", *options)
     dataset = read_dataset(tmp_path / "a.hdf5")
     expected = {
-        entry.uids[row]: (labels["lj[order=3]"].energies - entry.configurations.energies)[row]
+        entry.uids[row]: (labels.energies - entry.configurations.energies)[row]
         for entry in entries_of(dataset)
-        if (labels := dataset.references.get(entry.path))
+        if (labels := dataset.references.get(entry.path, {}).get("lj[order=3]"))
         for row in range(len(entry.configurations))
     }
     shifts, found = {}, {}
@@ -109,6 +135,81 @@ def test_delta_targets_are_the_same_from_nodes_and_from_a_file(succeed, finished
             chosen[node.info["uid"]] = node.info["REF_energy"]
     assert found == pytest.approx(expected, abs=1e-8)
     assert list(shifts) == ["isolated_Ar"]
+
+
+ELSEWHERE = {"program": "external", "code": "my program", "method": "lj"}
+
+
+def test_calculations_elsewhere_come_back_as_labels(succeed, fail, finished, tmp_path):
+    """Some rows of a table first, then all; one calculation fails and its clusters have no label."""
+    settings, folder = tmp_path / "elsewhere.yaml", tmp_path / "inputs"
+    settings.write_text(yaml.safe_dump({"method": ELSEWHERE, "order": 2}))
+    arguments = (finished.pk, "--settings", settings, "--sizes", "1,2")
+    assert "is run elsewhere" in fail("reference", "run", *arguments)
+    succeed("reference", "export", *arguments, "-o", folder)
+    assert "no output yet" in fail("reference", "import", folder, finished.pk)
+    inputs = {
+        path.stem: json.loads(path.read_text()) for path in folder.glob("*.json") if path.name != "reference.json"
+    }
+    rows = [row_of_lennard_jones(name, content) for name, content in sorted(inputs.items())]
+    head = "id,energy_eV,forces_eV_per_A,program,message"
+    (folder / "results.csv").write_text("\n".join([head, *rows[:-1], f"{rows[-1].split(',')[0]},,,,no memory"]))
+    said = succeed("reference", "import", folder, finished.pk, "--sizes", "1,2")
+    assert "no memory" in said
+    assert "lj[order=2] by my program 1.5" in said
+    waiting = succeed("reference", "status", finished.pk, "--folder", folder, "--sizes", "1,2")
+    assert re.search(rf"{len(rows)} of {len(rows)} calculations have an output", waiting)
+    assert "no memory" in waiting
+    (folder / "results.csv").write_text("\n".join([head, *rows]))
+    succeed("reference", "import", folder, finished.pk, "--sizes", "1,2")
+    assert "nothing to calculate" in succeed("reference", "export", *arguments, "-o", tmp_path / "again")
+    run = (
+        orm.QueryBuilder()
+        .append(orm.WorkChainNode, filters={"attributes.process_label": CHAIN})
+        .order_by({orm.WorkChainNode: {"ctime": "desc"}})
+    )
+    node = run.first(flat=True)
+    succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", node.pk)
+    dataset = read_dataset(tmp_path / "a.hdf5")
+    for path, by_method in dataset.references.items():
+        (labels,) = by_method.values()
+        for row, atoms in enumerate(dataset.cluster_sets[path].configurations.to_atoms()):
+            atoms.calc = LennardJones(sigma=3.0)
+            assert labels.energies[row] == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
+            np.testing.assert_allclose(labels.forces[row], atoms.get_forces(), atol=1e-7)
+
+
+CHAIN = "ReferenceLabelsWorkChain"
+
+
+def row_of_lennard_jones(name, content):
+    molecule = content["molecule"]
+    positions = np.reshape(molecule["geometry"], (-1, 3)) * units.Bohr
+    atoms = Atoms(molecule["symbols"], positions, calculator=LennardJones(sigma=3.0))
+    forces = " ".join(map(repr, atoms.get_forces().ravel().tolist()))
+    return f"{name},{float(atoms.get_potential_energy())!r},{forces},my program 1.5,"
+
+
+def test_the_lattice_energy_of_the_baseline_itself_is_that_of_its_periodic_crystal(succeed, fail, finished, tmp_path):
+    """Reference and baseline are one potential: every difference is zero, whatever the cutoffs."""
+    parameters = finished.inputs.model.get_dict()["parameters"]
+    path = tmp_path / "same.yaml"
+    path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": parameters}}))
+    arguments = (finished.pk, "--settings", path, "-o", tmp_path / "energy")
+    said = succeed("reference", "lattice", *arguments, "--cutoffs", "2:6,3:4")
+    baseline, reference = (float(word) for word in re.findall(r"(-?[\d.]+) kJ/mol", said))
+    assert reference == pytest.approx(baseline, abs=2e-3)
+    assert baseline < -1.0
+    rows = (tmp_path / "energy.csv").read_text().splitlines()
+    assert rows[0].startswith("order,extent_A,clusters_per_cell")
+    assert {row.split(",")[0] for row in rows[1:]} == {"1", "2", "3"}
+    assert (tmp_path / "energy.png").stat().st_size > 5000
+    again = succeed("reference", "lattice", *arguments, "--cutoffs", "2:6,3:4")
+    count_of = re.search(r"(\d+) fragments, (\d+) known", again)
+    assert count_of is not None
+    assert count_of[1] == count_of[2]
+    assert "not growing with it" in fail("reference", "lattice", *arguments, "--cutoffs", "2:4,3:6")
+    assert "such as 2:10,3:6" in fail("reference", "lattice", *arguments, "--cutoffs", "pairs")
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,36 @@ def test_coverage_of_one_distribution_and_of_two_islands():
     assert islands.value.startswith("0%")
 
 
+def with_features(section, values):
+    """The section with other features on every cluster."""
+    assert section.molecules is not None
+    sets = tuple(
+        replace(one, configurations=one.configurations.with_(features=values(one.configurations.positions.shape)))
+        for one in section.molecules.clusters
+    )
+    return replace(section, molecules=replace(section.molecules, clusters=sets))
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-9])
+def test_features_that_do_not_vary_say_nothing_of_coverage(rounding):
+    """Single atoms in a potential of short range have features of one value."""
+
+    def constant(shape):
+        return 3.0 + rounding * np.random.default_rng(7).normal(size=(*shape[:2], 4))
+
+    sections = (md_section(60), phonon_section(60))
+    assert "Coverage" in named(Dataset(sections))
+    assert "Coverage" not in named(Dataset(tuple(with_features(section, constant) for section in sections)))
+
+
+def test_a_source_of_one_value_does_not_cover_one_that_varies():
+    def constant(shape):
+        return np.full((*shape[:2], 4), 3.0)
+
+    found = named(Dataset((md_section(60), with_features(phonon_section(60), constant))))["Coverage"]
+    assert not found.passed
+
+
 def test_covered_share_is_that_of_brute_force():
     rng = np.random.default_rng(0)
     points, others = rng.normal(size=(60, 3)), 0.5 + rng.normal(size=(40, 3))

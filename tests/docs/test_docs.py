@@ -89,10 +89,10 @@ def test_block_of_code_is_found_with_its_comment():
     assert "sbatch" not in script_of(blocks)
 
 
-def test_figure_is_the_one_that_its_script_draws():
-    import pipeline
-
-    assert (DOCS / "figures" / "pipeline.svg").read_text("utf-8") == pipeline.figure()
+@pytest.mark.parametrize("name", ["pipeline", "campaign"])
+def test_figure_is_the_one_that_its_script_draws(name: str):
+    figure = importlib.import_module(name).figure()
+    assert (DOCS / "figures" / f"{name}.svg").read_text("utf-8") == figure
 
 
 @pytest.fixture(scope="module")

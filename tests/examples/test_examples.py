@@ -11,6 +11,8 @@ import pytest
 from shortened import SHORT
 from workplace import Workplace, new_workplace
 
+from aiida_mbetrain import demo
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +88,29 @@ def test_queries_find_what_the_scripts_made(workplace: Workplace, training_set: 
     assert re.search(r"labelled \d+ configurations of n=3", output)
     assert re.search(r"force constants <\d+> of structure <\d+>, I-43m", output)
     assert re.search(r"molecular_dynamics on \S+: ", output)
+
+
+@pytest.mark.daemon
+def test_a_graph_made_by_hand_shares_the_model_and_the_force_constants(tmp_path: Path):
+    place = new_workplace(tmp_path / "work")
+    place = dataclasses.replace(place, environment=place.environment | {"AIIDA_PATH": str(place.folder)})
+    place.run("verdi presto -n --use-zeromq && verdi config set runner.poll.interval 1 && verdi daemon start 1")
+    compressed = demo.crystal()
+    compressed.set_cell(0.99 * compressed.cell.array, scale_atoms=False)
+    compressed.write(place.folder / "other.xyz", format="extxyz")
+    try:
+        output = run_example(
+            place, "two_crystals_graph.py", f"crystal.cif other.xyz my.model --overrides '{SHORTENED}'"
+        )
+        printed = re.findall(r"^(\w+): <\d+> finished$", output, re.MULTILINE)
+        assert sorted(printed) == [
+            *(f"force_constants_{number}" for number in (1, 2)),
+            *(f"phonons_{number}_{temperature}K" for number in (1, 2) for temperature in (100, 300)),
+        ]
+        stages = place.run("verdi process list -a -r -P process_label | grep -c -e QuasiHarmonic -e PhononSamplingW")
+        assert int(stages) == 2 + 4
+    finally:
+        place.run("verdi daemon stop --timeout 60")
 
 
 def test_every_script_has_a_test():

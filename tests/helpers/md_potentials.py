@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
@@ -11,6 +13,7 @@ from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import Potential
 
 SPRING_LENGTH = 2.5
+ARGON_REACH = 6.0
 
 
 class CountingCalculator(Calculator):
@@ -61,17 +64,15 @@ class MDPotential(Potential):
         return {"name": type(self).__name__}
 
 
-class SpringCrystal(MDPotential):
-    """Springs k (|r| - SPRING_LENGTH)^2 / 2 (eV, Å) between the nearest neighbours of a reference crystal.
+class BondedCrystal(MDPotential):
+    """Pair energies between the neighbours of a reference crystal within a reach (Å).
 
-    The bonds are listed once, so the crystal can neither melt nor cost a neighbour search.  The spring's length
-    makes it anharmonic: a purely harmonic crystal is not ergodic under a Nose-Hoover chain.
+    The pairs are listed once, so the crystal can neither melt nor cost a neighbour search.
     """
 
-    def __init__(self, crystal: Configurations, *, k: float = 1.0, has_features: bool = False) -> None:
+    def __init__(self, crystal: Configurations, reach: float, *, has_features: bool = False) -> None:
         super().__init__(has_features=has_features)
-        self.k = k
-        i, j, shifts = neighbor_list("ijS", crystal.to_atoms()[0], 1.2 * SPRING_LENGTH)
+        i, j, shifts = neighbor_list("ijS", crystal.to_atoms()[0], reach)
         order = np.array([(b > a) or (a == b and tuple(s) > (0, 0, 0)) for a, b, s in zip(i, j, shifts, strict=True)])
         self.i, self.j, self.shifts = i[order], j[order], shifts[order].astype(float)
         bonds = np.arange(order.sum())
@@ -79,12 +80,49 @@ class SpringCrystal(MDPotential):
         np.add.at(self.incidence, (self.i, bonds), 1.0)
         np.add.at(self.incidence, (self.j, bonds), -1.0)
 
+    @abstractmethod
+    def pairs(self, lengths):
+        """Energy of all pairs, eV, and its derivative by each length, eV/Å."""
+
     def frame(self, positions, cell):
         vectors = positions[self.j] - positions[self.i] + self.shifts @ cell
         lengths = np.sqrt((vectors * vectors).sum(axis=1))
+        energy, slopes = self.pairs(lengths)
+        pulls = (slopes / lengths)[:, None] * vectors
+        return energy, self.incidence @ pulls, vectors.T @ pulls
+
+
+class SpringCrystal(BondedCrystal):
+    """Springs k (|r| - SPRING_LENGTH)^2 / 2 (eV, Å) between the nearest neighbours of a reference crystal.
+
+    The spring's length makes it anharmonic: a purely harmonic crystal is not ergodic under a Nose-Hoover chain.
+    """
+
+    def __init__(self, crystal: Configurations, *, k: float = 1.0, has_features: bool = False) -> None:
+        super().__init__(crystal, 1.2 * SPRING_LENGTH, has_features=has_features)
+        self.k = k
+
+    def pairs(self, lengths):
         stretch = lengths - SPRING_LENGTH
-        pulls = (self.k * stretch / lengths)[:, None] * vectors
-        return 0.5 * self.k * float(stretch @ stretch), self.incidence @ pulls, vectors.T @ pulls
+        return 0.5 * self.k * float(stretch @ stretch), self.k * stretch
+
+
+class LennardJonesCrystal(BondedCrystal):
+    """Solid argon: Lennard-Jones between the first two shells of neighbours.
+
+    anisotropy: how much stronger pairs along the reference crystal's z axis are than those across it; the strength
+        belongs to the pair, so that energies do not change when the crystal is rotated.
+    """
+
+    def __init__(self, crystal: Configurations, *, anisotropy: float = 0.0) -> None:
+        super().__init__(crystal, ARGON_REACH)
+        vectors = crystal.positions[0][self.j] - crystal.positions[0][self.i] + self.shifts @ crystal.cells[0]
+        along = (vectors[:, 2] ** 2) / (vectors * vectors).sum(axis=1)
+        self.strengths = 4 * 0.0104 * (1 + anisotropy * along)
+
+    def pairs(self, lengths):
+        power = (3.40 / lengths) ** 6
+        return float(self.strengths @ (power * power - power)), self.strengths * (6 - 12 * power) * power / lengths
 
 
 def spring_structure() -> Configurations:

@@ -28,12 +28,16 @@ REFERENCE: tuple[type[Settings], ...] = (
 )
 """Methods of quantum chemistry and what they are applied to; tested with the programs."""
 
+TRAINING: tuple[type[Settings], ...] = (settings.Training, settings.TrainingFrames)
+"""Of delta models; tested with their training."""
+
 FIELDS = [f"{cls.__name__}.{field}" for cls in CLASSES for field in cls.model_fields]
 
 IN_WORKFLOWS = frozenset(
     {
         "MDSampling.finite_subsystem_filter",
         "PhononSampling.finite_subsystem_filter",
+        "MDSampling.relax_first",
         "MDSampling.root_key",
         "PhononSampling.root_key",
         "PhononSampling.force_constants_key",

@@ -194,13 +194,12 @@ def test_unknown_protocols_are_refused_with_the_known_ones(argon, lennard_jones)
 # What only the model, the dynamics or the phonons tell
 
 
-def test_dynamics_that_blows_up_ends_the_training_set(profile):
+def test_dynamics_that_blows_up_ends_the_training_set_after_its_phonons(profile):
     hot = argon_settings(md_sampling={"temperature_K": 2.0e6, "md_crystal": {"time_step_fs": 10.0}})
     node = refused(TrainingSetWorkChain, argon_atoms(), overrides=hot)
     assert node.exit_status == 450
     assert_message(node, r"molecular_dynamics<\d+>: Molecular dynamics stopped at step \d+ .*reduce time_step_fs")
-    assert "relaxation" not in steps_of(node)
-    assert "dataset" not in node.outputs
+    assert set(node.outputs) == {"md_sampling", "quasi_harmonic", "phonon_sampling"}
 
 
 def test_relaxation_that_does_not_converge_ends_the_stage(profile):
@@ -209,7 +208,7 @@ def test_relaxation_that_does_not_converge_ends_the_stage(profile):
     crystal.rattle(0.05, seed=1)
     node = refused(QuasiHarmonicWorkChain, crystal, overrides=argon_settings(quasi_harmonic=hopeless))
     assert node.exit_status == 451
-    assert_message(node, "PreconLBFGS and PreconFIRE .* max_force_on_atom = 1.00e-09: raise max_n_steps = 1")
+    assert_message(node, "PreconLBFGS and PreconFIRE .* max_force_on_atom = 1.00e-09 and .*: raise max_n_steps = 1")
     assert steps_of(node) == ["relaxation"]
     assert "force_constants" not in node.outputs
 

@@ -60,7 +60,7 @@ def test_energies_and_forces_are_those_of_the_clusters(clusters):
     for name, given in clusters[0].items():
         labelled = as_science(node.outputs.clusters[name]).configurations
         np.testing.assert_array_equal(labelled.origin["row"], [0, 1])
-        assert node.outputs.clusters[name].base.attributes.get("level_of_theory") == "lj"
+        assert node.outputs.clusters[name].base.attributes.get("level_of_theory") == "lj[order=2]"
         whole = expand({name: as_science(given)}, {name: as_science(clusters[1][name])}, settings(order=None)).fragments
         for frame in range(2):
             assert labelled.energies[frame] == pytest.approx(backend.evaluate(whole[frame]).energy, abs=1e-10)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from argon import argon_settings
+from argon import argon_atoms, argon_settings
 from settings_catalog import IN_WORKFLOWS
 
 from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures
@@ -28,7 +29,24 @@ EXPANSION = {
 
 
 def test_every_field_of_the_catalog_is_tested_here():
-    assert FILTERS | KEYS | set(EXPANSION) | {"FreeEnergy.thermal_expansion"} == IN_WORKFLOWS
+    alone = {"FreeEnergy.thermal_expansion", "MDSampling.relax_first"}
+    assert FILTERS | KEYS | set(EXPANSION) | alone == IN_WORKFLOWS
+
+
+def test_dynamics_that_relaxes_first_keeps_the_cell_in_nvt(lennard_jones):
+    atoms = argon_atoms() * (2, 1, 1)
+    atoms.positions[0] += [0.2, 0.1, 0.0]
+    builder = MDSamplingWorkChain.get_builder_from_protocol(
+        orm.StructureData(ase=atoms),
+        lennard_jones,
+        protocol="fast",
+        overrides=argon_settings(md_sampling={"relax_first": True}),
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    relaxed = node.outputs.relaxed_structure.get_ase()
+    np.testing.assert_allclose(relaxed.cell.array, atoms.cell.array, atol=1e-10)
+    assert np.linalg.norm(relaxed.get_distance(0, 1, mic=True) - atoms.get_distance(0, 1, mic=True)) > 0.01
 
 
 @pytest.mark.parametrize("field", sorted(FILTERS))

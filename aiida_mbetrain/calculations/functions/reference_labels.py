@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from aiida import orm
@@ -25,6 +27,7 @@ from aiida_mbetrain.science.reference_labels import (
     merge_labels,
     split_by_cost,
 )
+from aiida_mbetrain.science.reference_labels.elsewhere import SETTINGS_FILE, folder_settings, read_outputs
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import ReferenceLabels
 
@@ -89,6 +92,28 @@ def reference_fragments(settings: orm.Dict, n_jobs: orm.Int, **inputs: Nodes) ->
 def reference_labels(fragments: FragmentsData, settings: orm.Dict) -> dict[str, orm.Data]:
     """Calculate fragments in this process."""
     return run_stage("reference_labels", None, None, settings.get_dict(), fragments=fragments)
+
+
+@calcfunction
+@exit_codes
+def import_reference_labels(
+    fragments: FragmentsData, settings: orm.Dict, outputs: orm.FolderData
+) -> dict[str, orm.Data]:
+    """Read the outputs of a program that was run elsewhere.
+
+    outputs: files of a folder that ``reference export`` wrote, named after the fragments.  Outputs: ``labels`` and
+    ``summary``, as of :func:`reference_labels`; fragments without an output have no label.
+    Raises InvalidSettings for outputs of another method, UnreadableFile.
+    """
+    wanted, value = ReferenceLabels(**settings.get_dict()), as_science(fragments)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        outputs.base.repository.copy_tree(folder)
+        if folder_settings(folder).method.hash != wanted.method.hash:
+            raise InvalidSettings(f"The outputs are not those of {wanted.method.name}, see their {SETTINGS_FILE}.")
+        labels = read_outputs(folder, value, wanted)
+    facts = {"n_fragments": len(value), "n_failed": len(labels.failures), "programs": list(labels.programs)}
+    return {"labels": ReferenceLabelsData.from_science(labels), "summary": orm.Dict(facts)}
 
 
 @calcfunction

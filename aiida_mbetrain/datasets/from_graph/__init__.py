@@ -18,7 +18,9 @@ from aiida_mbetrain.datasets.from_graph.reference_labels import (
     COMPOSE,
     Composition,
     chosen_composition,
+    composition_of,
     compositions_of,
+    fragments_of,
     with_references,
 )
 
@@ -28,10 +30,12 @@ __all__ = [
     "TRAINING_SET",
     "Composition",
     "chosen_composition",
+    "composition_of",
     "compositions_of",
     "crystal_behind",
     "dataset_of",
     "exportable",
+    "fragments_of",
     "missing_parts",
     "partial_nodes",
     "require_run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from aiida import orm
@@ -16,6 +16,8 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection, Section
 from aiida_mbetrain.datasets.tree import Attribute, Provenance
 from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.clusters import ClusterSet
+from aiida_mbetrain.science.reference_labels import expand
 from aiida_mbetrain.settings import ReferenceLabels
 
 COMPOSE = "compose_reference_labels"
@@ -85,11 +87,14 @@ def chosen_composition(found: Mapping[str, Sequence[Composition]], word: str) ->
     return next((item for item in everything if word in item.identifiers), None)
 
 
-def with_references(dataset: Dataset, stages: Mapping[str, Nodes], wanted: Iterable[str]) -> Dataset:
+def with_references(
+    dataset: Dataset, stages: Mapping[str, Nodes], wanted: Iterable[str], *, required: bool = True
+) -> Dataset:
     """The dataset of these stages with labels by reference methods beside the baseline's.
 
     wanted: names such as ``GFN2-xTB[order=2]``, pks or uuids of runs that made labels, or ``all``.
-    Raises InvalidSettings for a method that labelled no cluster of the stages, and for an ambiguous name.
+    Raises InvalidSettings for a method that labelled no cluster of the stages, unless it is not ``required``, and for
+    an ambiguous name.
     """
     of_stages = {
         stage: {node.key: compositions_of(node) for node in nodes.get("clusters", {}).values()}
@@ -97,7 +102,7 @@ def with_references(dataset: Dataset, stages: Mapping[str, Nodes], wanted: Itera
     }
     known = sorted({name for by_key in of_stages.values() for found in by_key.values() for name in found})
     words = list(dict.fromkeys(name for word in wanted for name in (known if word == EVERY else [word])))
-    for word in words:
+    for word in words if required else ():
         if not any(chosen_composition(found, word) for by_key in of_stages.values() for found in by_key.values()):
             raise InvalidSettings(
                 f"No cluster of the run has labels of {word!r}: there are those of {', '.join(known) or 'no method'}; "
@@ -126,6 +131,47 @@ def _with_labels(
             group = f"{names.FINITE_SUBSYSTEMS}/{node.key}/{names.REFERENCE_LABELS}/{names.method_group(name)}"
             provenance[group] = _provenance(item)
     return replace(section, molecules=replace(section.molecules, references=references), provenance=provenance)
+
+
+def fragments_of(composition: Composition, frame: int) -> list[dict[str, Any]]:
+    """Fragments of the label of a frame of the set, one row each.
+
+    ``coefficient``, ``molecules`` and ``ghosts`` (numbers within the cluster), ``charge``, ``id``, ``energy_eV``, and
+    ``made_by``, ``uuid`` and ``programs`` of the calculation that gave the energy, None where there is none.
+    """
+    inputs, name = composition.process.inputs, composition.name
+    clusters, crystal = inputs.sets[name].to_science(), inputs.crystals[name].to_science()
+    one = ClusterSet(clusters.cluster, clusters.configurations.select(np.array([frame])))
+    expansion = expand({name: one}, {name: crystal}, composition.settings)
+    sources = [(node, node.to_science()) for _, node in sorted(inputs.labels.items())]
+    rows = []
+    for term, row in zip(expansion.clusters[name].terms, expansion.clusters[name].rows[0], strict=True):
+        fragment = expansion.fragments[int(row)]
+        node, energy = next(
+            ((node, float(labels.energies[at[0]])) for node, labels in sources
+             if len(at := np.flatnonzero((labels.ids == fragment.id) & labels.labelled))),
+            (None, None),
+        )  # fmt: skip
+        job = None if node is None else node.creator
+        rows.append(
+            {
+                "coefficient": sum(term.contributions),
+                "molecules": list(term.real),
+                "ghosts": list(term.ghosts),
+                "charge": fragment.charge,
+                "id": fragment.id,
+                "energy_eV": energy,
+                "made_by": None if job is None else f"{job.process_label}<{job.pk}>",
+                "uuid": None if job is None else job.uuid,
+                "programs": None if node is None else list(node.base.attributes.get("programs")),
+            }
+        )
+    return rows
+
+
+def composition_of(process: orm.CalcFunctionNode, name: str) -> Composition:
+    """The composition of a set by a stored process."""
+    return Composition(process, name, ReferenceLabels(**process.inputs.settings.get_dict()))
 
 
 def reference_of(clusters: ClusterSetData, composition: Composition) -> ClusterReference:

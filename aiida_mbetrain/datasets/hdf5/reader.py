@@ -13,7 +13,7 @@ import h5py
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.arrays import StoredArray
-from aiida_mbetrain.datasets.layout import SCHEMA_VERSION, cluster_order, to_cluster_set, to_dataset
+from aiida_mbetrain.datasets.layout import SCHEMA_VERSION, cluster_order, to_cluster_set, to_dataset, to_reference
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, forget_inherited, plain
 from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnreadableFile
@@ -133,6 +133,26 @@ def origin_of(path: str | Path, entry: str, frame: int) -> EntryOrigin:
             provenance=_provenance_around(root, entry, section),
             **_molecules_of(group),
         )
+
+
+def reference_facts(path: str | Path, entry: str, frame: int, level_of_theory: str) -> dict[str, Any]:
+    """Label of a frame by a reference method, and its provenance: settings, programs, uuids of process and jobs.
+
+    Raises UnreadableFile; InvalidSettings for a method that the entry has no labels of.
+    """
+    with opened(path) as root:
+        known = _entry(root, entry.strip("/")).groups.get(names.REFERENCE_LABELS, Group()).groups
+        group = known.get(names.method_group(level_of_theory))
+        if group is None:
+            there = ", ".join(str(item.attributes[names.LEVEL_OF_THEORY]) for item in known.values())
+            raise InvalidSettings(f"{entry} has labels of {there or 'no method'}, and none of {level_of_theory!r}.")
+        labels = to_reference(group)
+        facts: dict[str, Any] = {"energy_eV": float(labels.energies[frame]), "forces": labels.forces is not None}
+        if labels.interaction is not None:
+            facts["interaction_eV"] = float(labels.interaction[frame])
+        if labels.missing[frame]:
+            facts["missing_fragments"] = labels.missing[frame].split()
+        return facts | {"method_hash": labels.method_hash} | group.provenance
 
 
 def _molecules_of(group: Group) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from aiida_mbetrain.datasets.inspection.queries import (
     frame_facts,
     ranges,
     sections_of,
+    unlabelled,
 )
 from aiida_mbetrain.datasets.inspection.verdict import Verdict, VerdictFacts
 from aiida_mbetrain.datasets.inspection.verdicts import verdicts, verdicts_of_tree
@@ -40,6 +41,7 @@ __all__ = [
     "section_path",
     "sections_of",
     "series_statistics",
+    "unlabelled",
     "verdicts",
     "verdicts_of_tree",
 ]

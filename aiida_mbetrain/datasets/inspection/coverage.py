@@ -15,6 +15,8 @@ NEIGHBOURS = 5
 MOST_FRAMES = 500
 """Frames of a cluster set that are compared, evenly spread."""
 FEWEST = 2 * NEIGHBOURS
+ROUNDING = 1e-6
+"""Relative error of features in single precision."""
 
 
 def covered_share(points: FloatArray, others: FloatArray, neighbours: int = NEIGHBOURS) -> float:
@@ -31,7 +33,7 @@ def feature_coverage(first: Sequence[Group], second: Sequence[Group]) -> tuple[f
     """Part of the second source's clusters that the first covers, and of the first's that the second covers.
 
     Means over cluster sets of the same name in both, by mean feature vectors in units of their standard deviation
-    along each principal axis of both.  None where no such set has features and ten frames in each source.
+    along each principal axis of both.  None where no such set has features that vary and ten frames in each source.
     """
     mine, theirs = _mean_features(first), _mean_features(second)
     found = []
@@ -40,6 +42,8 @@ def feature_coverage(first: Sequence[Group], second: Sequence[Group]) -> tuple[f
         if min(len(one), len(two)) < FEWEST or one.shape[1] != two.shape[1]:
             continue
         one, two = _scaled(one, two)
+        if one.shape[1] == 0:
+            continue
         found.append((covered_share(two, one), covered_share(one, two)))
     if not found:
         return None
@@ -62,9 +66,10 @@ def _mean_features(sections: Iterable[Group]) -> dict[str, FloatArray]:
 
 def _scaled(one: FloatArray, two: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Both in the leading principal components of the spread within each source, so that neither a feature of large
-    magnitude nor the distance between the sources sets the scale."""
+    magnitude nor the distance between the sources sets the scale.  No component where only rounding errors vary, as
+    for single atoms, whose features are all equal."""
     within = np.concatenate([one - one.mean(axis=0), two - two.mean(axis=0)])
     _, spreads, axes = np.linalg.svd(within, full_matrices=False)
-    kept = spreads > 1e-2 * max(spreads[0], 1e-300)
-    scale = axes[kept].T / np.where(spreads[kept] > 0, spreads[kept], 1.0)
+    kept = (spreads > 1e-2 * spreads[0]) & (spreads > ROUNDING * np.linalg.norm(np.concatenate([one, two])))
+    scale = axes[kept].T / spreads[kept]
     return one @ scale, two @ scale

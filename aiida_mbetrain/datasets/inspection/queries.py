@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import opened, origin_of
+from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import InvalidSettings
 
@@ -27,8 +28,8 @@ def file_datasets(path: str | Path) -> list[Row]:
                 "kind": section.attributes[names.SECTION],
                 "entries": sum(1 for _, group in section.walk() if names.DATACLASS in group.attributes),
                 "model_sha256": _said(root, where, "model_sha256"),
-                "structure": root.provenance.get("crystal_formula"),
-                "structure_uuid": root.provenance.get("crystal_uuid"),
+                "structure": _said(root, where, "crystal_formula"),
+                "structure_uuid": _said(root, where, "crystal_uuid"),
                 "settings_uuid": section.provenance.get("settings_uuid"),
             }
             for where, section in sections_of(root)
@@ -45,6 +46,30 @@ def file_origin(path: str | Path, entry: str, frame: int) -> Row:
     for where, said in origin.provenance.items():
         row |= {f"{where or 'file'}: {name}": value for name, value in said.items()}
     return row
+
+
+def unlabelled(dataset: Dataset, level_of_theory: str) -> list[Row]:
+    """Cluster sets with the frames that have no label of a reference method, one row each, the complete ones too.
+
+    ``unlabelled``: numbers of the frames.  ``missing_fragments``: distinct calculations that these lack, as far as the
+    method was tried.
+    """
+    rows: list[Row] = []
+    for path, clusters in dataset.cluster_sets.items():
+        n_frames = len(clusters.configurations)
+        labels = dataset.references.get(path, {}).get(level_of_theory)
+        lacking = np.arange(n_frames) if labels is None else np.flatnonzero(~np.isfinite(labels.energies))
+        fragments = set() if labels is None else {name for words in labels.missing for name in words.split()}
+        rows.append(
+            {
+                "entry": path,
+                "n_frames": n_frames,
+                "n_labelled": n_frames - len(lacking),
+                "unlabelled": ranges(lacking),
+                "missing_fragments": len(fragments),
+            }
+        )
+    return rows
 
 
 def file_destinations(path: str | Path, trajectory: str) -> list[Row]:

@@ -261,7 +261,7 @@ def from_reference(labels: ClusterReference, n_atoms: int) -> Group:
 
 
 def to_reference(group: Group) -> ClusterReference:
-    """The inverse of :func:`from_reference`."""
+    """The inverse of ``from_reference``."""
     optional = {"forces": names.FORCES, "interaction": names.E_INTERACTION}
     return ClusterReference(
         level_of_theory=str(group.attributes[names.LEVEL_OF_THEORY]),

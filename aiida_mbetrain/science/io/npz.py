@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,7 @@ def load_npz(path: str | Path) -> dict[str, AnyArray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # zipfile and numpy raise anything from NotImplementedError to zlib.error
         raise UnreadableFile(f"{path} is not a readable file of arrays ({error}): write it anew.") from error
 
 

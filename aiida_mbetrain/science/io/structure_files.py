@@ -31,7 +31,11 @@ def read_frames(path: str | Path, *, what: str, **options: Any) -> list[Atoms]:
     if not Path(path).is_file():
         raise UnreadableFile(f"{path} does not exist or is not a file: give {what}.")
     try:
-        _require_ordered_cif(path, options.get("index", -1))
+        kind = str(options.get("format") or filetype(str(path)))
+        if kind == "cif":
+            _require_ordered_cif(path, options.get("index", -1))
+        if kind in ("xyz", "extxyz"):
+            _require_whole_xyz(path)
         found = read(path, **options)
         frames = [found] if isinstance(found, Atoms) else list(found)
         for atoms in frames:
@@ -50,8 +54,6 @@ def read_frames(path: str | Path, *, what: str, **options: Any) -> list[Atoms]:
 
 def _require_ordered_cif(path: str | Path, index: Any) -> None:
     """Check the occupancies of the blocks that will be read, under the labels of the file."""
-    if filetype(str(path)) != "cif":
-        return
     with Path(path).open("rb") as file:
         blocks = [block for block in parse_cif(file) if block.has_structure()]
     where: Any = string2index(index) if isinstance(index, str) else index
@@ -60,6 +62,19 @@ def _require_ordered_cif(path: str | Path, index: Any) -> None:
         if occupancies is not None:
             labels = block.get("_atom_site_label") or block.get_symbols()
             require_ordered_sites([str(label) for label in labels], occupancies)
+
+
+def _require_whole_xyz(path: str | Path) -> None:
+    """Raise UnreadableFile for a frame that announces more atoms than the file has lines: ASE would count to them."""
+    lines = Path(path).read_text("utf-8", errors="replace").split("\n")
+    start = 0
+    while start < len(lines) and lines[start].strip().isdigit():
+        n_atoms = int(lines[start]) if len(lines[start]) < 20 else len(lines)
+        if n_atoms > len(lines) - start - 2:
+            raise UnreadableFile(f"{path} is cut off: line {start + 1} announces more atoms than there are lines.")
+        start += n_atoms + 2
+        while start < len(lines) and lines[start].startswith("VEC"):
+            start += 1
 
 
 def _with_mass_of_deuterium(atoms: Atoms) -> Atoms:

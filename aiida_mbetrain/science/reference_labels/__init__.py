@@ -6,6 +6,7 @@ energy corrects the baseline's periodic energy by the expansion of the differenc
 """
 
 from aiida_mbetrain.science.reference_labels.backends import Backend, Evaluation, backend_of
+from aiida_mbetrain.science.reference_labels.baseline import baseline_labels
 from aiida_mbetrain.science.reference_labels.bundles import split_by_cost
 from aiida_mbetrain.science.reference_labels.cost import CostEstimate, estimate_cost
 from aiida_mbetrain.science.reference_labels.evaluation import label_fragments
@@ -41,6 +42,7 @@ __all__ = [
     "MoleculeStates",
     "Term",
     "backend_of",
+    "baseline_labels",
     "estimate_cost",
     "expand",
     "expand_lattice",

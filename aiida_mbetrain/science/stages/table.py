@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,24 +13,19 @@ from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.molecular_dynamics import FREE_TO_CHANGE, RestartState, run_molecular_dynamics
 from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.reference_labels import FragmentLabels, backend_of, label_fragments
 from aiida_mbetrain.science.relaxation import isolated_molecule as compute_molecule
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
+from aiida_mbetrain.science.stages.reference_labels import reference_labels
+from aiida_mbetrain.science.stages.training import training
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, ReferenceLabels
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
 """What force constants and labels evaluate between two offers of their progress, on each device: seconds of work."""
-
-
-FRAGMENT_INTERVAL_s = 5.0
-"""Least time between two saves of reference labels: a kill loses one long calculation, or some short ones."""
-
-DEFAULT_MEMORY_MB = 4000.0
 
 
 def relaxation(job: Job) -> dict[str, Any]:
@@ -147,57 +141,6 @@ def _atoms_per_piece(potential: Potential) -> int:
     return ATOMS_PER_PIECE[str(potential.describe().get("device", "cpu"))]
 
 
-def reference_labels(job: Job) -> dict[str, Any]:
-    """fragments -> labels by quantum chemistry, and the number of calculations that failed.
-
-    Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and MBETRAIN_MEMORY_MB.
-    """
-    settings = ReferenceLabels(**job.settings)
-    backend = backend_of(
-        settings.method,
-        threads=int(os.environ.get("OMP_NUM_THREADS", "1")),
-        memory_MB=float(os.environ.get("MBETRAIN_MEMORY_MB", DEFAULT_MEMORY_MB)),
-    )
-    interval = min(job.checkpoint_interval_s, FRAGMENT_INTERVAL_s)
-    timed = replace(job, checkpoint_interval_s=interval)
-    checkpoint = CheckpointFile(timed, "reference_labels", settings.to_dict())
-    fragments, method = job.inputs["fragments"], settings.method.hash
-    done = FragmentLabels.empty(fragments, method)
-    if checkpoint.found is not None:
-        done = _fragments_found(done, checkpoint.found)
-
-    def on_fragment(labels: FragmentLabels) -> None:
-        n_tried = int(np.count_nonzero(labels.labelled)) + len(labels.failures)
-        checkpoint.offer(lambda: _fragments_tried(labels, n_tried))
-        if n_tried < len(fragments):
-            checkpoint.stop_if_asked()
-
-    labels = label_fragments(fragments, backend, method, done=done, on_fragment=on_fragment, report=job.report)
-    facts = {"n_fragments": len(fragments), "n_failed": len(labels.failures), "programs": list(labels.programs)}
-    return {"labels": labels, "summary": facts}
-
-
-def _fragments_tried(labels: FragmentLabels, n_tried: int) -> Progress:
-    """Labels and failures of the first fragments: they are tried in order, so that these rows only grow."""
-    failed = sorted(labels.failures)
-    rows: dict[str, Sequence[Any] | FloatArray] = {
-        "energies": labels.energies[:n_tried],
-        "forces": labels.forces[: labels.offsets[n_tried]],
-        "failed_rows": failed,
-        "failure_messages": [labels.failures[row] for row in failed],
-    }
-    return Progress(rows, {"programs": np.array(labels.programs)})
-
-
-def _fragments_found(empty: FragmentLabels, found: Progress) -> FragmentLabels:
-    """The inverse of :func:`_fragments_tried`; those that were not tried are left without a label."""
-    empty.energies[: len(found.rows["energies"])] = found.rows["energies"]
-    empty.forces[: len(found.rows["forces"])] = found.rows["forces"]
-    failed = zip(found.rows.get("failed_rows", ()), found.rows.get("failure_messages", ()), strict=True)
-    failures = {int(row): str(message) for row, message in failed}
-    return replace(empty, failures=failures, programs=tuple(found.state["programs"].tolist()))
-
-
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "relaxation": relaxation,
     "isolated_molecule": isolated_molecule,
@@ -205,5 +148,6 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "force_constants": force_constants,
     "labels": labels,
     "reference_labels": reference_labels,
+    "training": training,
 }
 """Name of a stage -> the function that does its work."""

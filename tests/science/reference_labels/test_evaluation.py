@@ -13,7 +13,7 @@ from reference_potentials import Pairwise, label
 from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed, StoppedEarly
 from aiida_mbetrain.science.potentials import NoPotential
 from aiida_mbetrain.science.reference_labels import Fragment, Fragments, expand, label_fragments, merge_labels
-from aiida_mbetrain.science.stages import STAGES, Job, table
+from aiida_mbetrain.science.stages import STAGES, Job, reference_labels
 from aiida_mbetrain.settings import AseMethod, ReferenceLabels, TbliteMethod
 
 SETTINGS = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 1.5}), order=2)
@@ -98,7 +98,7 @@ def test_a_failure_is_recorded_with_the_message_and_the_rest_goes_on(fragments):
 
 def test_failures_and_programs_survive_a_stop(fragments, tmp_path, monkeypatch):
     """As do their forces, which a checkpoint holds up to the last fragment that was tried."""
-    monkeypatch.setattr(table, "backend_of", lambda *args, **kwargs: FailsForDimers())
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: FailsForDimers())
     expected = STAGES["reference_labels"](job_of(fragments))["labels"]
     job = replace(job_of(fragments), checkpoint=tmp_path / "checkpoint", should_stop=lambda: True)
     for _ in range(len(fragments) - 1):

@@ -4,12 +4,21 @@ ORCA has inputs of its own and outputs that cclib reads; any other program takes
 """
 
 from aiida_mbetrain.science.reference_labels.elsewhere.folder import (
+    SETTINGS_FILE,
     FolderStatus,
     folder_settings,
     folder_status,
-    output_names,
+    output_files,
     read_outputs,
     write_inputs,
 )
 
-__all__ = ["FolderStatus", "folder_settings", "folder_status", "output_names", "read_outputs", "write_inputs"]
+__all__ = [
+    "SETTINGS_FILE",
+    "FolderStatus",
+    "folder_settings",
+    "folder_status",
+    "output_files",
+    "read_outputs",
+    "write_inputs",
+]

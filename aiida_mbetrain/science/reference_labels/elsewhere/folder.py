@@ -19,7 +19,7 @@ from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragment
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels
 from aiida_mbetrain.settings import ExternalMethod, OrcaMethod, ReferenceLabels
 
-SETTINGS, TABLE, RUN = "reference.json", "fragments.csv", "run.sh"
+SETTINGS_FILE, TABLE, RUN = "reference.json", "fragments.csv", "run.sh"
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,19 @@ def write_inputs(folder: Path, fragments: Fragments, settings: ReferenceLabels) 
         raise InvalidSettings(f"ReferenceLabels.method: {method.program} is run by `reference run`; it has no inputs.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / SETTINGS).exists() and folder_settings(folder).method.hash != method.hash:
-            raise InvalidSettings(f"{folder} has inputs of other settings, see its {SETTINGS}: give another folder.")
+        if (folder / SETTINGS_FILE).exists() and folder_settings(folder).method.hash != method.hash:
+            raise InvalidSettings(
+                f"{folder} has inputs of other settings, see its {SETTINGS_FILE}: give another folder."
+            )
         names = [_write_input(folder, fragments[row], method) for row in range(len(fragments))]
-        (folder / SETTINGS).write_text(json.dumps(settings.to_dict(), indent=1) + "\n", "utf-8")
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings.to_dict(), indent=1) + "\n", "utf-8")
         _write_table(folder / TABLE, fragments, names)
         script = orca.RUN_SCRIPT if isinstance(method, OrcaMethod) else qcschema.RUN_SCRIPT
         (folder / RUN).write_text(script.replace("@PROGRAM@", _quoted(getattr(method, "code", ""))), "utf-8")
         (folder / RUN).chmod(0o755)
     except OSError as error:
         raise UnwritableOutput(f"{folder} cannot be written to: {error.strerror or error}.") from error
-    return [*names, RUN, TABLE, SETTINGS]
+    return [*names, RUN, TABLE, SETTINGS_FILE]
 
 
 def _quoted(word: str) -> str:
@@ -86,7 +88,7 @@ def _write_table(path: Path, fragments: Fragments, names: list[str]) -> None:
 
 def folder_settings(folder: Path) -> ReferenceLabels:
     """Settings of the folder's inputs.  Raises UnreadableFile."""
-    path = folder / SETTINGS
+    path = folder / SETTINGS_FILE
     try:
         return ReferenceLabels(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -99,6 +101,12 @@ def output_names(folder: Path, settings: ReferenceLabels) -> dict[str, str]:
     return {path.name.removesuffix(suffix): path.name for path in sorted(folder.glob(f"*{suffix}"))}
 
 
+def output_files(folder: Path) -> list[Path]:
+    """Files that an import needs: the settings, the outputs, and a table of results."""
+    names = [SETTINGS_FILE, *sorted(output_names(folder, folder_settings(folder)).values()), RESULTS]
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
 def folder_status(folder: Path) -> FolderStatus:
     """Inputs and outputs of a folder; rows of a table of results count as outputs.  Raises UnreadableFile."""
     settings = folder_settings(folder)
@@ -106,7 +114,7 @@ def folder_status(folder: Path) -> FolderStatus:
     if (folder / RESULTS).exists():
         outputs |= set(read_table(folder / RESULTS))
     suffix = orca.INPUT if isinstance(settings.method, OrcaMethod) else qcschema.INPUT
-    left_out = (qcschema.OUTPUT, SETTINGS)
+    left_out = (qcschema.OUTPUT, SETTINGS_FILE)
     inputs = {path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}") if not path.name.endswith(left_out)}
     return FolderStatus(len(inputs), len(inputs & outputs))
 
