@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
@@ -21,7 +21,7 @@ from aiida_mbetrain.settings import Inference, NamedCalculator
 
 def crystals_of_nodes(entry: CrystalEntry, refusals: Refusals) -> list[Crystal]:
     """The crystals of an entry of a node or a group; what is no crystal is refused."""
-    nodes: list[orm.Data] = []
+    nodes: list[orm.Node] = []
     with refusals.about(str(entry.node or entry.group)):
         nodes = [_load(entry.node)] if entry.node is not None else _nodes_of_group(str(entry.group))
         if entry.name is not None and len(nodes) != 1:
@@ -36,14 +36,14 @@ def crystals_of_nodes(entry: CrystalEntry, refusals: Refusals) -> list[Crystal]:
     return found
 
 
-def _load(identifier: Any) -> Any:
+def _load(identifier: int | str | None) -> orm.Node:
     try:
         return orm.load_node(identifier)
     except NotExistent as error:
         raise UnreadableFile(f"There is no node {identifier} in this profile: give a pk or uuid.") from error
 
 
-def _nodes_of_group(label: str) -> list[orm.Data]:
+def _nodes_of_group(label: str) -> list[orm.Node]:
     try:
         nodes = list(orm.load_group(label).nodes)
     except NotExistent as error:
@@ -53,7 +53,7 @@ def _nodes_of_group(label: str) -> list[orm.Data]:
     return sorted(nodes, key=lambda node: (node.label, node.uuid))
 
 
-def model_of_node(name: str, identifier: Any) -> Model:
+def model_of_node(name: str, identifier: int | str) -> Model:
     """A registered model, or the Dict of a named calculator.  Raises UnreadableFile, InvalidSettings."""
     node = _load(identifier)
     if isinstance(node, MaceModelData | SumModelData):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
@@ -22,7 +22,7 @@ PREFIX = "mbetrain/campaigns/"
 RECORD = "campaign"
 """Label of the Dict nodes that hold a campaign's settings; the newest is the one that counts."""
 
-Repairs = dict[str, dict[str, Any]]
+Repairs = dict[str, dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Record:
     models: Mapping[str, str]
     repairs: Repairs = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The content of the Dict node."""
         return {
             "settings": self.settings.to_dict(),

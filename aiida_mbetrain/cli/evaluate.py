@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +14,11 @@ from aiida_mbetrain.cli.sources import load_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnwritableOutput
 
 if TYPE_CHECKING:
+    from aiida import orm
     from rich.console import Console
 
     from aiida_mbetrain.science.tables import Table
+    from aiida_mbetrain.settings import JsonObject
 
 SHOWN = {
     "energy_rmse_meV_per_molecule": "meV/molecule",
@@ -52,7 +54,7 @@ def evaluate(process: str, subset: str, output: str | None) -> None:
             console.print(str(path.resolve()), highlight=False, soft_wrap=True)
 
 
-def evaluate_model(chain: Any, subset: str) -> Any:
+def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
     """The evaluation of a trained model, stored once.  Raises InvalidSettings, MbetrainError."""
     from aiida import orm
     from aiida.manage.caching import enable_caching
@@ -74,7 +76,7 @@ def evaluate_model(chain: Any, subset: str) -> Any:
     return node
 
 
-def show_errors(console: Console, errors: Table, facts: dict[str, Any]) -> None:
+def show_errors(console: Console, errors: Table, facts: JsonObject) -> None:
     """The errors as a table; groups that are all frames again are left out."""
     from rich.table import Table as Printed
 
@@ -94,7 +96,7 @@ def show_errors(console: Console, errors: Table, facts: dict[str, Any]) -> None:
     console.print(printed)
 
 
-def write_evaluation(folder: Path, errors: Table, predictions: Table, facts: dict[str, Any]) -> list[Path]:
+def write_evaluation(folder: Path, errors: Table, predictions: Table, facts: JsonObject) -> list[Path]:
     """Write the tables and the picture.  Raises UnwritableOutput."""
     from aiida_mbetrain.pictures import parity_picture, save
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from aiida_mbetrain.cli.common import read_reference_settings, with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from rich.console import Console
+
+    from aiida_mbetrain.data.crystals import Nodes
+    from aiida_mbetrain.settings import JsonObject
 
 
 @click.command("lattice")
@@ -50,7 +57,7 @@ def lattice(
     crystal = _done(detect_molecules.run_get_node(structure=structure, settings=whole)[1]).outputs.result
     expansion = steps.expansion_of_crystal(crystal.to_science(), settings, numbers)
     known = known_labels(settings, set(expansion.fragments.ids.tolist()))
-    shared: dict[str, Any] = {
+    shared: Nodes = {
         "molecular_crystal": crystal,
         "settings": orm.Dict(settings.to_dict()),
         "cutoffs": orm.Dict(numbers),
@@ -77,13 +84,13 @@ def read_cutoffs(text: str) -> dict[int, float]:
         raise InvalidSettings(f"--cutoffs {text}: give Å by number of molecules, such as 2:10,3:6.") from None
 
 
-def _done(node: Any) -> Any:
+def _done(node: orm.CalcFunctionNode) -> orm.CalcFunctionNode:
     if not node.is_finished_ok:
         raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     return node
 
 
-def show(console: Any, node: Any, method: str, counts: dict[str, Any], stem: Path) -> None:
+def show(console: Console, node: orm.ProcessNode, method: str, counts: JsonObject, stem: Path) -> None:
     """Print the energies of reference and baseline, and write the table and the picture of the convergence."""
     import csv
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Self
 
 from aiida import orm
 
@@ -38,7 +38,7 @@ class SumModelData(orm.Data):
                 terms.append({"kind": "ase", **NamedCalculator(**model.get_dict()).to_dict()})
         text = json.dumps([{key: value for key, value in term.items() if key != "file"} for term in terms])
         files = " + ".join(str(term.get("file") or term["name"]) for term in terms)
-        facts: dict[str, Any] = {"terms": terms, "name": files, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        facts: JsonObject = {"terms": terms, "name": files, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         node.base.attributes.set_many(facts | {"elements": None if elements is None else sorted(elements)})
         return node
 

@@ -80,7 +80,7 @@ def mace_fields(settings: Training) -> JsonObject:
     return fields
 
 
-def _check_overrides(overrides: Mapping[str, Any]) -> None:
+def _check_overrides(overrides: Mapping[str, object]) -> None:
     if not overrides:
         return
     for name, reason in OWN.items():
