@@ -213,7 +213,6 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
 
     from rich.console import Console
     from rich.live import Live
-    from sqlalchemy.exc import OperationalError
 
     from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED, recorded_states
 
@@ -231,7 +230,7 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
                 time.sleep(interval)
                 try:
                     table, states = status_table(name)
-                except OperationalError as error:
+                except Exception as error:
                     if not database_is_locked(error):
                         raise
                     continue  # the next refreshment asks again
