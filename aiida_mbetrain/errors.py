@@ -252,3 +252,15 @@ class ReferenceCalculationFailed(MbetrainError):
     """A program of quantum chemistry gave no energy: it did not converge, or stopped with a message of its own."""
 
     status, code = "reference_calculation_failed", 456
+
+
+class TrainingDiverged(MbetrainError):
+    """The loss of a training became infinite, or far larger than at its beginning."""
+
+    status, code = "training_diverged", 457
+
+
+class TrainingFailed(MbetrainError):
+    """mace_run_train stopped with an error of its own."""
+
+    status, code = "training_failed", 458

@@ -17,6 +17,7 @@ from aiida_mbetrain.calculations.exit_codes import define_exit_codes
 from aiida_mbetrain.calculations.ports import define_potential_ports, validator_of
 from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.settings import Inference, JsonObject, Settings
 from aiida_mbetrain.worker import codec, job_file
 
@@ -124,6 +125,9 @@ class StageCalculation(CalcJob):
         model = self.inputs.model
         if isinstance(model, MaceModelData):
             return {"kind": "mace", "file": f"{MODEL}/{model.filename}", "sha256": model.sha256}
+        if isinstance(model, SumModelData):
+            files = [term | ({"file": f"{MODEL}/{term['file']}"} if "file" in term else {}) for term in model.terms]
+            return {"kind": "sum", "terms": files}
         return {"kind": "ase", **model.get_dict()}
 
     def _files_to_copy(self) -> list[tuple[str, str, str]]:
@@ -132,6 +136,9 @@ class StageCalculation(CalcJob):
         if self.needs_potential and isinstance(self.inputs.model, MaceModelData):
             model = self.inputs.model
             copies.append((model.uuid, model.filename, f"{MODEL}/{model.filename}"))
+        if self.needs_potential and isinstance(self.inputs.model, SumModelData):
+            names = [term["file"] for term in self.inputs.model.terms if "file" in term]
+            copies += [(self.inputs.model.uuid, name, f"{MODEL}/{name}") for name in names]
         if "checkpoint" in self.inputs:
             copies.append((self.inputs.checkpoint.uuid, self.inputs.checkpoint.filename, job_file.CHECKPOINT))
         return copies

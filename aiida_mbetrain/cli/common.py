@@ -9,28 +9,45 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_mbetrain.errors import MbetrainError
+
 if TYPE_CHECKING:
     from aiida_mbetrain.settings import ReferenceLabels
 
 
 def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command to load the profile of ``-p`` or the default one, unless verdi has already loaded one."""
+    """Decorate a command to load its profile first."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from aiida import load_profile
-        from aiida.manage import get_manager
-
-        wanted = click.get_current_context().meta.get("mbetrain_profile")
-        if wanted is not None or get_manager().get_profile() is None:
-            load_profile(wanted, allow_switch=True)
+        load_profile_of_command()
         return function(*args, **kwargs)
 
     return wrapped
 
 
+def load_profile_of_command() -> None:
+    """Load the profile of ``-p`` or the default one, unless verdi has already loaded one.
+
+    Raises MbetrainError with the commands that make and list profiles where there is none.
+    """
+    from aiida import load_profile
+    from aiida.common.exceptions import ConfigurationError
+    from aiida.manage import get_manager
+
+    wanted = click.get_current_context().meta.get("mbetrain_profile")
+    if wanted is not None or get_manager().get_profile() is None:
+        try:
+            load_profile(wanted, allow_switch=True)
+        except ConfigurationError as error:
+            missing = "There is no AiiDA profile" if wanted is None else f"The AiiDA profile {wanted} is not there"
+            raise MbetrainError(
+                f"{missing} ({error}): make one with `verdi presto`, or see `verdi profile list`."
+            ) from error
+
+
 def database_is_locked(error: Exception) -> bool:
-    """True where SQLite refused an access because another process wrote for longer than it waits."""
+    """Return True if SQLite refused an access because another process wrote for longer than it waits."""
     from sqlite3 import OperationalError
 
     cause = error.__cause__  # SQLAlchemy wraps it

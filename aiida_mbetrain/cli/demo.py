@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
 import click
@@ -50,7 +49,6 @@ def demo(folder: str) -> None:
     place = Path(folder).resolve()
     console = Console()
     console.print(f"Profile and results in [bold]{place}[/]")
-    warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
     load_local_profile(place)
     click.get_current_context().meta["mbetrain_place"] = place
 

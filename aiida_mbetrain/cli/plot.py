@@ -50,20 +50,26 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.settings import MDSampling, PhononSampling
 
+    about = crystal_and_model(stages)
     if "thermodynamics" in (nodes := stages.get("md_sampling", {})):
         settings = MDSampling(**nodes["settings"].get_dict())
+        dynamics = settings.md_crystal
+        pressure = settings.pressure_GPa if dynamics.ensemble == "NPT" else None
+        conditions = f"{dynamics.ensemble}, {settings.temperature_K:g} K" + (f", {pressure:g} GPa" if pressure else "")
+        title = f"{about}: molecular dynamics, {conditions}"
         yield (
             "molecular_dynamics",
             pictures.md_picture(
                 as_science(nodes["thermodynamics"]),
                 temperature_K=settings.temperature_K,
-                pressure_GPa=settings.pressure_GPa if settings.md_crystal.ensemble == "NPT" else None,
-                time_equilibration_fs=settings.md_crystal.time_equilibration_fs,
+                pressure_GPa=pressure,
+                time_equilibration_fs=dynamics.time_equilibration_fs,
                 n_atoms=len(nodes["supercell"].sites),
+                title=title,
             ),
         )
         if "clusters" in nodes:
-            yield "md_clusters", pictures.clusters_picture(_sets(nodes))
+            yield "md_clusters", pictures.clusters_picture(_sets(nodes), title=title)
     window: dict[str, Any] = {}
     key: str | None = None
     if "phonon_sampling" in stages:
@@ -74,9 +80,28 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if modes.selected_modes is not None:
             window = {}
         if "clusters" in nodes:
-            yield "phonon_clusters", pictures.clusters_picture(_sets(nodes))
+            title = f"{about}: phonons, {sampling.temperature_K:g} K"
+            yield "phonon_clusters", pictures.clusters_picture(_sets(nodes), title=title)
     if "phonon_bands" in stages.get("quasi_harmonic", {}):
         yield from _phonon_figures(stages["quasi_harmonic"], window, key)
+
+
+def crystal_and_model(stages: Mapping[str, Any]) -> str:
+    """Formula of the crystal and name of the model of collected stages."""
+    from aiida import orm
+
+    from aiida_mbetrain.datasets.from_graph import crystal_behind
+
+    made = [node for nodes in stages.values() for node in nodes.values() if isinstance(node, orm.Data) and node.creator]
+    models = [node.creator.inputs.model for node in made if "model" in node.creator.inputs]
+    crystals = (crystal_behind(node) for node in made)
+    formulas = [node.get_formula() for node in crystals if isinstance(node, orm.StructureData)]
+    return ", ".join([*formulas[:1], *map(_name_of_model, models[:1])])
+
+
+def _name_of_model(model: Any) -> str:
+    """Name of a file with the start of its digest, or of an ASE calculator."""
+    return f"{model.filename} ({model.sha256[:8]})" if hasattr(model, "sha256") else str(model.get_dict()["name"])
 
 
 def _phonon_figures(
@@ -89,11 +114,12 @@ def _phonon_figures(
     from aiida_mbetrain import pictures
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.data.crystals import crystals, equilibrium_crystals, link_label
-    from aiida_mbetrain.science.phonons import density_of_states
+    from aiida_mbetrain.science.phonons import SMEARING_THZ, density_of_states
     from aiida_mbetrain.science.thermodynamics import name_of_key, reference_name
     from aiida_mbetrain.settings import FreeEnergy
 
     settings = FreeEnergy(**nodes["settings"].get_dict())
+    about = crystal_and_model({"quasi_harmonic": nodes})
     reference, expanded = reference_name(settings), equilibrium_crystals(nodes, settings)
     sampled = reference if key is None else name_of_key(key, settings)
     drawn = {name: one for name, one in crystals(nodes, settings).items() if name in {reference, sampled, *expanded}}
@@ -102,27 +128,27 @@ def _phonon_figures(
             "phonon_bands" if name == reference else f"phonon_bands_{link_label(name)}",
             pictures.bands_picture(
                 as_science(crystal["phonon_bands"]),
-                title=name if len(drawn) > 1 else None,
+                title=f"{about}: phonons of {name}",
                 **(window if name == sampled else {}),
             ),
         )
     shown = {reference: nodes, **dict(list(expanded.items())[-1:])}
     densities = {
-        name: density_of_states(crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh)
+        name: density_of_states(
+            crystal["force_constants"].to_science(), settings.fourier_interpolation_mesh, smearing_THz=SMEARING_THZ
+        )
         for name, crystal in shown.items()
     }
-    # the tetrahedra of a mesh of one point have no volume: there is nothing to draw
-    densities = {name: found for name, found in densities.items() if found.densities.any()}
-    if densities:
-        yield "phonon_density_of_states", pictures.density_of_states_picture(densities)
+    title = f"{about}: phonons" + (f" of {reference}" if len(densities) == 1 else "")
+    yield "phonon_density_of_states", pictures.density_of_states_picture(densities, title=title)
     if "equation_of_state" in nodes:
         equilibrium = as_science(nodes["equilibrium"])
-        yield "free_energy", pictures.free_energy_picture(as_science(nodes["equation_of_state"]))
+        yield "free_energy", pictures.free_energy_picture(as_science(nodes["equation_of_state"]), title=about)
         if len(equilibrium["temperature_K"]) > 1:
             relaxed = as_science(nodes["relaxed"])
             share = int(nodes["thermodynamics"].get_array("n_atoms_unit_cell")[0]) / relaxed.n_atoms
             static = float(relaxed.volumes[0]) * share if settings.relax_input_cell == "full" else None
-            yield "thermal_expansion", pictures.expansion_picture(equilibrium, static)
+            yield "thermal_expansion", pictures.expansion_picture(equilibrium, static, title=about)
 
 
 def _sets(nodes: Mapping[str, Any]) -> list[Any]:

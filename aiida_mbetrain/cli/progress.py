@@ -25,10 +25,12 @@ from rich.text import Text
 STAGES = {
     "relaxation": ("Relaxation", "steps"),
     "molecular_dynamics": ("Molecular dynamics", "steps"),
-    "force_constants": ("Force constants", "displacements"),
+    "force_constants": ("Force constants", "supercells"),
     "phonon_sampling": ("Phonon sampling", "frames"),
     "labels": ("Labels", "atoms"),
     "reference_labels": ("Reference labels", "fragments"),
+    "training": ("Training", "epochs"),
+    "evaluation": ("Evaluation", "atoms"),
     "isolated_molecule": ("Isolated molecule", "steps"),
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import click
+from click.shell_completion import CompletionItem
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.cli.common import database_is_locked
@@ -20,8 +22,11 @@ COMMANDS = {
     "subsample": "Choose a number of diverse frames of finished runs.",
     "labels": "Bring back energies and forces computed elsewhere.",
     "reference": "Label clusters by quantum chemistry, whole or by a many-body expansion.",
+    "train": "Train a delta model on reference labels.",
+    "evaluate": "Judge a delta model on frames that it has not seen.",
     "status": "Show the stages of a run and how far its jobs are.",
     "check": "Try a code with a job of two frames.",
+    "verdicts": "Judge a run or file: what passed, and what to do about the rest.",
     "show": "Show what a node of this plugin holds.",
     "trace": "Follow a frame of the dataset back to where it came from.",
     "query": "Ask where data came from, and what was made of them.",
@@ -62,6 +67,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands without importing them."""
+        named = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; print a foreseeable error as one line."""
         try:
@@ -82,5 +92,7 @@ class Commands(click.Group):
 @click.pass_context
 def main(ctx: click.Context, profile: str | None) -> None:
     """Training sets for delta-learning of interatomic potentials of molecular crystals."""
+    # a newcomer's first command makes the folder; AiiDA warns of it on import
+    warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
     ctx.ensure_object(dict)
     ctx.meta["mbetrain_profile"] = profile

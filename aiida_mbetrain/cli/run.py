@@ -299,8 +299,10 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     from aiida_mbetrain.cli.plot import draw_pictures
     from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.cli.summary import print_summary
+    from aiida_mbetrain.cli.verdicts import print_verdicts
     from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
     from aiida_mbetrain.datasets.hdf5 import write_dataset
+    from aiida_mbetrain.datasets.inspection import verdicts
     from aiida_mbetrain.report import write_report
 
     interruption = current() or Interruption()
@@ -323,6 +325,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     _leave_if_asked(interruption, node, "plot")
     pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
     print_summary(console, node, dataset, output)
+    print_verdicts(console, [verdict.facts() for verdict in verdicts(dataset)])
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
     _leave_if_asked(interruption, node, "report")
     page = write_report(output, output.with_name(f"{output.stem}_report.html"), run=run_facts(node))

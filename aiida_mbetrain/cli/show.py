@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aiida_mbetrain.cli.common import load, with_profile
+from aiida_mbetrain.cli.verdicts import print_verdicts
 
 
 @click.command("show")
@@ -57,3 +58,5 @@ def _print_process(console: Console, node: Any) -> None:
         if link.link_type.value in ("create", "return"):
             table.add_row(link.link_label.replace("__", "."), f"{type(link.node).__name__}<{link.node.pk}>")
     console.print(table)
+    if "verdicts" in node.outputs:
+        print_verdicts(console, node.outputs.verdicts.get_list())

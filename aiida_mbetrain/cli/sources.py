@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import load, node_of_uuid
 from aiida_mbetrain.cli.common import with_profile as in_profile
-from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.datasets.model import Dataset
 
 __all__ = ["in_profile", "integers", "is_file", "load_node", "model_of_source", "numbers", "read_source", "words"]
 

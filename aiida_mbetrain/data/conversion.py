@@ -11,6 +11,8 @@ from aiida_mbetrain.data.arrays import ScienceArrayData
 from aiida_mbetrain.data.bands import bands_from_structure, bands_to_structure
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
+from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.reference_labels import FragmentsData, ReferenceLabelsData
 from aiida_mbetrain.data.structures import (
@@ -25,6 +27,7 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
 from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.training import LabelledFrames, ModelFile
 
 TO_NODE: dict[type, Callable[..., orm.Data]] = {
     Configurations: trajectory_from_configurations,
@@ -34,6 +37,8 @@ TO_NODE: dict[type, Callable[..., orm.Data]] = {
     BandStructure: bands_from_structure,
     Fragments: FragmentsData.from_science,
     FragmentLabels: ReferenceLabelsData.from_science,
+    LabelledFrames: LabelledFramesData.from_science,
+    ModelFile: MaceModelData.from_science,
     Table: TableData.from_science,
     dict: orm.Dict,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -10,6 +11,7 @@ from aiida import orm
 
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.potentials import Potential, inspect_mace, load_mace
+from aiida_mbetrain.science.training import ModelFile
 from aiida_mbetrain.settings import Inference
 
 
@@ -47,6 +49,11 @@ class MaceModelData(orm.SinglefileData):
             return found
         inspect_mace(path)  # so that a refusal names the user's path, not the repository's
         return cls(path.resolve()).store()
+
+    @classmethod
+    def from_science(cls, value: ModelFile) -> Self:
+        """An unstored node of a model that was trained here."""
+        return cls(BytesIO(value.content), filename=value.name)
 
     @property
     def sha256(self) -> str:

@@ -8,6 +8,7 @@ normalises text (NFC turns U+212B into U+00C5) can change them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 ANGSTROM = "\u212b"
@@ -178,6 +179,11 @@ SCHEMA_VERSION = "schema_version"
 CONTENT_SHA256 = "content_sha256"
 ARRAY_SHA256 = "sha256"
 """Attribute of every array: its digest, from which ``content_sha256`` is made."""
+UNITS = "units"
+"""Attribute of an array: its unit, in ordinary characters (:func:`unit_of`)."""
+TITLE = "title"
+WRITTEN_BY = "written_by"
+FORMAT = "format"
 PROVENANCE_PREFIX = "provenance."
 """Attributes that name nodes, processes and versions; they are no part of ``content_sha256``."""
 
@@ -199,6 +205,12 @@ ORIGIN_COLUMNS: Mapping[str, str] = {
     "amplitude": "amplitude (sigma)",
 }
 """Entry of ``Configurations.origin`` -> name in the file; other entries keep their names."""
+
+
+def unit_of(name: str) -> str | None:
+    """Unit in the name of an array, in ordinary characters: ``eV/Å``; None without one."""
+    found = re.search(r" \(([^()]+)\)$", name)
+    return None if found is None else found[1].replace(ANGSTROM, "\u00c5").replace(PER, "/")
 
 
 def method_group(level_of_theory: str) -> str:

@@ -14,7 +14,6 @@ from aiida_mbetrain.pictures.style import (
     BLUE,
     GREEN,
     INK,
-    LARGE,
     MUTED,
     NORMAL,
     PALE_GREEN,
@@ -22,6 +21,7 @@ from aiida_mbetrain.pictures.style import (
     RED,
     SMALL,
     dress,
+    entitle,
 )
 from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.phonons import BandStructure
@@ -50,8 +50,7 @@ def bands_picture(
         _panel(whole, bands, _limits(smallest, top), window, narrow=True)
         whole.set_title("all modes", fontsize=SMALL, color=MUTED, loc="left", pad=4)
     figure.axes[0].set_ylabel("frequency / THz", fontsize=NORMAL, color=INK)
-    if title:
-        figure.suptitle(title, fontsize=LARGE, color=INK, x=0.01, ha="left")
+    entitle(figure, title)
     return figure
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
-from ase.data import covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -19,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.pictures.style import INK, LARGE, MUTED, NORMAL, ORANGE, SMALL
+from aiida_mbetrain.pictures.style import INK, MUTED, NORMAL, ORANGE, SMALL, entitle
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import FloatArray, IntArray
 
@@ -33,6 +34,9 @@ BOND_TOLERANCE = 1.25
 
 MARGIN = 1.2
 """Margin around the largest cluster, Å."""
+
+HALO = 0.25 * np.array(to_rgb(ORANGE)) + 0.75
+"""Colour behind the central molecule."""
 
 DIRECTIONS = 400
 
@@ -60,15 +64,30 @@ def clusters_picture(
     drawings = [_Drawing(item, frame, view) for item in ordered]
     half = np.max([np.ptp(drawing.points[:, :2], axis=0) for drawing in drawings], axis=0) / 2 + MARGIN
     width = 2.35 * columns
-    height = (width / columns * half[1] / half[0] + 0.45) * rows + (0.45 if title else 0.1)
+    height = (width / columns * half[1] / half[0] + 0.45) * rows + 0.35 + (0.45 if title else 0.1)
     figure = Figure(figsize=(width, height), layout="constrained")
     for axes, drawing in zip(figure.subplots(rows, columns, squeeze=False).ravel(), drawings, strict=False):
         drawing.draw(axes, half)
     for axes in figure.axes[len(drawings) :]:
         axes.set_axis_off()
-    if title:
-        figure.suptitle(title, fontsize=LARGE, color=INK, x=0.01, ha="left")
+    _draw_legend(figure, ordered[-1].configurations.numbers)
+    entitle(figure, title)
     return figure
+
+
+def _draw_legend(figure: Figure, numbers: IntArray) -> None:
+    """Balls of the elements and the halo, with their names, below the panels."""
+    balls = {chemical_symbols[number]: (jmol_colors[number] * 0.92, 9.0) for number in np.unique(numbers)}
+    marks = balls | {"central molecule": (HALO, 13.0)}
+    handles = [
+        Line2D([], [], linestyle="", marker="o", markersize=size, markerfacecolor=face, label=name,
+               markeredgecolor=face * 0.5 if name in balls else "none")
+        for name, (face, size) in marks.items()
+    ]  # fmt: skip
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=SMALL, labelcolor=INK,
+        handletextpad=0.2, columnspacing=1.2,
+    )  # fmt: skip
 
 
 def _view(numbers: IntArray, positions: FloatArray) -> FloatArray:
@@ -152,8 +171,7 @@ class _Drawing:
         discs = [Circle(point[:2], 0.95) for point in self.points[self.central]]
         inside = self.bonds[self.central[self.bonds[:, 0]]]
         bands = [Polygon(_bar(self.points[i, :2], self.points[j, :2], 0.95)) for i, j in inside]
-        pale = 0.25 * np.array(to_rgb(ORANGE)) + 0.75
-        axes.add_collection(PatchCollection([*discs, *bands], facecolors=[pale], linewidths=0, zorder=0))
+        axes.add_collection(PatchCollection([*discs, *bands], facecolors=[HALO], linewidths=0, zorder=0))
 
     def _draw_atoms_and_bonds(self, axes: Axes) -> None:
         """Painter's algorithm: everything sorted by depth in one collection."""

@@ -15,7 +15,6 @@ from aiida_mbetrain.pictures.style import (
     DISCARDED,
     GREEN,
     INK,
-    LARGE,
     MUTED,
     NORMAL,
     ORANGE,
@@ -23,6 +22,7 @@ from aiida_mbetrain.pictures.style import (
     PALE_ORANGE,
     SMALL,
     dress,
+    entitle,
 )
 from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.tables import Table
@@ -147,5 +147,4 @@ def _finish(figure: Figure, all_axes: AnyArray, time: FloatArray, start: float, 
         place = all_axes[0].get_xaxis_transform()
         all_axes[0].text(middle, 0.93, "discarded", transform=place, ha="center", va="top", fontsize=SMALL, color=MUTED)
     figure.align_ylabels(list(all_axes))
-    if title:
-        figure.suptitle(title, fontsize=LARGE, color=INK, x=0.01, ha="left")
+    entitle(figure, title)

@@ -24,7 +24,7 @@ GREEN = "#3d8b5f"
 PALE_GREEN = "#e4f2ea"
 DISCARDED = "#eceff2"
 
-SMALL, NORMAL, LARGE = 8.5, 10.0, 12.5
+SMALL, NORMAL = 8.5, 10.0
 """Font sizes (pt)."""
 
 
@@ -39,6 +39,12 @@ def dress(axes: Axes, *, grid: bool = True) -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(axis="y", color=GRID, linewidth=0.8)
+
+
+def entitle(figure: Figure, title: str | None) -> None:
+    """Write crystal, model and conditions above the panels."""
+    if title:
+        figure.suptitle(title, fontsize=NORMAL, color=INK, x=0.01, ha="left", wrap=True)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:

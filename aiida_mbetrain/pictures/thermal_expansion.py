@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from aiida_mbetrain.pictures.style import BLUE, INK, MUTED, NORMAL, ORANGE, RED, SMALL, dress
+from aiida_mbetrain.pictures.style import BLUE, INK, MUTED, NORMAL, ORANGE, RED, SMALL, dress, entitle
 from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.tables import Table
 
@@ -19,7 +19,7 @@ STEP = 0.12
 """Displacement between two temperatures, in units of the highest curve."""
 
 
-def free_energy_picture(curves: Table) -> Figure:
+def free_energy_picture(curves: Table, *, title: str | None = None) -> Figure:
     """F(V) of every temperature: sampled points, the fit, its minimum.
 
     Each curve is drawn above its own lowest value and displaced by the same step from the one before: free energies
@@ -49,6 +49,7 @@ def free_energy_picture(curves: Table) -> Figure:
     _draw_minima(axes, curves["volumes"], curves["free_energies"] - base)
     axes.set_xlabel("volume / Å³ per cell", fontsize=NORMAL, color=INK)
     axes.set_ylabel("free energy above its minimum, displaced / kJ/mol per cell", fontsize=NORMAL, color=INK)
+    entitle(figure, title)
     return figure
 
 
@@ -78,7 +79,7 @@ def _draw_minima(axes: Axes, volumes: FloatArray, energies: FloatArray) -> None:
     axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK, loc="upper center")
 
 
-def expansion_picture(equilibrium: Table, static_volume: float | None = None) -> Figure:
+def expansion_picture(equilibrium: Table, static_volume: float | None = None, *, title: str | None = None) -> Figure:
     """V(T) and the bulk modulus; temperatures without a minimum are marked on the axis.
 
     equilibrium: ``temperature_K``, ``V_A3``, ``bulk_modulus_GPa``, ``bracketed`` (T,).
@@ -97,6 +98,7 @@ def expansion_picture(equilibrium: Table, static_volume: float | None = None) ->
     _series(lower, temperatures, equilibrium["bulk_modulus_GPa"], ORANGE, "bulk modulus / GPa")
     lower.set_xlabel("temperature / K", fontsize=NORMAL, color=INK)
     _mark_missing(upper, temperatures[~np.isfinite(equilibrium["V_A3"])])
+    entitle(figure, title)
     return figure
 
 

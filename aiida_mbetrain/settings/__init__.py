@@ -34,6 +34,7 @@ from aiida_mbetrain.settings.reference_labels import (
     method_of_name,
 )
 from aiida_mbetrain.settings.subsampling import Subsampling
+from aiida_mbetrain.settings.training import Training, TrainingFrames
 from aiida_mbetrain.settings.yaml_files import read_mapping, require_plain
 
 __all__ = [
@@ -63,6 +64,8 @@ __all__ = [
     "Settings",
     "Subsampling",
     "TbliteMethod",
+    "Training",
+    "TrainingFrames",
     "method_of_name",
     "read_mapping",
     "require_plain",

@@ -14,6 +14,7 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.training import LabelledFrames, ModelFile
 from aiida_mbetrain.settings import JsonObject, shown
 
 CLASSES: dict[str, Any] = {
@@ -22,6 +23,8 @@ CLASSES: dict[str, Any] = {
     "ForceConstants": ForceConstants,
     "FragmentLabels": FragmentLabels,
     "Fragments": Fragments,
+    "LabelledFrames": LabelledFrames,
+    "ModelFile": ModelFile,
     "MolecularCrystal": MolecularCrystal,
     "Table": Table,
     "dict": dict,

@@ -50,6 +50,13 @@ class AseCalculator(Settings):
     parameters: JsonObject = Field({})
 
 
+class SumOfModels(Settings):
+    """Models that are added, baseline first."""
+
+    kind: Literal["sum"] = "sum"
+    terms: tuple[Annotated[MaceFile | AseCalculator, Field(discriminator="kind")], ...]
+
+
 class InputFile(Settings):
     """A science object in a file: the name of its class, and what of it is not an array."""
 
@@ -72,7 +79,7 @@ class JobFile(Settings):
     stage: str
     settings: JsonObject
     inference: Inference
-    model: Annotated[MaceFile | AseCalculator, Field(discriminator="kind")] | None
+    model: Annotated[MaceFile | AseCalculator | SumOfModels, Field(discriminator="kind")] | None
     inputs: dict[str, InputFile]
     max_seconds: Annotated[float, Field(gt=0)] | None
     checkpoint: str

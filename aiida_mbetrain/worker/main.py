@@ -17,11 +17,17 @@ from pathlib import Path  # noqa: E402
 from aiida_mbetrain import __version__  # noqa: E402
 from aiida_mbetrain.errors import DiskFull, MbetrainError, StoppedEarly, WalltimeTooShort  # noqa: E402
 from aiida_mbetrain.science.io import naming_full_disk  # noqa: E402
-from aiida_mbetrain.science.potentials import NoPotential, Potential, load_mace, named_calculator  # noqa: E402
+from aiida_mbetrain.science.potentials import (  # noqa: E402
+    NoPotential,
+    Potential,
+    SumPotential,
+    load_mace,
+    named_calculator,
+)
 from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
-from aiida_mbetrain.settings import JsonObject, NamedCalculator  # noqa: E402
+from aiida_mbetrain.settings import Inference, JsonObject, NamedCalculator  # noqa: E402
 from aiida_mbetrain.worker import codec, job_file  # noqa: E402
-from aiida_mbetrain.worker.job_file import JobFile, MaceFile  # noqa: E402
+from aiida_mbetrain.worker.job_file import AseCalculator, JobFile, MaceFile, SumOfModels  # noqa: E402
 from aiida_mbetrain.worker.machine import describe_machine  # noqa: E402
 from aiida_mbetrain.worker.progress_file import ProgressFile  # noqa: E402
 
@@ -116,9 +122,19 @@ def load_potential(folder: Path, job: JobFile) -> Potential:
     """The potential that the job names."""
     if job.model is None:
         return NoPotential()
-    if isinstance(job.model, MaceFile):
-        return load_mace(folder / job.model.file, job.inference, sha256=job.model.sha256)
-    return named_calculator(NamedCalculator(name=job.model.name, parameters=job.model.parameters))
+    if not isinstance(job.model, SumOfModels):
+        return load_term(folder, job.model, job.inference)
+    own_head = job.inference.model_copy(update={"head": None})  # the head of the settings is that of the baseline
+    baseline, *others = job.model.terms
+    rest = [load_term(folder, term, own_head) for term in others]
+    return SumPotential([load_term(folder, baseline, job.inference), *rest])
+
+
+def load_term(folder: Path, term: MaceFile | AseCalculator, inference: Inference) -> Potential:
+    """One model of the job."""
+    if isinstance(term, MaceFile):
+        return load_mace(folder / term.file, inference, sha256=term.sha256)
+    return named_calculator(NamedCalculator(name=term.name, parameters=term.parameters))
 
 
 def peak_memory_bytes() -> int:

@@ -16,6 +16,7 @@ from aiida_mbetrain.calculations.functions.labels import labels
 from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
 from aiida_mbetrain.calculations.functions.reference_labels import reference_labels
 from aiida_mbetrain.calculations.functions.relaxation import relaxation
+from aiida_mbetrain.calculations.functions.training import training
 from aiida_mbetrain.calculations.stage import StageCalculation
 from aiida_mbetrain.workflows.jobs import (
     ForceConstantsJob,
@@ -25,6 +26,7 @@ from aiida_mbetrain.workflows.jobs import (
     ReferenceLabelsJob,
     RelaxationJob,
     StageJob,
+    TrainingJob,
 )
 
 
@@ -47,6 +49,7 @@ HEAVY = {
     "force_constants": HeavyStage(force_constants, ForceConstantsJob),
     "labels": HeavyStage(labels, LabelsJob),
     "reference_labels": HeavyStage(reference_labels, ReferenceLabelsJob),
+    "training": HeavyStage(training, TrainingJob),
 }
 
 

@@ -19,6 +19,7 @@ from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
 from aiida_mbetrain.calculations.relaxation import RelaxationCalculation
 from aiida_mbetrain.calculations.stage import StageCalculation
+from aiida_mbetrain.calculations.training import TrainingCalculation
 from aiida_mbetrain.errors import (
     DiskFull,
     JobCancelled,
@@ -215,3 +216,14 @@ class ReferenceLabelsJob(StageJob):
         Where one fragment alone needs more than the job has, the jobs make no progress and the chain says so.
         """
         return self._next_job(node) if node.exit_status == OUT_OF_MEMORY else None
+
+
+class TrainingJob(StageJob):
+    """Training of a delta model, continued from MACE's checkpoints."""
+
+    _process_class = TrainingCalculation
+
+    @process_handler(priority=195)
+    def end_out_of_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """End with the scheduler's code: a smaller batch would be another training."""
+        return self._give_up(node) if node.exit_status == OUT_OF_MEMORY else None

@@ -57,6 +57,9 @@ class TrainingSetWorkChain(StageWorkChain):
         spec.expose_outputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic")
         spec.expose_outputs(PhononSamplingWorkChain, namespace="phonon_sampling")
         spec.output("dataset", valid_type=orm.SinglefileData, help="The HDF5 training set.")
+        spec.output(
+            "verdicts", valid_type=orm.List, help="Verdicts on it: name, passed, value, advice and section of each."
+        )
 
     @classmethod
     def get_builder_from_protocol(
@@ -164,4 +167,5 @@ class TrainingSetWorkChain(StageWorkChain):
         failure = self.failed(self.ctx.dataset)
         if failure is None:
             self.out("dataset", self.ctx.dataset.outputs.result)
+            self.out("verdicts", self.ctx.dataset.outputs.verdicts)
         return failure

@@ -15,6 +15,7 @@ from argon import LENNARD_JONES, argon_settings
 from ase import Atoms
 from ase.build import bulk
 from job_runs import assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
+from labelled_frames import MORSE, labelled_frames
 
 from aiida_mbetrain.calculations import stage as stage_module
 from aiida_mbetrain.calculations.exit_codes import foreseeable_errors, invalidates_cache
@@ -25,6 +26,7 @@ from aiida_mbetrain.demo import model_path
 from aiida_mbetrain.errors import JobCancelled, NoProgress, NoResults, StoppedEarly, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.io import save_npz
+from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.reference_labels import expand
 from aiida_mbetrain.settings import AseMethod, FiniteSubsystemFilter, Inference, ReferenceLabels
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
@@ -93,6 +95,10 @@ def inputs_of(stage: str) -> dict[str, orm.Data]:
         return cluster_sets()
     if stage == "reference_labels":
         return fragments_of_argon()
+    if stage == "training":
+        settings = {"max_num_epochs": 1, "device": "cpu", "mace": {"num_channels": 4, "r_max": 4.0}}
+        frames = labelled_frames(named_calculator(MORSE), n_frames=6, sizes=(1,))
+        return {"frames": as_node(frames), "settings": orm.Dict(settings)}
     if stage == "molecular_dynamics":
         return {"supercell": distorted_argon(), "settings": orm.Dict(MD)}
     if stage == "isolated_molecule":

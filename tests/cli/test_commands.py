@@ -348,6 +348,8 @@ def test_run_makes_file_and_pictures_on_the_demo_crystal(call, tmp_path):
     result = call(*run_options(tmp_path / "crystal.xyz", model_path(), tmp_path / "tiny.yaml", output))
     assert result.exit_code == 0, result.output
     assert "Where the time went" in result.output
+    assert re.search(r"Verdicts: \d+ of \d+ passed", result.output)
+    assert "→" in result.output  # three frames are not equilibrated, and it says what to do
     assert str(output) in result.output.replace("\n", "")
     assert output.stat().st_size > 10000
     assert {path.name for path in tmp_path.glob("*.png")} >= {"set_molecular_dynamics.png", "set_phonon_bands.png"}

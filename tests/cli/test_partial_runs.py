@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def test_show_lists_what_the_failed_run_made(unstable, succeed):
     told = succeed("show", unstable.pk)
     for output in ("md_sampling.trajectory", "md_sampling.thermodynamics", "phonon_sampling.modes"):
         assert output in told
+
+
+def test_verdicts_judge_what_there_is(unstable, succeed):
+    sections = {verdict["section"].split("/")[1] for verdict in json.loads(succeed("verdicts", unstable.pk, "--json"))}
+    assert sections == {"md_sampling", "quasi_harmonic", "phonon_sampling"}
 
 
 def test_plot_draws_what_there_is(unstable, succeed, tmp_path):

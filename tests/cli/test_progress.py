@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
+from argon import LENNARD_JONES as CALCULATOR
+from ase import Atoms
+from ase.build import bulk
 from rich.console import Console
 
 from aiida_mbetrain.cli.progress import STAGES, StageBars, StageLines, progress_bars
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.potentials import named_calculator
+from aiida_mbetrain.science.stages import Job, estimate_force_constants
 from aiida_mbetrain.science.stages import table as stages
+from aiida_mbetrain.settings import FreeEnergy, NamedCalculator
+
+LENNARD_JONES = named_calculator(NamedCalculator(**CALCULATOR))
 
 
 class Clock:
@@ -63,7 +73,7 @@ def test_stage_that_starts_again_is_timed_anew():
     reports = [(start + time, "force_constants", done, 10) for start in (0.0, 60.0) for time, done in one_run]
     lines = lines_of(reports)
     assert lines[:2] == lines[2:]
-    assert lines[1] == "Force constants: 10 of 10 displacements, 5.0 displacements/s, took 0:00:02"
+    assert lines[1] == "Force constants: 10 of 10 supercells, 5.0 supercells/s, took 0:00:02"
 
 
 def test_stages_at_the_same_time_are_kept_apart():
@@ -115,3 +125,36 @@ def test_display_is_chosen_by_the_output_and_hears_the_stages(terminal):
     assert ("3/3" in text) == terminal
     report_for("labels")(2, 3)
     assert out.file.getvalue() == text
+
+
+def reports_of(stage: str, argon: Any, settings: dict[str, Any]) -> list[tuple[int, int]]:
+    """What a stage reports on slightly strained argon."""
+    reports: list[tuple[int, int]] = []
+    structure = Configurations.from_atoms(argon)
+    job = Job({"structure": structure}, LENNARD_JONES, settings, report=lambda *counts: reports.append(counts))
+    stages.STAGES[stage](job)
+    return reports
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_bar_of_a_relaxation_ends_with_its_steps(periodic):
+    """It ends before the largest allowed number of steps: what is left then is nothing."""
+    atoms = bulk("Ar", "fcc", a=5.0, cubic=True) if periodic else Atoms("Ar2", [[0, 0, 0], [4.2, 0, 0]])
+    stage = "relaxation" if periodic else "isolated_molecule"
+    settings = {"relax_input_cell": "full", "max_force_on_atom": 1e-3}
+    reports = reports_of(stage, atoms, settings)
+    done, total = reports[-1]
+    assert done == total > 1
+    [bar] = bars_of([(float(i), stage, *counts) for i, counts in enumerate(reports)])
+    assert f"{done}/{done}" in bar
+    assert "0:00:00" in bar
+
+
+def test_bar_of_force_constants_counts_what_the_estimate_calls_evaluations():
+    """All displaced supercells and the one at rest: not displacements, of which there is one less."""
+    settings = FreeEnergy(thermal_expansion=False, supercell_radius=7.0)
+    reports = reports_of("force_constants", bulk("Ar", "fcc", a=5.26), settings.to_dict())
+    estimate = estimate_force_constants(Configurations.from_atoms(bulk("Ar", "fcc", a=5.26)), settings)
+    assert reports[-1] == (estimate.n_evaluations, estimate.n_evaluations)
+    assert estimate.n_evaluations == estimate.n_displacements + 1
+    assert STAGES["force_constants"][1] == "supercells"

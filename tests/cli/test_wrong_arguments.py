@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -166,3 +169,21 @@ def test_another_bad_file_is_named(refused, files: Path, command: str, bad: str)
 def test_a_missing_entry_is_named(refused, files: Path, command: str):
     arguments = (a.replace("phonon_sampling", "nowhere") for a in DATASETS[command])
     assert "training/nowhere" in refused(tuple(arguments), files / "set.hdf5")
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "nowhere")])
+def test_without_a_profile_the_only_line_says_how_to_make_one(tmp_path, options):
+    environment = {name: value for name, value in os.environ.items() if name != "AIIDA_PATH"}
+    code = "from aiida_mbetrain.cli import main; main(prog_name='aiida-mbetrain')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options, "show", "1"],
+        env=environment | {"HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    [line] = (done.stdout + done.stderr).splitlines()
+    assert line.startswith("Error: ")
+    assert "verdi presto" in line
+    assert not options or "nowhere" in line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +119,35 @@ def test_residual_force_above_the_allowed_one_is_seen():
     ((label, relaxed),) = section.structures.items()
     pulled = {label: relaxed.with_(forces=relaxed.forces + 0.01)}
     assert not named(Dataset((replace(section, structures=pulled),)))["Residual force"].passed
+
+
+@pytest.mark.parametrize("label", ["crystal[opt:atoms,shape,V]", "crystal[opt:atoms,shape]"])
+def test_stress_of_what_was_relaxed_is_judged(label):
+    """At constant volume a pressure is no fault, a deviatoric stress is."""
+    section = expansion_section()
+    (relaxed,) = section.structures.values()
+    at_rest, per_GPa = np.zeros((1, 3, 3)), 1.0 / 160.21766208
+    pressed, sheared = at_rest - per_GPa * np.eye(3), at_rest + per_GPa * np.diag([1.0, -1.0, 0.0])
+
+    def judged(stress):
+        structures = {label: relaxed.with_(stress=stress)}
+        return named(Dataset((replace(section, structures=structures, force_constants={}, bands={}),)))
+
+    assert judged(at_rest)["Residual stress"].passed
+    assert judged(pressed)["Residual stress"].passed == (label == "crystal[opt:atoms,shape]")
+    assert "1.000 GPa" in judged(pressed)["Residual stress"].value
+    assert not judged(sheared)["Residual stress"].passed
+
+
+def test_independent_frames_are_counted_for_every_quantity():
+    value = named(Dataset((md_section(60),)))["Independent frames"].value
+    assert re.search(r"about \d+ of 60 \(T \d+, .*E \d+\)", value)
+
+
+def test_facts_of_a_verdict_are_plain_and_advise_only_where_it_is_needed():
+    passed, failed = (Verdict("Name", np.bool_(p), "1 of 2", "Do it.").facts() for p in (True, False))
+    assert json.loads(json.dumps([passed, failed]))[0]["passed"] is True
+    assert (passed["advice"], failed["advice"]) == ("", "Do it.")
 
 
 def test_temperature_without_a_minimum_is_named():

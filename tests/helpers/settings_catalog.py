@@ -28,6 +28,9 @@ REFERENCE: tuple[type[Settings], ...] = (
 )
 """Methods of quantum chemistry and what they are applied to; tested with the programs."""
 
+TRAINING: tuple[type[Settings], ...] = (settings.Training, settings.TrainingFrames)
+"""Of delta models; tested with their training."""
+
 FIELDS = [f"{cls.__name__}.{field}" for cls in CLASSES for field in cls.model_fields]
 
 IN_WORKFLOWS = frozenset(

@@ -13,14 +13,14 @@ from matplotlib.colors import same_color
 from matplotlib.image import imread
 
 from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
-from aiida_mbetrain.pictures import bands_picture, clusters_picture, md_picture, save
+from aiida_mbetrain.pictures import bands_picture, clusters_picture, density_of_states_picture, md_picture, save
 from aiida_mbetrain.pictures.bands import path_ticks, pretty_label
 from aiida_mbetrain.pictures.clusters import find_bonds, find_molecules
 from aiida_mbetrain.pictures.md import running_mean
 from aiida_mbetrain.pictures.style import BLUE, RED
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.phonons import BandStructure
+from aiida_mbetrain.science.phonons import BandStructure, DensityOfStates
 from aiida_mbetrain.science.tables import Table
 
 WATER = np.array([[0.0, 0.0, 0.119], [0.0, 0.763, -0.477], [0.0, -0.763, -0.477]])
@@ -146,6 +146,32 @@ def test_clusters_are_drawn_smallest_first_on_one_scale() -> None:
     assert [axes.get_title() for axes in drawn] == ["n = 1", "n = 2", "n = 10"]
     assert drawn[2].texts[0].get_text() == "30 atoms · 2 frames"
     assert len({axes.get_xlim() for axes in drawn}) == 1
+
+
+def test_elements_and_the_halo_of_the_central_molecule_have_a_legend() -> None:
+    [legend] = clusters_picture(water_clusters(2)).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["H", "O", "central molecule"]
+
+
+def test_every_picture_carries_its_title() -> None:
+    title = "C6H12N4, demo.model (12345678): molecular dynamics, NPT, 298.15 K"
+    states = DensityOfStates(np.linspace(0.0, 1.0, 5), np.ones(5))
+    for figure in (
+        md_picture(series(), temperature_K=300.0, title=title),
+        bands_picture(bands(), title=title),
+        clusters_picture(water_clusters(1), title=title),
+        density_of_states_picture({"crystal": states}, title=title),
+    ):
+        assert figure.get_suptitle() == title
+
+
+def test_foot_of_a_broadened_density_is_not_called_imaginary() -> None:
+    x = np.linspace(-1.0, 5.0, 601)
+    foot = DensityOfStates(x, np.exp(-0.5 * ((x - 0.1) / 0.15) ** 2), smearing_THz=0.15)
+    axes = density_of_states_picture({"crystal": foot}).axes[0]
+    assert axes.get_xlim()[0] == 0.0
+    assert len(axes.texts) == 0
+    assert "σ = 0.15 THz" in axes.get_xlabel()
 
 
 def test_every_atom_and_bond_is_drawn() -> None:

@@ -13,7 +13,7 @@ import pytest
 from ase import Atoms
 from cheap_potentials import LennardJones, argon, carbon_dioxide, nitrogen, nitrogen_potential
 from models import save_random_mace
-from settings_catalog import CLASSES, FIELDS, IN_WORKFLOWS, REFERENCE
+from settings_catalog import CLASSES, FIELDS, IN_WORKFLOWS, REFERENCE, TRAINING
 
 from aiida_mbetrain import settings
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
@@ -137,7 +137,7 @@ def test_names_and_defaults_are_those_of_the_reference(cls):
 
 def test_every_settings_class_of_the_module_is_tested():
     found = {c for _, c in inspect.getmembers(settings, inspect.isclass) if issubclass(c, settings.Settings)}
-    assert found - {settings.Settings} == {*CLASSES, *REFERENCE}
+    assert found - {settings.Settings} == {*CLASSES, *REFERENCE, *TRAINING}
 
 
 @pytest.mark.parametrize("field", FIELDS)

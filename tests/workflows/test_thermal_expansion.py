@@ -373,7 +373,7 @@ def test_plot_draws_every_crystal_at_equilibrium_and_the_expansion(expanded, sta
 def test_figures_of_the_expansion_show_its_tables(stage):
     [nodes] = stage_nodes([stage]).values()
     figures = dict(phonon_figures(nodes, {"freq_min_THz": 0.1, "freq_max_THz": 8.0}, KEY))
-    assert figures["phonon_bands_T_30_00"].get_suptitle() == "crystal[eq:T=30.00]"
+    assert figures["phonon_bands_T_30_00"].get_suptitle().endswith("phonons of crystal[eq:T=30.00]")
     marked = {
         name for name, figure in figures.items() if "sampled" in [text.get_text() for text in figure.axes[0].texts]
     }

@@ -13,6 +13,7 @@ from aiida_mbetrain.calculations.functions.in_process import exit_codes
 from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes
 from aiida_mbetrain.datasets.hdf5 import write_dataset
+from aiida_mbetrain.datasets.inspection import verdicts
 
 FILENAME = "training_set.hdf5"
 
@@ -24,11 +25,15 @@ def dataset_inputs(stages: Sequence[orm.WorkChainNode]) -> dict[str, Nodes]:
 
 @calcfunction
 @exit_codes
-def build_dataset(**stages: Nodes) -> orm.SinglefileData:
-    """Write the HDF5 file of collected stages; the same file that ``export`` rebuilds from the graph."""
+def build_dataset(**stages: Nodes) -> dict[str, orm.Data]:
+    """Write the HDF5 file of collected stages, the same that ``export`` rebuilds from the graph, and judge it.
+
+    Returns the file as ``result``, and as ``verdicts`` a list with name, passed, value, advice and section of each.
+    """
+    dataset = dataset_of(stages)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILENAME
-        digest = write_dataset(path, dataset_of(stages))
+        digest = write_dataset(path, dataset)
         node = orm.SinglefileData(path)
     node.base.attributes.set("content_sha256", digest)
-    return node
+    return {"result": node, "verdicts": orm.List([dict(verdict.facts()) for verdict in verdicts(dataset)])}

@@ -18,6 +18,7 @@ from aiida_mbetrain.calculations.functions import checkpoints
 from aiida_mbetrain.calculations.functions.interruption import stop_on_signal
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.errors import MbetrainError, StoppedEarly
 from aiida_mbetrain.science.io import naming_full_disk
 from aiida_mbetrain.science.potentials import NoPotential, Potential, named_calculator
@@ -25,8 +26,8 @@ from aiida_mbetrain.science.progress import Report, silent
 from aiida_mbetrain.settings import Inference, JsonObject, NamedCalculator
 from aiida_mbetrain.worker.machine import describe_machine
 
-MODEL_TYPES = (MaceModelData, orm.Dict)
-"""A MACE model, or a Dict with the name and parameters of an ASE calculator."""
+MODEL_TYPES = (MaceModelData, SumModelData, orm.Dict)
+"""A MACE model, a sum of models, or a Dict with the name and parameters of an ASE calculator."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,7 +80,7 @@ def current_process() -> Process | None:
 
 def load_potential(model: orm.Data, inference: Inference) -> Potential:
     """Load the potential of a ``model`` input."""
-    if isinstance(model, MaceModelData):
+    if isinstance(model, MaceModelData | SumModelData):
         return model.load(inference)
     assert isinstance(model, orm.Dict)
     return named_calculator(NamedCalculator(**model.get_dict()))

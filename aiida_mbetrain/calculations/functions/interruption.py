@@ -47,8 +47,10 @@ class Interruption:
 
     def _wait(self) -> None:
         while not self._closed.is_set():
-            if signal.sigtimedwait(SIGNALS, POLL_s) is None:
+            if not signal.sigpending() & set(SIGNALS):  # macOS has no sigtimedwait
+                self._closed.wait(POLL_s)
                 continue
+            signal.sigwait(SIGNALS)
             if not self.running:
                 _leave("Stopped before anything was computed.")
             if self.requested:

@@ -240,7 +240,7 @@ def opened(path: str | Path, *, verify: bool = True) -> Iterator[Group]:
         if not h5py.is_hdf5(path):
             raise UnreadableFile(f"{path} is not an HDF5 file.")
         with h5py.File(path, "r") as file:
-            root = _read_group(file, compare=verify)
+            root = _read_root(file, compare=verify)
             _check_schema(path, root)
             if verify:
                 require_unchanged(path, root, _stated_digests(root) or array_digests(root))
@@ -261,7 +261,7 @@ def verified(path: str | Path) -> Iterator[Group]:
     with opened(path) as root:
         array_digests(root)
     with h5py.File(path, "r") as file:
-        root = _read_group(file, compare=False)
+        root = _read_root(file, compare=False)
         forget_inherited(root)
         yield root
 
@@ -278,6 +278,14 @@ def _check_schema(path: str | Path, root: Group) -> None:
         raise UnreadableFile(f"{path} is an HDF5 file, but not a dataset of aiida-mbetrain: it has no schema_version.")
     if version != SCHEMA_VERSION:
         raise UnreadableFile(f"{path} has schema_version {version}; this version reads {SCHEMA_VERSION}.")
+
+
+def _read_root(file: h5py.File, *, compare: bool) -> Group:
+    """The tree of a file, without what the root says for people."""
+    root = _read_group(file, compare=compare)
+    for name in (names.TITLE, names.WRITTEN_BY, names.FORMAT):
+        root.attributes.pop(name, None)
+    return root
 
 
 def _read_group(source: h5py.Group, *, compare: bool = True, seen: set[int] | None = None) -> Group:

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from aiida_mbetrain import __version__
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.arrays import StoredArray
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
@@ -31,6 +32,14 @@ STRING = h5py.string_dtype(encoding="utf-8")
 SINGLE_PRECISION = (names.FEATURE_VECTORS, names.FORCES, names.VELOCITIES)
 """Arrays that ``Storage.float32`` halves.  Geometries stay exact (uids depend on them), and so do energies: of a
 total energy of thousands of eV, float32 keeps 0.1 meV per atom."""
+
+
+ABOUT_FILE = {
+    names.TITLE: "Training set of a molecular crystal: periodic frames, molecular clusters, phonons",
+    names.WRITTEN_BY: f"aiida-mbetrain {__version__}",
+    names.FORMAT: "docs/reference/hdf5.md in the sources of aiida-mbetrain",
+}
+"""Attributes of the root for people: no part of ``content_sha256``, which depends on the data alone."""
 
 
 WORTH_COMPRESSING = 16384
@@ -222,18 +231,22 @@ def _write(
     storage: Storage,
     check: Callable[[], None],
 ) -> None:
-    written: dict[str, h5py.Dataset] = {}
+    written: dict[tuple[str, str | None], h5py.Dataset] = {}
     stated = stated_provenance(root)
+    for name, value in ABOUT_FILE.items():
+        _write_attribute(file, name, value)
     for path, group in root.walk():
         target = file if not path else file[path] if path in file else _create_group(file, path)
         _write_attributes(target, group.attributes, stated[path])
         for name in sorted(group.datasets):
-            digest = digests[path, name]
-            if digest in written:
-                target[name] = written[digest]
+            digest, unit = digests[path, name], names.unit_of(name)
+            if (digest, unit) in written:
+                target[name] = written[digest, unit]
             else:
-                written[digest] = _write_array(target, name, group, storage)
-                written[digest].attrs[names.ARRAY_SHA256] = digest
+                array = written[digest, unit] = _write_array(target, name, group, storage)
+                array.attrs[names.ARRAY_SHA256] = digest
+                if unit is not None:
+                    array.attrs[names.UNITS] = unit
                 check()
 
 

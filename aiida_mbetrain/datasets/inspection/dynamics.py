@@ -144,11 +144,12 @@ def _independent(path: str, trajectory: Group, statistics: list[SeriesStatistics
     interval = float(np.median(np.diff(times))) if frames > 1 else 0.0
     slowest = max(statistics, key=lambda one: one.correlation_time_fs)
     independent = min(float(frames), *(one.mean.n_independent for one in statistics))
+    counts = ", ".join(f"{one.symbol} {min(float(frames), one.mean.n_independent):.0f}" for one in statistics)
     wanted = max(2.0 * slowest.correlation_time_fs, interval)
     return Verdict(
         name="Independent frames",
         passed=independent >= INDEPENDENT_SHARE * frames,
-        value=f"about {independent:.0f} of {frames}; the {slowest.words} forgets within "
+        value=f"about {independent:.0f} of {frames} ({counts}); the {slowest.words} forgets within "
         f"{2 * slowest.correlation_time_fs:.0f} fs, frames are {interval:g} fs apart",
         advice=f"Raise sampling_interval_fs towards {wanted:.0f} fs and time_total_fs with it: frames closer in time "
         "repeat one another.",

@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
+
+
+class VerdictFacts(TypedDict):
+    """A verdict as plain values, for JSON."""
+
+    name: str
+    passed: bool
+    value: str
+    advice: str
+    section: str
 
 
 @dataclass(frozen=True)
@@ -18,3 +29,14 @@ class Verdict:
     value: str
     advice: str
     section: str = ""
+
+    def facts(self) -> VerdictFacts:
+        """The fields in plain Python types; a verdict that has passed gives no advice."""
+        passed = bool(self.passed)
+        return {
+            "name": self.name,
+            "passed": passed,
+            "value": self.value,
+            "advice": "" if passed else self.advice,
+            "section": self.section,
+        }

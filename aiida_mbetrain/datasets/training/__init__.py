@@ -17,6 +17,7 @@ from aiida_mbetrain.datasets.training.frames import (
     frame_uids,
     select_sections,
 )
+from aiida_mbetrain.datasets.training.labelled_frames import labelled_frames, split_of
 from aiida_mbetrain.datasets.training.reference_energies import (
     delta_e0s,
     elements_of,
@@ -48,12 +49,14 @@ __all__ = [
     "fit_shifts",
     "frame_uids",
     "isolated_atom_energies",
+    "labelled_frames",
     "picked_entries",
     "read_e0s",
     "read_labels",
     "require_elements",
     "select_sections",
     "split_entries",
+    "split_of",
     "target_minus_baseline",
     "undetermined",
     "with_labels",

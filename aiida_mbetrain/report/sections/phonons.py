@@ -15,14 +15,12 @@ from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.source import Source, settings_of
 from aiida_mbetrain.report.svg import Plot, figures, number
 from aiida_mbetrain.report.tables import table
-from aiida_mbetrain.science.phonons import BandStructure, ForceConstants, density_of_states
+from aiida_mbetrain.science.phonons import SMEARING_THZ, BandStructure, ForceConstants, density_of_states
 
 ROUNDING = 0.01
 """Translations at Γ are zero to this many THz."""
 ZOOM_FROM, ZOOM_TO = 2.5, 1.4
 """Bands that reach above 2.5 times the window have a figure of their own that ends at 1.4 times the window."""
-SMEARING_THZ = 0.15
-"""Of the density of states: narrow bands stay apart, and no peak is a line without width."""
 MOST_ROWS = 40
 """Sampled modes in the table."""
 
@@ -157,8 +155,7 @@ def _density_figure(constants: ForceConstants, mesh: Any) -> Markup | None:
     found = density_of_states(constants, mesh, n_points=901, smearing_THz=SMEARING_THZ)
     if not found.densities.any():
         return None
-    low = float(found.frequencies_THz[found.densities > 1e-3 * found.densities.max()].min())
-    low = low if low < -3.0 * SMEARING_THZ else 0.0
+    low = found.lowest_THz
     high, peak = float(found.frequencies_THz.max()), float(found.densities.max())
     plot = Plot(
         (1.1 * low, high),

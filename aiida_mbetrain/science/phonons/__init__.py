@@ -5,7 +5,7 @@ gauge that no LAPACK decides, give frames displaced with thermal amplitudes, pho
 """
 
 from aiida_mbetrain.science.phonons.bands import BandStructure, band_structure
-from aiida_mbetrain.science.phonons.density_of_states import DensityOfStates, density_of_states
+from aiida_mbetrain.science.phonons.density_of_states import SMEARING_THZ, DensityOfStates, density_of_states
 from aiida_mbetrain.science.phonons.force_constants import (
     DisplacementPlan,
     ForceConstants,
@@ -18,6 +18,7 @@ from aiida_mbetrain.science.phonons.q_points import mesh_from_length, q_points
 from aiida_mbetrain.science.phonons.thermal_displacements import PhononFrames, sample_phonons
 
 __all__ = [
+    "SMEARING_THZ",
     "BandStructure",
     "DensityOfStates",
     "DisplacementPlan",

@@ -11,16 +11,27 @@ import numpy as np
 from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.phonons.force_constants import ForceConstants
 
+SMEARING_THZ = 0.15
+"""Of pictures: narrow bands stay apart, and no peak is a line without width."""
+
 
 @dataclass(frozen=True, eq=False)
 class DensityOfStates:
     """States per THz and primitive cell of N atoms; their integral is 3 N.
 
     frequencies_THz: (n,), negative where imaginary.  densities: (n,), 1/THz.
+    smearing_THz: standard deviation of the Gaussians that broaden the states, 0 without.
     """
 
     frequencies_THz: FloatArray
     densities: FloatArray
+    smearing_THz: float = 0.0
+
+    @property
+    def lowest_THz(self) -> float:
+        """Lowest frequency with states; 0 where none below it is more than the foot of a Gaussian at 0."""
+        low = float(self.frequencies_THz[self.densities > 1e-3 * self.densities.max()].min())
+        return low if low < -3.0 * self.smearing_THz else 0.0
 
 
 def density_of_states(
@@ -54,4 +65,5 @@ def density_of_states(
         freq_pitch=pitch,
         use_tetrahedron_method=smearing_THz is None,
     )
-    return DensityOfStates(np.array(phonon.total_dos.frequency_points), np.array(phonon.total_dos.dos))
+    points, densities = np.array(phonon.total_dos.frequency_points), np.array(phonon.total_dos.dos)
+    return DensityOfStates(points, densities, smearing_THz or 0.0)

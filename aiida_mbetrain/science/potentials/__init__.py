@@ -5,6 +5,7 @@ PyTorch and MACE are imported by the functions that need them: importing this pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.science.potentials.none import NoPotential
+from aiida_mbetrain.science.potentials.sum import SumPotential
 from aiida_mbetrain.settings import Inference
 
 __all__ = [
@@ -19,10 +21,12 @@ __all__ = [
     "AsePotential",
     "NoPotential",
     "Potential",
+    "SumPotential",
     "inspect_mace",
     "load_mace",
     "mace_atomic_energies",
     "named_calculator",
+    "rewrite_atomic_energies",
 ]
 
 
@@ -58,3 +62,14 @@ def mace_atomic_energies(path: str | Path, *, head: str | None = None, sha256: s
     from aiida_mbetrain.science.potentials.mace import atomic_energies
 
     return atomic_energies(Path(path), head, sha256)
+
+
+def rewrite_atomic_energies(path: str | Path, energies: Mapping[int, float], target: str | Path) -> None:
+    """Write a MACE model with other energies of isolated atoms (atomic number -> eV) to ``target``, in float64.
+
+    Such energies are large beside what the model learns: single precision would round them by more than its error.
+    Unpickles the file; raises NotAModel.
+    """
+    from aiida_mbetrain.science.potentials.mace import rewrite_atomic_energies as rewrite
+
+    rewrite(Path(path), energies, Path(target))

@@ -76,7 +76,7 @@ def relax(
     by every step; when the result has a higher one (strict tolerance), that is imposed and the relaxation goes
     on from there, so that the reported forces are those of the reported structure.
     mode: overrides ``relax_input_cell``.  pressure_GPa: applied in mode full.
-    report: counts optimizer steps of at most max_n_steps per algorithm.
+    report: counts optimizer steps of at most max_n_steps per algorithm; at the end, of as many as there were.
     Raises RelaxationNotConverged, BrokenSymmetry, InvalidStructure, ElementsNotInModel.
     """
     mode = mode or settings.relax_input_cell
@@ -102,6 +102,7 @@ def relax(
             f"{settings.symmetry_tolerance_strict} Å instead of {group.symbol}: raise the tolerance, or set "
             "symmetrize_unit_cell to False to let the symmetry go."
         )
+    report(run.n_steps, run.n_steps)
     return run.result(structure, current, found.symbol)
 
 

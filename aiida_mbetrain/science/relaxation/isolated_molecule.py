@@ -89,7 +89,7 @@ def _relaxed(
     for name in names:
         converged, n_steps = _optimize(atoms, name, settings)
         done += n_steps
-        report(done, settings.max_n_steps * len(names))
+        report(done, done if converged else settings.max_n_steps * len(names))
         if converged:
             [labelled] = potential.evaluate([Configurations.from_atoms(atoms)])
             return labelled, name, done

@@ -20,6 +20,7 @@ from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
 from aiida_mbetrain.science.stages.reference_labels import reference_labels
+from aiida_mbetrain.science.stages.training import training
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
 
@@ -147,5 +148,6 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "force_constants": force_constants,
     "labels": labels,
     "reference_labels": reference_labels,
+    "training": training,
 }
 """Name of a stage -> the function that does its work."""

@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 from dataset_examples import LABEL, cluster_set, full_dataset, md_section, phonon_section
 
+from aiida_mbetrain import __version__
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.hdf5 import write_dataset
+from aiida_mbetrain.datasets.hdf5 import append_dataset, write_dataset
+from aiida_mbetrain.datasets.hdf5 import writer as module
 from aiida_mbetrain.datasets.model import Dataset, MDSection, Molecules
 from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
+from aiida_mbetrain.science.tables import Table
 
 DATASET = full_dataset()
 MD = DATASET.md[0]
@@ -69,6 +72,54 @@ def test_digest_is_of_the_content_and_not_of_the_provenance(tmp_path: Path) -> N
     with h5py.File(tmp_path / "a") as file:
         assert file.attrs["content_sha256"] == first
         assert file.attrs["schema_version"] == 1
+
+
+def test_root_says_what_the_file_is_which_version_wrote_it_and_where_the_format_is_described(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "a", DATASET)
+    with h5py.File(tmp_path / "a") as file:
+        assert "Training set of a molecular crystal" in file.attrs["title"]
+        assert file.attrs["written_by"] == f"aiida-mbetrain {__version__}"
+        described = file.attrs["format"].partition(" in ")[0]
+    assert (Path(__file__).parents[3] / described).read_text().startswith("# The HDF5 file")
+
+
+def test_content_is_the_same_whichever_version_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write_dataset(tmp_path / "a", DATASET)
+    monkeypatch.setitem(module.ABOUT_FILE, "written_by", "aiida-mbetrain 9.9.9")
+    assert write_dataset(tmp_path / "b", DATASET) == first
+    assert append_dataset(tmp_path / "a", DATASET) == first
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_arrays_carry_the_unit_of_their_name_as_an_attribute(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "a", DATASET)
+    found: dict[str, str | None] = {}
+    with h5py.File(tmp_path / "a") as file:
+        for group in [file, *groups_below(file)]:
+            found |= {name: item.attrs.get("units") for name, item in group.items() if isinstance(item, h5py.Dataset)}
+    assert found[names.POSITIONS] == "\u00c5"
+    assert found[names.FORCES] == "eV/\u00c5"
+    assert found[names.TIME] == "fs"
+    assert found[names.F_VIB_CRYSTAL] == "kJ/mol/unit cell"
+    assert found[names.ATOMIC_NUMBERS] is None
+    assert all((unit is None) == ("(" not in name) for name, unit in found.items())
+
+
+def groups_below(group: h5py.Group) -> list[h5py.Group]:
+    below = [item for item in group.values() if isinstance(item, h5py.Group)]
+    return below + [deeper for item in below for deeper in groups_below(item)]
+
+
+def test_equal_arrays_of_different_units_keep_their_units(tmp_path: Path) -> None:
+    """Equal arrays are stored once, but an attribute belongs to the array, not to its name."""
+    series = dict(MD.series.columns)
+    series["pressure_GPa"] = series["temperature_K"]
+    same = replace(MD, series=Table(series))
+    write_dataset(tmp_path / "a", Dataset((same,)))
+    with h5py.File(tmp_path / "a") as file:
+        group = file[f"{MD.group}/time_series"]
+        assert np.array_equal(group[names.TEMPERATURE], group[names.PRESSURE])
+        assert (group[names.TEMPERATURE].attrs["units"], group[names.PRESSURE].attrs["units"]) == ("K", "GPa")
 
 
 def test_digest_changes_with_the_last_digit_of_one_number(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.table import ATOMS_PER_PIECE
 from aiida_mbetrain.settings import Inference, NamedCalculator
 
-WITH_POTENTIAL = [stage for stage in STAGES if stage != "reference_labels"]
-"""Reference labels take their energies from a program: their checkpoint is tested beside them."""
+WITH_POTENTIAL = [stage for stage in STAGES if stage not in ("reference_labels", "training")]
+"""Reference labels and training are the work of other programs: their checkpoints are tested beside them."""
 
 OFTEN = 1e-9
 NEVER = 1e9

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -113,3 +113,13 @@ def atomic_energies(path: Path, head: str | None, sha256: str | None) -> dict[in
     row = heads_of(model).index(choose_head(model, head))
     energies = torch.atleast_2d(model.atomic_energies_fn.atomic_energies.detach())[row]
     return {int(z): float(e) for z, e in zip(model.atomic_numbers, energies, strict=True)}
+
+
+def rewrite_atomic_energies(path: Path, energies: Mapping[int, float], target: Path) -> None:
+    """See ``potentials.rewrite_atomic_energies``."""
+    model, _ = read_model(path)
+    model = model.double()
+    values = [energies[int(number)] for number in model.atomic_numbers]
+    buffer = model.atomic_energies_fn.atomic_energies
+    buffer.copy_(torch.tensor(values, dtype=torch.float64).expand_as(buffer))
+    torch.save(model, target)

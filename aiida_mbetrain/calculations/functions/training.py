@@ -1,0 +1,187 @@
+"""Delta models: labelled frames of a run, training in process, and the sum of baseline and delta."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+from aiida import orm
+
+from aiida_mbetrain.calculations.cached_versions import calcfunction
+from aiida_mbetrain.calculations.functions.in_process import exit_codes, load_potential, report_for, run_stage
+from aiida_mbetrain.data.cluster_set import ClusterSetData
+from aiida_mbetrain.data.conversion import as_science
+from aiida_mbetrain.data.crystals import Nodes
+from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.sum_model import SumModelData
+from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.datasets.from_graph import STAGE_OF, chosen_composition, compositions_of, dataset_of
+from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection
+from aiida_mbetrain.datasets.training import labelled_frames as pack_frames
+from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
+from aiida_mbetrain.science.training import evaluate_delta
+from aiida_mbetrain.settings import Inference, JsonObject, TrainingFrames
+
+
+def labels_of_stages(stages: Nodes, word: str) -> dict[str, Nodes]:
+    """Labelled cluster sets of finished stages and their expansions, under names such as ``md_sampling_n_3``.
+
+    word: name of the labels, or pk or uuid of a run that made them.  Raises LabelsMissing where there are none.
+    """
+    labels: dict[str, orm.Data] = {}
+    expansions: dict[str, orm.Data] = {}
+    known: set[str] = set()
+    for stage, outputs in sorted(stages.items()):
+        for label, node in sorted(outputs.get("clusters", {}).items()):
+            compositions = compositions_of(node)
+            known |= set(compositions)
+            chosen = chosen_composition(compositions, word)
+            labelled, table = (None, None) if chosen is None else map(chosen.output, ("clusters", "expansions"))
+            if labelled is not None and table is not None:
+                labels[f"{stage}_{label}"], expansions[f"{stage}_{label}"] = labelled, table
+    if not labels:
+        raise LabelsMissing(
+            f"No cluster of the run has labels of {word!r}: there are those of "
+            f"{', '.join(sorted(known)) or 'no method'}; `aiida-mbetrain reference run` makes others."
+        )
+    return {"labels": labels, "expansions": expansions}
+
+
+@calcfunction
+@exit_codes
+def labelled_frames(settings: orm.Dict, baseline: orm.Data, **inputs: Nodes) -> LabelledFramesData:
+    """Pack the labelled clusters of a run: training, validation and test set of a delta model.
+
+    inputs: the stages as for ``build_dataset``, and the namespaces ``labels`` and ``expansions`` of
+    :func:`labels_of_stages`.  baseline: the model that labelled the clusters of the run.
+    Raises InvalidSettings for another baseline and for labels of two methods.
+    """
+    stages = {name: nodes for name, nodes in inputs.items() if name in STAGE_OF.values()}
+    dataset = dataset_of(stages)
+    _require_baseline(dataset, baseline)
+    names = {node.base.attributes.get("level_of_theory") for node in inputs["labels"].values()}
+    if len(names) > 1:
+        raise InvalidSettings(
+            f"The labels are of {len(names)} methods ({', '.join(sorted(names))}): give those of one."
+        )
+    with_labels = _with_labels(dataset, stages, inputs)
+    wanted = TrainingFrames(**settings.get_dict())
+    packed = pack_frames(with_labels, names.pop(), wanted, baseline=identity_of_model(baseline))
+    return LabelledFramesData.from_science(packed)
+
+
+def identity_of_model(model: orm.Data) -> str:
+    """The sha256 of a model, or the name of a calculator with its parameters."""
+    if isinstance(model, orm.Dict):
+        facts = model.get_dict()
+        parameters = ", ".join(f"{name}={value}" for name, value in sorted(facts.get("parameters", {}).items()))
+        return f"{facts['name']}({parameters})"
+    return str(model.base.attributes.get("sha256"))
+
+
+def _require_baseline(dataset: Dataset, baseline: orm.Data) -> None:
+    stated = dataset.provenance.get("model_sha256"), dataset.provenance.get("model_uuid")
+    given = getattr(baseline, "sha256", None), baseline.uuid
+    if given[0] is not None and stated[0] is not None and given[0] == stated[0]:
+        return
+    if given[1] != stated[1]:
+        raise InvalidSettings(
+            f"baseline = {identity_of_model(baseline)}: the clusters of the run were labelled by the model "
+            f"{stated[0] or stated[1]}; give that one, or label the clusters by this one."
+        )
+
+
+def _with_labels(dataset: Dataset, stages: Nodes, inputs: dict[str, Nodes]) -> Dataset:
+    """The dataset with the labels of the reference beside those of the baseline."""
+    sections = []
+    for section in dataset.sections:
+        stage = {MDSection: "md_sampling", PhononSection: "phonon_sampling"}.get(type(section), "")
+        if stage in stages and isinstance(section, MDSection | PhononSection) and section.molecules is not None:
+            references: dict[str, dict[str, ClusterReference]] = {}
+            for label, node in stages[stage].get("clusters", {}).items():
+                name = f"{stage}_{label}"
+                if name in inputs["labels"]:
+                    found = _reference(node, inputs["labels"][name], inputs["expansions"].get(name))
+                    references[node.key] = {found.level_of_theory: found}
+            section = replace(section, molecules=replace(section.molecules, references=references))
+        sections.append(section)
+    return Dataset(tuple(sections), dataset.provenance)
+
+
+def _reference(clusters: ClusterSetData, labelled: orm.Data, table: orm.Data | None) -> ClusterReference:
+    """Labels of all frames of a cluster set, NaN where a frame has none."""
+    whole, found = as_science(clusters).configurations, as_science(labelled).configurations
+    rows, energies = found.origin["row"], np.full(len(whole), np.nan)
+    energies[rows] = found.energies
+    forces = interaction = None
+    if found.forces is not None:
+        forces = np.full(whole.positions.shape, np.nan)
+        forces[rows] = found.forces
+    if isinstance(table, TableData) and "interaction_eV" in table.get_arraynames():
+        interaction = np.full(len(whole), np.nan)
+        interaction[rows] = table.get_array("interaction_eV")
+    facts = labelled.base.attributes
+    return ClusterReference(
+        facts.get("level_of_theory"), facts.get("method_hash"), energies, forces, interaction, ("",) * len(whole)
+    )
+
+
+@calcfunction
+@exit_codes
+def training(frames: LabelledFramesData, settings: orm.Dict) -> dict[str, orm.Data]:
+    """Train a delta model in this process, or rather beside it."""
+    outputs = run_stage("training", None, None, settings.get_dict(), frames=frames)
+    describe_delta(cast("MaceModelData", outputs["model"]), cast("orm.Dict", outputs["summary"]).get_dict())
+    return outputs
+
+
+def describe_delta(model: MaceModelData, summary: JsonObject) -> None:
+    """Write labels, baseline and shifts onto the node of a delta model."""
+    model.base.attributes.set("delta", {key: summary[key] for key in ("level_of_theory", "method_hash", "baseline")})
+
+
+@calcfunction
+@exit_codes
+def evaluation(
+    frames: LabelledFramesData, delta: MaceModelData, baseline: orm.Data, settings: orm.Dict
+) -> dict[str, orm.Data]:
+    """Errors of a delta model, beside those of the baseline, of a constant and of a ridge model of the features.
+
+    settings: ``subset`` (train, valid or test) and ``inference`` (the settings class Inference).
+    Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``summary``.
+    """
+    wanted = settings.get_dict()
+    inference = Inference(**wanted.get("inference", {}))
+    _require_own_baseline(delta, baseline)
+    found = evaluate_delta(
+        as_science(frames),
+        load_potential(delta, inference.model_copy(update={"head": None})),
+        load_potential(baseline, inference),
+        subset=wanted.get("subset", "test"),
+        report=report_for("evaluation"),
+    )
+    return {
+        "errors": TableData.from_science(found.errors),
+        "predictions": TableData.from_science(found.predictions),
+        "summary": orm.Dict(found.facts),
+    }
+
+
+def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:
+    """Raise InvalidSettings for a delta model that was trained for another baseline."""
+    trained_for = delta.base.attributes.get("delta", {}).get("baseline")
+    if trained_for is not None and trained_for != identity_of_model(baseline):
+        raise InvalidSettings(
+            f"The delta model <{delta.pk}> was trained for the baseline {trained_for}, not for "
+            f"{identity_of_model(baseline)}: take it with its own."
+        )
+
+
+@calcfunction
+@exit_codes
+def sum_model(baseline: orm.Data, delta: MaceModelData) -> SumModelData:
+    """Baseline and delta as one model.  Raises InvalidSettings for a delta of another baseline."""
+    _require_own_baseline(delta, baseline)
+    return SumModelData.of(baseline, delta)

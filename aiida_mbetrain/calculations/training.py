@@ -1,0 +1,38 @@
+"""Training of a delta model as a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mbetrain.calculations.stage import StageCalculation
+from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.settings import Training
+
+
+class TrainingCalculation(StageCalculation):
+    """A delta model of labelled frames, as the calcfunction ``training`` makes it."""
+
+    stage = "training"
+    needs_potential = False
+    settings_class = Training
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+        """Ports of the stage."""
+        super().define(spec)
+        options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
+        options["parser_name"].default = "mbetrain.training"
+        spec.input("frames", valid_type=LabelledFramesData, help="Training, validation and test set.")
+        spec.output("model", valid_type=MaceModelData, required=False, help="Reference minus baseline.")
+        spec.output("history", valid_type=TableData, required=False, help="Validation errors by epoch.")
+        spec.output("summary", valid_type=orm.Dict, required=False, help="Shifts, sizes, labels, baseline.")
+
+    def science_inputs(self) -> Mapping[str, orm.Data]:
+        """The frames."""
+        return {"frames": self.inputs.frames}

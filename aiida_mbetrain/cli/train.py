@@ -1,0 +1,145 @@
+"""Training of delta models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
+from aiida_mbetrain.cli.sources import integers, load_node, model_of_source, numbers, stages_of_node, words
+from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+    from aiida_mbetrain.settings import Training, TrainingFrames
+
+SECTIONS = ("frames", "training")
+
+
+@click.command("train")
+@click.argument("process")
+@click.option("--reference", required=True, metavar="METHOD", help="Labels of `reference run`: their name, or its pk.")
+@click.option("--size", type=click.Choice(["small", "balanced", "stringent"]), help="Of the model [small].")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training set; default: those of the size.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the first weights and the order of frames [42].")
+@click.option("--split", callback=numbers, help="Shares of training, validation and test [0.8,0.1,0.1].")
+@click.option("--hold-out", multiple=True, metavar="WHAT=VALUE",
+              help="Only test on crystal=NAME, temperature=K or size=N; may be repeated.")  # fmt: skip
+@click.option("--sources", callback=words, help="Some of md,phonons [both].")
+@click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all with labels.")
+@click.option("--settings", "path", help="YAML file with the sections frames (TrainingFrames) and training (Training).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Compute device [auto].")
+@click.option("--code", help="mbetrain-worker as LABEL@COMPUTER: submit a job; without, train here.")
+@click.option("--options", help="YAML file with metadata.options of the job.")
+@stopping_in_order
+@with_profile
+def train(process: str, reference: str, code: str | None, options: str | None, **given: Any) -> None:
+    """Train a delta model on the labelled clusters of PROCESS (pk or uuid of a finished run).
+
+    Training, validation and test set share no related frames.  Interrupted, the same command goes on.
+    """
+    from aiida import orm
+    from aiida.engine import submit
+    from aiida.engine.daemon.client import get_daemon_client
+    from rich.console import Console
+
+    from aiida_mbetrain.science.training import mace_fields
+    from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
+
+    wanted, settings = read_settings(given)
+    mace_fields(settings)  # a refusal comes before anything is stored
+    if options is not None and code is None:
+        raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
+    console = Console()
+    frames, baseline = frames_of(process, reference, wanted)
+    builder = DeltaModelWorkChain.get_builder_from_protocol(
+        frames,
+        baseline,
+        None if code is None else orm.load_code(code),
+        overrides=settings.to_dict(),
+        options=read_options(options),
+    )
+    if code is None:
+        show_training(console, run_training(console, builder))
+        return
+    if not get_daemon_client().is_daemon_running:
+        raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
+    node: Any = submit(builder)
+    follow = command_of("status", str(node.pk), "--watch")
+    console.print(f"submitted {node.process_label}<{node.pk}>; follow it: {follow}", soft_wrap=True)
+
+
+def read_settings(given: dict[str, Any]) -> tuple[TrainingFrames, Training]:
+    """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
+    from aiida_mbetrain.cli.export_xyz import read_hold_out
+    from aiida_mbetrain.settings import Training, TrainingFrames, read_mapping
+
+    sections = {} if given["path"] is None else read_mapping(given["path"], "--settings", "frames: and training:")
+    if unknown := sorted(set(sections) - set(SECTIONS)):
+        raise InvalidSettings(f"--settings {given['path']}: {unknown[0]} is none of {', '.join(SECTIONS)}.")
+    frames, training = (dict(sections.get(name) or {}) for name in SECTIONS)
+    found = {"sources": given["sources"], "sizes": given["sizes"], "fractions": given["split"]}
+    if given["hold_out"]:
+        held_out = read_hold_out(given["hold_out"])
+        found |= {"test_crystals": held_out.crystals, "test_temperatures_K": held_out.temperatures_K}
+        found["test_sizes"] = held_out.sizes
+    frames |= {name: value for name, value in found.items() if value is not None}
+    chosen = {"size": given["size"], "max_num_epochs": given["epochs"], "seed": given["seed"]}
+    training |= {name: value for name, value in (chosen | {"device": given["device"]}).items() if value is not None}
+    return TrainingFrames(**frames), Training(**training)
+
+
+def frames_of(process: str, reference: str, settings: TrainingFrames) -> tuple[LabelledFramesData, Any]:
+    """The labelled frames of a run, stored once for the same labels and split, and the baseline model."""
+    from aiida import orm
+    from aiida.manage.caching import enable_caching
+
+    from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages
+    from aiida_mbetrain.datasets.from_graph import dataset_of
+
+    stages = stages_of_node(load_node(process))
+    labels = labels_of_stages(stages, reference)
+    baseline = model_of_source(process, dataset_of(stages))
+    if baseline is None:
+        raise InvalidSettings(f"The clusters of {process} were labelled by several models: train a model for each.")
+    with enable_caching():
+        _, node = labelled_frames.run_get_node(
+            settings=orm.Dict(settings.to_dict()), baseline=baseline, **stages, **labels
+        )
+    if not node.is_finished_ok:
+        raise MbetrainError(f"labelled_frames<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    return node.outputs.result, baseline
+
+
+def run_training(console: Console, builder: Any) -> Any:
+    """Train in this process.  Raises MbetrainError if it fails."""
+    from aiida.engine import run_get_node
+
+    from aiida_mbetrain.calculations.functions.interruption import Interruption, current
+    from aiida_mbetrain.cli.progress import progress_bars
+
+    (current() or Interruption()).running = True
+    with progress_bars(console):
+        _, node = run_get_node(builder)
+    if not node.is_finished_ok:
+        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    return node
+
+
+def show_training(console: Console, node: Any) -> None:
+    """Errors of the validation set after the last epoch, and the nodes."""
+    history, facts = node.outputs.history, node.outputs.summary.get_dict()
+    n_frames = ", ".join(f"{number} {name}" for name, number in facts["n_frames"].items())
+    energy, force = (history.get_array(name)[-1] for name in ("energy_rmse_eV_per_atom", "force_rmse_eV_per_A"))
+    model, total = node.outputs.model, node.outputs.sum
+    for line in (
+        f"{facts['level_of_theory']} minus {facts['baseline'][:16]}: {n_frames} frames, {facts['n_epochs']} epochs",
+        f"errors of the validation set: {1000 * energy:.2f} meV/atom, {1000 * force:.1f} meV/Å (RMSE)",
+        f"delta model       MaceModelData<{model.pk}>  sha256 {model.sha256[:16]}…",
+        f"baseline + delta  SumModelData<{total.pk}>  sha256 {total.sha256[:16]}…",
+        f"{node.process_label}<{node.pk}>",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)

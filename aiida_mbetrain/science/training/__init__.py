@@ -1,0 +1,37 @@
+"""Delta models: labelled frames in, a MACE model of reference minus baseline out.
+
+Shifts are fitted on the training split, the targets are written for ``mace_run_train``, which runs in a process of its
+own and is continued from its checkpoints, and the shifts become the energies of isolated atoms of the model.  A model
+is judged on held-out frames, beside the baseline, a constant and a closed-form ridge model of the features.
+"""
+
+from aiida_mbetrain.science.training.delta import TrainedModel, require_trainable, train_delta
+from aiida_mbetrain.science.training.evaluation import Evaluation, error_table, evaluate_delta
+from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames
+from aiida_mbetrain.science.training.mace_input import mace_fields
+from aiida_mbetrain.science.training.model_file import ModelFile
+from aiida_mbetrain.science.training.ridge import RidgeModel, fit_ridge
+from aiida_mbetrain.science.training.run import MaceTraining, TrainingState
+from aiida_mbetrain.science.training.shifts import fit_shifts, shifted_targets
+
+__all__ = [
+    "SUBSETS",
+    "TEST",
+    "TRAIN",
+    "VALID",
+    "Evaluation",
+    "LabelledFrames",
+    "MaceTraining",
+    "ModelFile",
+    "RidgeModel",
+    "TrainedModel",
+    "TrainingState",
+    "error_table",
+    "evaluate_delta",
+    "fit_ridge",
+    "fit_shifts",
+    "mace_fields",
+    "require_trainable",
+    "shifted_targets",
+    "train_delta",
+]
