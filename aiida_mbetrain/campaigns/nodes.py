@@ -13,6 +13,7 @@ from aiida_mbetrain.campaigns.settings import CrystalEntry
 from aiida_mbetrain.campaigns.sources import Crystal, Model, checked_crystal
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.structures import structure_from_configurations, structure_to_configurations
+from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.potentials import Potential, named_calculator
 from aiida_mbetrain.settings import Inference, NamedCalculator
@@ -55,7 +56,7 @@ def _nodes_of_group(label: str) -> list[orm.Node]:
 def model_of_node(name: str, identifier: int | str) -> Model:
     """A registered model, or the Dict of a named calculator.  Raises UnreadableFile, InvalidSettings."""
     node = _load(identifier)
-    if isinstance(node, MaceModelData):
+    if isinstance(node, MaceModelData | SumModelData):
         elements = frozenset(atomic_numbers[symbol] for symbol in node.elements)
         return Model(name, {"sha256": node.sha256}, elements, uuid=node.uuid)
     if isinstance(node, orm.Dict):
@@ -67,7 +68,7 @@ def model_of_node(name: str, identifier: int | str) -> Model:
 def registered_potential(model: Model, inference: Inference) -> Potential:
     """The live potential of a registered model."""
     node = _load(model.uuid)
-    assert isinstance(node, MaceModelData)
+    assert isinstance(node, MaceModelData | SumModelData)
     return node.load(inference)
 
 

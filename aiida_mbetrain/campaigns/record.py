@@ -15,6 +15,7 @@ from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.sources import Crystal, Model
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.errors import UnreadableFile
 
 PREFIX = "mbetrain/campaigns/"
@@ -60,7 +61,9 @@ def _crystal(name: str, uuid: str) -> Crystal:
 
 def _model(name: str, uuid: str) -> Model:
     node = orm.load_node(uuid)
-    identity = {"sha256": node.sha256} if isinstance(node, MaceModelData) else dict(node.base.attributes.all)
+    identity = (
+        {"sha256": node.sha256} if isinstance(node, MaceModelData | SumModelData) else dict(node.base.attributes.all)
+    )
     return Model(name, identity, uuid=uuid)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
     from aiida_mbetrain.settings import JsonObject, ReferenceLabels
 
 P = ParamSpec("P")
@@ -94,11 +95,12 @@ def load(identifier: str) -> orm.Node:
     return orm.load_node(identifier)
 
 
-def read_model(source: str) -> MaceModelData:
-    """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
+def read_model(source: str) -> MaceModelData | SumModelData:
+    """The node of a model file, which is registered if it is new, or of the pk or uuid of a model or sum of models."""
     from aiida.common.exceptions import NotExistent
 
     from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
 
     if Path(source).exists():
         return MaceModelData.get_or_create(source)
@@ -106,7 +108,7 @@ def read_model(source: str) -> MaceModelData:
         node = load(source)
     except NotExistent:
         node = None
-    if not isinstance(node, MaceModelData):
+    if not isinstance(node, MaceModelData | SumModelData):
         raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
     return node
 

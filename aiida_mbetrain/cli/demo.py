@@ -46,8 +46,9 @@ ones.
     show_default=True,
     help="Where the profile, the dataset and the pictures go.",
 )
+@click.option("--delta", is_flag=True, help="Go on: GFN2-xTB labels, a delta model, its errors, dynamics with it.")
 @stopping_in_order
-def demo(folder: str) -> None:
+def demo(folder: str, delta: bool) -> None:
     """Run the complete workflow on the shipped crystal and model.
 
     Hexamethylenetetramine at 298.15 K: molecular dynamics, force constants, phonon sampling, clusters, labels,
@@ -75,6 +76,10 @@ def demo(folder: str) -> None:
     )
     dataset = place / "training_set.hdf5"
     node = run_training_set(console, builder, dataset)
+    if delta:
+        from aiida_mbetrain.cli.demo_delta import run_delta
+
+        run_delta(console, node, place)
     console.print("\nTry next:")
     for command in next_commands(node.pk, dataset, place):
         console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

@@ -62,7 +62,8 @@ def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
     from aiida_mbetrain.calculations.functions.training import evaluation
 
     if not isinstance(chain, orm.WorkChainNode) or chain.process_label != CHAIN or "model" not in chain.outputs:
-        raise InvalidSettings(f"<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
+        name = type(chain).__name__
+        raise InvalidSettings(f"{name}<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
     with enable_caching():
         _, node = evaluation.run_get_node(
             frames=chain.inputs.frames,
@@ -82,6 +83,7 @@ def show_errors(console: Console, errors: Table, facts: JsonObject) -> None:
     console.print(
         f"errors against {facts['level_of_theory']} of {facts['n_frames']} frames of the {facts['subset']} set (RMSE)",
         highlight=False,
+        markup=False,
     )
     printed = Printed("frames", "", "model", *SHOWN.values())
     for row in range(len(errors["model"])):

@@ -154,11 +154,12 @@ def _model(identifier: str) -> orm.Node:
     from aiida import orm
 
     from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
 
     by_digest = orm.QueryBuilder().append(MaceModelData, filters={"attributes.sha256": identifier})
     node = by_digest.first(flat=True) or sources.load_node(identifier)
     calculator = isinstance(node, orm.Dict) and "name" in node.get_dict()
-    if not calculator and not isinstance(node, MaceModelData):
+    if not calculator and not isinstance(node, MaceModelData | SumModelData):
         raise InvalidSettings(
             f"--model {identifier} is a {type(node).__name__}, not a MaceModelData or a Dict that names a calculator."
         )

@@ -145,4 +145,4 @@ def show_training(console: Console, node: orm.ProcessNode) -> None:
         f"baseline + delta  SumModelData<{total.pk}>  sha256 {total.sha256[:16]}…",
         f"{node.process_label}<{node.pk}>",
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
