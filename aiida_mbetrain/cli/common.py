@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError, UnreadableFile
 
 if TYPE_CHECKING:
     from aiida import orm
 
+    from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.settings import JsonObject, ReferenceLabels
 
 P = ParamSpec("P")
@@ -87,6 +89,23 @@ def load(identifier: str) -> orm.Node:
     from aiida import orm
 
     return orm.load_node(identifier)
+
+
+def read_model(source: str) -> MaceModelData:
+    """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_mbetrain.data.mace_model import MaceModelData
+
+    if Path(source).exists():
+        return MaceModelData.get_or_create(source)
+    try:
+        node = load(source)
+    except NotExistent:
+        node = None
+    if not isinstance(node, MaceModelData):
+        raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
+    return node
 
 
 def read_structure(path: str) -> orm.StructureData:

@@ -17,17 +17,26 @@ OVERRIDES = {
     "md_sampling": {
         "finite_subsystem_filter": {"n_molecules": [1, 2, 3, 4, 5, 6, 7, 8]},
         "md_crystal": {
-            "time_total_fs": 900.0,
-            "time_equilibration_fs": 500.0,
-            "sampling_interval_fs": 20.0,
+            "time_total_fs": 1400.0,
+            "time_equilibration_fs": 600.0,
+            "sampling_interval_fs": 50.0,
             "time_step_fs": 1.0,
-            "supercell_radius": 10.0,
+            "thermostat_time_fs": 50.0,
+            "barostat_time_fs": 300.0,
+            "supercell_matrix": [[1, -1, 1], [2, 1, 0], [1, 2, 2]],
         },
     },
-    "quasi_harmonic": {"supercell_radius": 10.0},
+    "quasi_harmonic": {"relax_input_cell": "full", "supercell_radius": 13.0, "keep_point_group": True},
     "phonon_sampling": {"finite_subsystem_filter": {"n_molecules": [1, 2, 3, 4, 5, 6, 7, 8]}, "n_frames": 5},
 }
-"""Settings that take four minutes on two cores; the methods are those of a production run."""
+"""Settings that take three minutes on two cores; the methods are those of a production run.
+
+The supercell of dynamics is the smallest in which a molecule and its eight neighbours are nine different ones; that of
+the phonons is the smallest such one with all operations of the crystal, for few displacements.  The start at the volume
+of room temperature, the short times of thermostat and barostat and the equilibration let temperature and volume settle
+in time.  Phonons are those of the fully relaxed crystal: at the volume of room temperature this model has imaginary
+ones.
+"""
 
 
 @click.command("demo")
@@ -44,7 +53,7 @@ def demo(folder: str) -> None:
     Hexamethylenetetramine at 298.15 K: molecular dynamics, force constants, phonon sampling, clusters, labels,
     one HDF5 file.  Uses an AiiDA profile of its own in FOLDER; no service is needed and ~/.aiida is not touched.
     """
-    from aiida_mbetrain.demo import crystal, model_path
+    from aiida_mbetrain.demo import ROOM_TEMPERATURE, crystal, model_path
 
     place = Path(folder).resolve()
     console = Console()
@@ -59,7 +68,7 @@ def demo(folder: str) -> None:
     from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
     builder = TrainingSetWorkChain.get_builder_from_protocol(
-        orm.StructureData(ase=crystal()),
+        orm.StructureData(ase=crystal(ROOM_TEMPERATURE)),
         MaceModelData.get_or_create(model_path()),
         protocol="fast",
         overrides=OVERRIDES,
