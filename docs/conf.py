@@ -25,7 +25,8 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [  # what other packages define: no network is needed to build the pages
     ("py:.*", r"(?!aiida_mbetrain)\w+(\.\w+)+"),
-    ("py:class", r"Atoms|FloatArray|IntArray|NDArray"),
+    ("py:class", r"aiida_mbetrain\.data\.\w+\.\w+Data"),  # nodes have a page of their own
+    ("py:class", r"Atoms|FloatArray|IntArray|NDArray|Path|WorkGraph"),
 ]
 
 autodoc_default_options = {"members": True}

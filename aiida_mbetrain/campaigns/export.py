@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,8 +12,10 @@ from aiida import orm
 
 from aiida_mbetrain.campaigns.plan import PHONONS, Member, Plan, Stage
 from aiida_mbetrain.campaigns.state import FINISHED, StageState
+from aiida_mbetrain.data.cluster_set import ClusterSetData
+from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes
+from aiida_mbetrain.datasets.from_graph import dataset_of, require_labels, stage_nodes, with_references
 from aiida_mbetrain.datasets.hdf5 import Storage, append_trees, opened
 from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.layout import from_dataset
@@ -31,14 +33,17 @@ def export_campaign(
     plan: Plan,
     states: Mapping[str, StageState],
     *,
+    references: Sequence[str] = (),
     provenance: bool = True,
     storage: Storage | None = None,
 ) -> list[str]:
     """Write or append what is finished; gives the names of the stages that are new in the file.
 
     Stages are read from the graph one at a time.  A stage is at ``CRYSTAL/MODEL/CONDITIONS/KIND``, once, whatever
-    number of members share it.
-    Raises InvalidSettings where nothing is finished, or where the file has a stage of that name from other input.
+    number of members share it.  references: methods whose labels the profile adds to those of the baseline, also to
+    stages that the file has.
+    Raises InvalidSettings where nothing is finished, where the file has a stage of that name from other input, and
+    for a method that labelled no cluster.
     """
     finished = {name: stage for name, stage in plan.stages.items() if states[name].state == FINISHED}
     if not finished:
@@ -47,9 +52,11 @@ def export_campaign(
     for name, key in there.items():
         if name in finished and finished[name].key != key:
             raise InvalidSettings(f"{path} has {name} from other input: give another file.")
+    if references:
+        require_labels((node for name in finished for node in _cluster_sets(states[name])), references)
     new = [name for name in finished if name not in there]
     held = there | {name: stage.key for name, stage in finished.items()}
-    trees = (_tree(plan.stages[name], states) for name in new)
+    trees = (_tree(plan.stages[name], states, references) for name in (finished if references else new))
     table = members_table(plan, states, held)
     append_trees(path, trees, replaced={names.MEMBERS: table}, provenance=provenance, storage=storage)
     return new
@@ -66,13 +73,22 @@ def _stages_of_file(path: Path) -> dict[str, str]:
         return dict(zip(table.array(STAGES).tolist(), table.array(KEYS).tolist(), strict=True))
 
 
-def _tree(stage: Stage, states: Mapping[str, StageState]) -> Group:
+def _nodes(state: StageState) -> dict[str, Nodes]:
+    return stage_nodes([cast(orm.WorkChainNode, orm.load_node(state.uuid))])
+
+
+def _cluster_sets(state: StageState) -> Iterator[ClusterSetData]:
+    for nodes in _nodes(state).values():
+        yield from nodes.get("clusters", {}).values()
+
+
+def _tree(stage: Stage, states: Mapping[str, StageState], references: Sequence[str] = ()) -> Group:
     """One stage as a file's tree; force constants are named by their place, not repeated.
 
     The section names its crystal, for the file as a whole has several.
     """
-    node = cast(orm.WorkChainNode, orm.load_node(states[stage.name].uuid))
-    dataset = dataset_of(stage_nodes([node]))
+    stages = _nodes(states[stage.name])
+    dataset = with_references(dataset_of(stages), stages, references, required=False)
     if stage.kind != PHONONS:
         sections: list[Section] = [replace(section, root_key=stage.name) for section in dataset.md]
         sections += [replace(section, root_key=stage.name) for section in dataset.quasi_harmonic]

@@ -221,7 +221,6 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
 
     from rich.console import Console
     from rich.live import Live
-    from sqlalchemy.exc import OperationalError
 
     from aiida_mbetrain.campaigns.state import RUNNING, SCHEDULED, recorded_states
 
@@ -239,7 +238,7 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
                 time.sleep(interval)
                 try:
                     table, states = status_table(name)
-                except OperationalError as error:
+                except Exception as error:
                     if not database_is_locked(error):
                         raise
                     continue  # the next refreshment asks again
@@ -373,8 +372,17 @@ def cancel(name: str) -> None:
 @click.option("--no-provenance", is_flag=True, help="Leave uuids and versions out.")
 @click.option("--float32", is_flag=True, help="Features, forces and velocities in single precision.")
 @click.option("--compression", type=int, help="Level of gzip, 1 (fast) to 9 [none].")
+@click.option("--reference", "references", multiple=True, metavar="METHOD",
+              help="Add labels of `reference run`: their name, its pk, or all; may be repeated.")  # fmt: skip
 @with_profile
-def export(name: str, output: str, no_provenance: bool, float32: bool, compression: int | None) -> None:
+def export(
+    name: str,
+    output: str,
+    no_provenance: bool,
+    float32: bool,
+    compression: int | None,
+    references: tuple[str, ...],
+) -> None:
     """Write what is finished of the campaign NAME to one file; again later, append what is new."""
     from aiida_mbetrain.campaigns.export import export_campaign, member_state
     from aiida_mbetrain.campaigns.state import recorded_states
@@ -382,6 +390,6 @@ def export(name: str, output: str, no_provenance: bool, float32: bool, compressi
 
     storage = Storage(float32=float32, compression=compression)
     made, states = recorded_states(name)
-    new = export_campaign(output, made, states, provenance=not no_provenance, storage=storage)
+    new = export_campaign(output, made, states, references=references, provenance=not no_provenance, storage=storage)
     finished = sum(member_state(member, states)[0] == "finished" for member in made.members)
     click.echo(f"{Path(output).resolve()}  {finished} of {len(made.members)} members, {len(new)} new stages")

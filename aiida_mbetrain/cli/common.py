@@ -14,6 +14,8 @@ from aiida_mbetrain.errors import MbetrainError, UnreadableFile
 
 if TYPE_CHECKING:
     from aiida import orm
+    from aiida.engine import ProcessBuilder
+    from rich.console import Console
 
     from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.data.sum_model import SumModelData
@@ -56,9 +58,10 @@ def load_profile_of_command() -> None:
 
 def database_is_locked(error: Exception) -> bool:
     """Return True if SQLite refused an access because another process wrote for longer than it waits."""
-    from sqlalchemy.exc import OperationalError
+    from sqlite3 import OperationalError
 
-    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+    cause = error.__cause__  # SQLAlchemy wraps it
+    return isinstance(cause, OperationalError) and "database is locked" in str(cause)
 
 
 def stopping_in_order(function: Callable[P, T]) -> Callable[P, T]:
@@ -153,3 +156,28 @@ def read_reference_settings(
     if method is not None:
         values["method"] = method_of_name(method).to_dict()
     return ReferenceLabels(**values)
+
+
+def submit_as_jobs(console: Console, builder: ProcessBuilder, code: str | None, options: str | None) -> bool:
+    """Submit a WorkChain of reference labels to the daemon where a code is given for its jobs, and say so.
+
+    options: YAML file with their metadata.options.  Raises InvalidSettings for options without a code, and where no
+    daemon runs.
+    """
+    from aiida import orm
+    from aiida.engine import submit
+    from aiida.engine.daemon.client import get_daemon_client
+
+    from aiida_mbetrain.errors import InvalidSettings
+
+    if code is None:
+        if options is not None:
+            raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
+        return False
+    builder.code = orm.load_code(code)
+    builder["reference_labels"].metadata.options = read_options(options)
+    if not get_daemon_client().is_daemon_running:
+        raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
+    node = submit(builder)
+    console.print(f"submitted {node.process_label}<{node.pk}>; follow it: aiida-mbetrain status {node.pk} --watch")
+    return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiida_mbetrain.cli.common import read_options, read_reference_settings, with_profile
+from aiida_mbetrain.cli.common import read_reference_settings, submit_as_jobs, with_profile
 from aiida_mbetrain.cli.lattice_energy import lattice
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
@@ -118,8 +118,7 @@ def run(
     Calculations that fail are recorded with the message of the program; clusters that need them have no label.
     """
     from aiida import orm
-    from aiida.engine import run_get_node, submit
-    from aiida.engine.daemon.client import get_daemon_client
+    from aiida.engine import run_get_node
     from rich.console import Console
 
     from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets
@@ -131,19 +130,11 @@ def run(
     if settings.method.program not in IN_PROCESS:
         raise InvalidSettings(f"{settings.method.program} is run elsewhere: use `reference export` and `import`.")
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
-    if options is not None and code is None:
-        raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
     builder = ReferenceLabelsWorkChain.get_builder()
     builder.sets, builder.crystals = sets, crystals
     builder.settings, builder.n_jobs = orm.Dict(settings.to_dict()), orm.Int(n_jobs)
     console = Console()
-    if code is not None:
-        builder.code = orm.load_code(code)
-        builder["reference_labels"].metadata.options = read_options(options)
-        if not get_daemon_client().is_daemon_running:
-            raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
-        node = submit(builder)
-        console.print(f"submitted {node.process_label}<{node.pk}>; follow it: aiida-mbetrain status {node.pk} --watch")
+    if submit_as_jobs(console, builder, code, options):
         return
     with progress_bars(console):
         _, node = run_get_node(builder)
@@ -274,7 +265,7 @@ def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | Non
     from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets, expansion_of
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.science.reference_labels import merge_labels
-    from aiida_mbetrain.workflows.reference_labels import tried_labels
+    from aiida_mbetrain.workflows.fragment_bundles import tried_labels
 
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
     expansion = expansion_of(settings, sets, crystals)
@@ -287,7 +278,7 @@ def show_run(console: Console, node: orm.ProcessNode, settings: ReferenceLabels)
     """Labelled frames of each set, and failures."""
     from rich.table import Table
 
-    from aiida_mbetrain.workflows.reference_labels import outputs_of
+    from aiida_mbetrain.workflows.fragment_bundles import outputs_of
 
     missing = node.outputs.missing.get_dict()
     clusters = {label.removeprefix("clusters__"): output for label, output in outputs_of(node).items()}

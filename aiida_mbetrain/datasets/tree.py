@@ -50,7 +50,7 @@ Facts = Mapping[str, Any]
 class Group:
     """One group: attributes, provenance attributes, arrays and sub-groups under their names in the file.
 
-    Arrays are int64, float64, bool, or objects (strings); a group read from a file holds :class:`StoredArray`, which
+    Arrays are int64, float64, bool, or objects (strings); a group read from a file holds ``StoredArray``, which
     are loaded by ``array(name)`` and compared with their digests.
     """
 

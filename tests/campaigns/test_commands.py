@@ -14,7 +14,6 @@ import h5py
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from sqlalchemy.exc import OperationalError
 
 from aiida_mbetrain.campaigns import state
 from aiida_mbetrain.cli import main
@@ -157,9 +156,11 @@ def test_the_page_alone_names_what_is_not_finished(finished_campaign, tmp_path):
     assert len(read_dataset(tmp_path / "set.hdf5").sections) == 9
 
 
-def locked() -> OperationalError:
+def locked() -> Exception:
     """As SQLAlchemy raises it where SQLite has waited long enough for another process."""
-    return OperationalError("SELECT ...", {}, sqlite3.OperationalError("database is locked"))
+    error = RuntimeError("(sqlite3.OperationalError) database is locked [SQL: SELECT ...]")
+    error.__cause__ = sqlite3.OperationalError("database is locked")
+    return error
 
 
 def test_a_locked_database_is_one_line_that_says_to_ask_again(finished_campaign, monkeypatch):

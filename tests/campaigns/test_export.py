@@ -116,3 +116,30 @@ def test_what_is_not_there_cannot_be_held_out(exported, tmp_path, word):
     )
     assert result.exit_code == 1
     assert "hold_out: the dataset has no" in result.output or "give crystal=NAME" in result.output
+
+
+def test_labels_of_a_reference_method_join_the_stages_that_the_file_has(finished_campaign, exported, tmp_path):
+    """One stage of the campaign is labelled; its groups get the labels, and nothing else changes."""
+    plan, states = finished_campaign
+    stage = "ar_526/lj/20K_0.0001GPa/md_sampling"
+    settings, path = tmp_path / "reference.yaml", tmp_path / "set.hdf5"
+    settings.write_text("method: {program: ase, method: lj, parameters: {sigma: 3.3}}")
+    words = ["reference", "run", str(states[stage].pk), "--settings", str(settings), "--sizes", "2"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    path.write_bytes(exported.read_bytes())
+    result = CliRunner().invoke(main, ["campaign", "export", "exported", "-o", str(path), "--reference", "lj"])
+    assert result.exit_code == 0, result.output
+    assert "0 new stages" in result.output
+    dataset = read_dataset(path)
+    ((entry, labels),) = dataset.references.items()
+    assert entry.startswith(stage)
+    assert entry.endswith("n=2")
+    assert labels["lj"].n_labelled == len(dataset.cluster_sets[entry].configurations)
+    assert dataset.cluster_sets.keys() == read_dataset(exported).cluster_sets.keys()
+    at_once = tmp_path / "at_once.hdf5"
+    export_campaign(at_once, plan, states, references=["lj"])
+    assert at_once.read_bytes() == path.read_bytes()
+    refused = CliRunner().invoke(main, ["campaign", "export", "exported", "-o", str(path), "--reference", "PBE"])
+    assert refused.exit_code == 1
+    assert "No cluster of the run has labels of 'PBE': there are those of lj" in refused.output
+    assert at_once.read_bytes() == path.read_bytes()

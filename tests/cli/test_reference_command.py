@@ -242,3 +242,33 @@ def test_mistakes_are_one_line(fail, finished, arguments, message):
 
 def test_options_need_a_code(fail, finished, settings_file):
     assert "give --code as well" in fail("reference", "run", finished.pk, "--options", settings_file)
+    lattice = ("reference", "lattice", finished.pk, "--method", "GFN2-xTB", "--cutoffs", "2:5")
+    assert "give --code as well" in fail(*lattice, "--options", settings_file)
+
+
+def test_a_lattice_energy_is_calculated_by_programs_of_this_project(fail, finished, tmp_path):
+    path = tmp_path / "elsewhere.yaml"
+    path.write_text(yaml.safe_dump({"method": ELSEWHERE}))
+    said = fail("reference", "lattice", finished.pk, "--settings", path, "--cutoffs", "2:5")
+    assert "external is run elsewhere: give one of" in said
+
+
+def test_a_name_of_labels_with_different_settings_is_refused_until_a_pk_says_which(succeed, fail, finished, tmp_path):
+    """Lennard-Jones of two radii has one name."""
+    pks = []
+    for sigma in (2.8, 2.9):
+        path = tmp_path / f"{sigma}.yaml"
+        path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": {"sigma": sigma}}}))
+        said = succeed("reference", "run", finished.pk, "--settings", path, "--order", 1, "--sizes", "2")
+        found = re.search(r"ReferenceLabelsWorkChain<(\d+)>", said)
+        assert found is not None
+        pks.append(found[1])
+    for command in (("export",), ("export-xyz", "--delta")):
+        refused = fail(*command, finished.pk, "-o", tmp_path / "out", "--reference", "lj[order=1]")
+        assert f"lj[order=1] names labels with different settings: give the pk of one of {', '.join(pks)}" in refused
+    hashes = set()
+    for pk in pks:
+        path = tmp_path / f"{pk}.hdf5"
+        succeed("export", finished.pk, "-o", path, "--reference", pk)
+        hashes |= {item["lj[order=1]"].method_hash for item in read_dataset(path).references.values()}
+    assert len(hashes) == 2

@@ -7,16 +7,18 @@ import html
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import units
 from report_datasets import carbon_dioxide_dataset, expansion_section, md_section, phonon_section
 
 from aiida_mbetrain.datasets.hdf5 import origin_of, write_dataset
 from aiida_mbetrain.datasets.layout import from_dataset
-from aiida_mbetrain.datasets.model import Dataset
+from aiida_mbetrain.datasets.model import ClusterReference, Dataset
 from aiida_mbetrain.errors import UnreadableFile, UnwritableOutput
 from aiida_mbetrain.report import Call, RunFacts, write_report
 from aiida_mbetrain.report.embedding import choose, even_share, packed, quantised
@@ -281,3 +283,33 @@ def test_long_lines_keep_their_extremes():
 def test_packed_arrays_come_back():
     values = np.array([1, -2, 300])
     assert np.frombuffer(base64.b64decode(packed(values, "i4")["data"]), dtype="<i4").tolist() == [1, -2, 300]
+
+
+def with_reference_labels(section, method, *, n_unlabelled, noise_kJ_per_mol):
+    """The section with labels of dimers: the baseline's energies from another zero, with noise."""
+    molecules = section.molecules
+    assert molecules is not None
+    (dimers,) = (one for one in molecules.clusters if one.cluster.n_molecules == 2)
+    baseline = dimers.configurations.energies
+    noise = np.random.default_rng(3).normal(size=len(baseline))
+    energies = baseline - 500.0 + 2 * noise_kJ_per_mol * noise * units.kJ / units.mol
+    energies[:n_unlabelled] = np.nan
+    labels = ClusterReference(method, "0" * 32, energies, None, None, tuple("" for _ in energies))
+    references = {dimers.cluster.key: {method: labels}}
+    return replace(section, molecules=replace(molecules, references=references)), noise[n_unlabelled:]
+
+
+def test_reference_labels_are_counted_and_drawn_against_the_baseline(tmp_path: Path):
+    method = "PBE-D4/def2-SVP[order=2]"
+    section, noise = with_reference_labels(md_section(40), method, n_unlabelled=3, noise_kJ_per_mol=1.5)
+    text = write_report(Dataset((section,)), tmp_path / "page.html").read_text("utf-8")
+    outline = Outline(text)
+    assert outline.sections.index("reference") == outline.sections.index("provenance") - 1
+    part = text[text.index('id="reference"') : text.index('id="provenance"')]
+    cells = re.findall(r"<td>(.*?)</td>", part)
+    expected = 1.5 * float(np.std(noise))
+    assert cells[:4] == ["2", str(len(noise)), "3", "no"]
+    assert float(cells[4]) == pytest.approx(expected, abs=1e-3)
+    assert part.count("<circle") == len(noise)
+    assert outline.open == []
+    assert outline.silent == []

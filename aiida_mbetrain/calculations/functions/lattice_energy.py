@@ -20,6 +20,7 @@ from aiida_mbetrain.science.reference_labels import (
     expand_lattice,
     lattice_energies,
     merge_labels,
+    split_by_cost,
 )
 from aiida_mbetrain.settings import Inference, JsonObject, ReferenceLabels
 
@@ -42,11 +43,12 @@ def expansion_of_crystal(crystal: MolecularCrystal, settings: ReferenceLabels, c
 @calcfunction
 @exit_codes
 def lattice_fragments(
-    molecular_crystal: MolecularCrystalData, settings: orm.Dict, cutoffs: orm.Dict, **inputs: Nodes
+    molecular_crystal: MolecularCrystalData, settings: orm.Dict, cutoffs: orm.Dict, n_jobs: orm.Int, **inputs: Nodes
 ) -> dict[str, orm.Data]:
-    """Fragments of a static crystal that have no label yet; none where all are known.
+    """Fragments of a static crystal that have no label yet, in bundles of about equal cost.
 
-    inputs: namespace ``known`` (ReferenceLabelsData).  Outputs: ``fragments``, ``summary``.
+    inputs: namespace ``known`` (ReferenceLabelsData).  Outputs: ``bundle_0`` ... and ``summary``; no bundle where all
+    is known.
     """
     wanted = ReferenceLabels(**settings.get_dict())
     expansion = expansion_of_crystal(as_science(molecular_crystal), wanted, cutoffs.get_dict())
@@ -58,8 +60,8 @@ def lattice_fragments(
         "n_fragments": len(expansion.fragments),
         "n_known": len(expansion.fragments) - len(missing),
     }
-    found = {"fragments": as_node(expansion.fragments.select(missing))} if len(missing) else {}
-    return found | {"summary": orm.Dict(summary)}
+    bundles = split_by_cost(expansion.fragments.select(missing), n_jobs.value)
+    return {f"bundle_{i}": as_node(bundle) for i, bundle in enumerate(bundles)} | {"summary": orm.Dict(summary)}
 
 
 @calcfunction

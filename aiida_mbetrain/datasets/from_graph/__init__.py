@@ -21,6 +21,7 @@ from aiida_mbetrain.datasets.from_graph.reference_labels import (
     composition_of,
     compositions_of,
     fragments_of,
+    require_labels,
     with_references,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "fragments_of",
     "missing_parts",
     "partial_nodes",
+    "require_labels",
     "require_run",
     "stage_nodes",
     "stages_of",

@@ -100,14 +100,11 @@ def with_references(
         stage: {node.key: compositions_of(node) for node in nodes.get("clusters", {}).values()}
         for stage, nodes in stages.items()
     }
-    known = sorted({name for by_key in of_stages.values() for found in by_key.values() for name in found})
+    found = [compositions for by_key in of_stages.values() for compositions in by_key.values()]
+    known = sorted({name for compositions in found for name in compositions})
     words = list(dict.fromkeys(name for word in wanted for name in (known if word == EVERY else [word])))
-    for word in words if required else ():
-        if not any(chosen_composition(found, word) for by_key in of_stages.values() for found in by_key.values()):
-            raise InvalidSettings(
-                f"No cluster of the run has labels of {word!r}: there are those of {', '.join(known) or 'no method'}; "
-                "`aiida-mbetrain reference run` makes others."
-            )
+    if required:
+        _require_labels(found, words)
     sections = tuple(
         _with_labels(section, stages[stage], of_stages[stage], words)
         if (stage := STAGE_OF_SECTION.get(type(section))) in of_stages
@@ -115,6 +112,21 @@ def with_references(
         for section in dataset.sections
     )
     return Dataset(sections, dataset.provenance)
+
+
+def require_labels(nodes: Iterable[ClusterSetData], wanted: Iterable[str]) -> None:
+    """Raise InvalidSettings for a name, pk or uuid of labels that none of the cluster sets has."""
+    _require_labels([compositions_of(node) for node in nodes], [word for word in wanted if word != EVERY])
+
+
+def _require_labels(found: Sequence[Mapping[str, Sequence[Composition]]], words: Iterable[str]) -> None:
+    for word in words:
+        if not any(chosen_composition(compositions, word) for compositions in found):
+            known = sorted({name for compositions in found for name in compositions})
+            raise InvalidSettings(
+                f"No cluster of the run has labels of {word!r}: there are those of {', '.join(known) or 'no method'}; "
+                "`aiida-mbetrain reference run` makes others."
+            )
 
 
 def _with_labels(

@@ -9,6 +9,7 @@ from aiida_mbetrain.report.sections.map import map_section
 from aiida_mbetrain.report.sections.overview import headline, overview_section
 from aiida_mbetrain.report.sections.phonons import phonons_section
 from aiida_mbetrain.report.sections.provenance import provenance_section
+from aiida_mbetrain.report.sections.reference_labels import reference_labels_section
 from aiida_mbetrain.report.sections.thermodynamics import thermodynamics_section
 from aiida_mbetrain.report.sections.verdicts import verdicts_section
 from aiida_mbetrain.report.source import Source
@@ -23,6 +24,7 @@ SECTIONS = (
     thermodynamics_section,
     map_section,
     distances_section,
+    reference_labels_section,
     provenance_section,
 )
 

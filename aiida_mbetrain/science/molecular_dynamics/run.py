@@ -73,7 +73,7 @@ def run_molecular_dynamics(
 
     supercell: one frame of at least two atoms.  pressure_GPa: needed in NPT, not read in NVT.
     features: store the feature vectors of every frame, from the pass that made its forces.
-    start: continue from this state of a run with the same supercell, potential and settings (:data:`.FREE_TO_CHANGE`
+    start: continue from this state of a run with the same supercell, potential and settings (:data:`FREE_TO_CHANGE`
         apart); a run in pieces equals one in one go bit for bit (float64, same machine, potential without memory).
     before_step: called before every step with a function that gives the restart state of the moment; an error that
         it raises ends the run.
