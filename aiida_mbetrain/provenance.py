@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from numpy.typing import NDArray
 
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, crystal_behind
 from aiida_mbetrain.datasets.inspection import Facts, Row, SectionFacts, flat, frame_facts, ranges, section_path
 from aiida_mbetrain.errors import InvalidSettings
-from aiida_mbetrain.settings import PhononSampling
+from aiida_mbetrain.settings import JsonObject, PhononSampling
 
 __all__ = ["datasets", "destinations_of", "facts_of", "origin_of"]
+
+Rows = list[Any]
+"""Of a query, each with what it projects."""
 
 RUNS = (TRAINING_SET, *STAGE_OF)
 SETS = "sets"
@@ -29,7 +33,7 @@ OLDEST_FIRST = {"ctime": "asc"}
 MODEL_FACTS = ["id", "attributes.filename", "attributes.name", "attributes.sha256"]
 
 
-def datasets(*, model: orm.Data | None = None, structure: orm.StructureData | None = None) -> list[Row]:
+def datasets(*, model: orm.Node | None = None, structure: orm.StructureData | None = None) -> list[Row]:
     """Every training set and stage of the profile, or those made from a model, a crystal or both, oldest first.
 
     A phonon sampling that was started from force constants belongs to the crystal they descend from.
@@ -60,7 +64,7 @@ def _runs() -> Iterable[Row]:
         }  # fmt: skip
 
 
-def _fed_by(model: orm.Data | None) -> set[int] | None:
+def _fed_by(model: orm.Node | None) -> set[int] | None:
     """Runs with this model as input, or with another copy of the same file."""
     if model is None:
         return None
@@ -82,13 +86,13 @@ def _made_from(structure: orm.StructureData | None) -> set[int] | None:
     return set(direct.all(flat=True)) | set(later.all(flat=True))
 
 
-def _inputs(runs: Mapping[int, Row], label: str, kind: Any, project: list[str]) -> Iterable[list[Any]]:
+def _inputs(runs: Mapping[int, Row], label: str, kind: type[orm.Data], project: list[str]) -> Rows:
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters=_among(runs), tag="run", project="id")
     query.append(kind, with_outgoing="run", edge_filters={"label": label}, project=project)
     return query.all()
 
 
-def _among(runs: Mapping[int, Row]) -> dict[str, Any]:
+def _among(runs: Mapping[int, Row]) -> dict[str, object]:
     return {"attributes.process_label": {"in": list(RUNS)}, "id": {"in": list(runs) or [-1]}}
 
 
@@ -105,7 +109,7 @@ def _add_structures(runs: Mapping[int, Row]) -> None:
         runs[pk].update(structure=_formula(kinds, sites), structure_uuid=uuid)
 
 
-def _formula(kinds: list[dict[str, Any]], sites: list[dict[str, Any]]) -> str:
+def _formula(kinds: list[JsonObject], sites: list[JsonObject]) -> str:
     from aiida.orm.nodes.data.structure import get_formula
 
     symbols = {kind["name"]: kind["symbols"][0] for kind in kinds}
@@ -121,7 +125,7 @@ def _add_files(runs: Mapping[int, Row]) -> None:
         runs[pk].update(dataset=uuid, content_sha256=digest)
 
 
-def origin_of(node: orm.Data, frame: int) -> Row:
+def origin_of(node: orm.Node, frame: int) -> Row:
     """Origin of one frame of a cluster set or trajectory.
 
     The frame's source (MD step, or q-point, mode and amplitude), the cluster's molecules and translations, the
@@ -137,7 +141,7 @@ def origin_of(node: orm.Data, frame: int) -> Row:
     return facts | _history(node)
 
 
-def _origin_arrays(node: orm.Data) -> dict[str, Any]:
+def _origin_arrays(node: orm.Node) -> dict[str, NDArray[Any]]:
     if not isinstance(node, ClusterSetData | orm.TrajectoryData):
         raise InvalidSettings(f"<{node.pk}> is a {type(node).__name__}: give a ClusterSetData or a TrajectoryData.")
     names = [name for name in node.get_arraynames() if name.startswith("origin_")]
@@ -145,10 +149,10 @@ def _origin_arrays(node: orm.Data) -> dict[str, Any]:
     return arrays or {"frame": np.arange(node.base.attributes.get("array|positions")[0])}
 
 
-def _history(node: orm.Data) -> Row:
+def _history(node: orm.Node) -> Row:
     """Jobs, models, structures and settings among the ancestors, each in one query."""
 
-    def ancestors(kind: Any, project: list[str]) -> list[list[Any]]:
+    def ancestors(kind: type[orm.Node], project: list[str]) -> Rows:
         query = orm.QueryBuilder().append(type(node), filters={"id": node.pk}, tag="it")
         query.append(kind, with_descendants="it", project=["id", "uuid", *project], tag="before")
         return query.distinct().order_by({"before": OLDEST_FIRST}).all()
@@ -165,7 +169,7 @@ def _history(node: orm.Data) -> Row:
     }
 
 
-def _around(jobs: list[int], label: str, project: list[str], kind: Any = orm.Dict) -> list[list[Any]]:
+def _around(jobs: list[int], label: str, project: list[str], kind: type[orm.Data] = orm.Dict) -> Rows:
     """Nodes at the links of this label of jobs: pk and process label of the job, then the projections."""
     query = orm.QueryBuilder().append(
         orm.CalculationNode, filters={"id": {"in": jobs or [-1]}}, tag="job", project=["id", "attributes.process_label"]
@@ -179,7 +183,7 @@ def _model_line(pk: int, filename: str | None, name: str | None, sha256: str | N
     return f"{filename or name}<{pk}>" + (f" sha256 {sha256}" if sha256 else "")
 
 
-def destinations_of(trajectory: orm.TrajectoryData) -> list[Row]:
+def destinations_of(trajectory: orm.Node) -> list[Row]:
     """Cluster sets and trajectories that descend from a trajectory, one row each.
 
     frames: indices into the trajectory; missing: those left out (broken molecules, not selected).
@@ -208,7 +212,7 @@ def _unlabelled(trajectory: orm.TrajectoryData) -> orm.TrajectoryData:
     return frames
 
 
-def _destination(node: orm.Data, frames: Any, n_frames: int) -> Row:
+def _destination(node: orm.Data, frames: NDArray[np.int64], n_frames: int) -> Row:
     return {
         "node": f"{type(node).__name__}<{node.pk}>",
         "uuid": node.uuid,
@@ -245,7 +249,7 @@ def _stages(run: orm.WorkChainNode) -> list[orm.WorkChainNode]:
     return [node for node in children if isinstance(node, orm.WorkChainNode) and node.process_label in STAGE_OF]
 
 
-def _place_of_constants(settings: Mapping[str, Any]) -> str:
+def _place_of_constants(settings: JsonObject) -> str:
     return str(PhononSampling(**settings).force_constants_key).strip("/").rsplit("/", 3)[0]
 
 
@@ -284,7 +288,8 @@ def _own_facts(run: orm.WorkChainNode, stages: Sequence[orm.WorkChainNode]) -> R
 def _jobs_below(run: orm.WorkChainNode) -> list[int]:
     """Pks of all that a run called, at any depth, in one query for each level."""
     found: list[int] = []
-    level: list[Any] = [run.pk]
+    assert run.pk is not None
+    level = [run.pk]
     while level:
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": {"in": level}}, tag="caller")
         query.append(orm.ProcessNode, with_incoming="caller", project="id")

@@ -10,6 +10,7 @@ from aiida import engine, orm
 from aiida.engine.processes.functions import ProcessFunctionType
 
 from aiida_mbetrain import __version__
+from aiida_mbetrain.settings import JsonObject
 
 PACKAGES = ("mace-torch", "torch", "phonopy")
 """Packages beside this one that decide numbers."""
@@ -32,8 +33,8 @@ def calcfunction(function: Callable[P, R]) -> ProcessFunctionType[P, R, orm.Calc
     process_class: Any = process.process_class  # made by AiiDA for this function alone
     usual = process_class._setup_version_info
 
-    def with_versions(self: Any) -> dict[str, Any]:
-        info: dict[str, Any] = usual(self)
+    def with_versions(self: engine.Process) -> JsonObject:
+        info: JsonObject = usual(self)
         self.node.base.attributes.set(PACKAGE_VERSIONS, package_versions())
         return info
 

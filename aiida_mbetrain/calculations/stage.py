@@ -64,9 +64,9 @@ class StageCalculation(CalcJob):
         spec.output("checkpoint", valid_type=orm.SinglefileData, required=False, help="Of an unfinished job.")
         define_exit_codes(spec)
 
-    def _setup_version_info(self) -> dict[str, Any]:
+    def _setup_version_info(self) -> JsonObject:
         """Note the versions where AiiDA looks for an equal job before this one is stored."""
-        info: dict[str, Any] = super()._setup_version_info()
+        info: JsonObject = super()._setup_version_info()
         self.node.base.attributes.set(PACKAGE_VERSIONS, package_versions())
         return info
 

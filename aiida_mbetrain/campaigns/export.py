@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from aiida import orm
@@ -112,7 +112,7 @@ def _with_crystal(tree: Group) -> Group:
 def members_table(plan: Plan, states: Mapping[str, StageState], held: Mapping[str, str]) -> Group:
     """Every member with its state and the reason of what is not finished."""
     rows = [(member, *member_state(member, states)) for member in plan.members]
-    columns: dict[str, Any] = {
+    columns: dict[str, object] = {
         "crystal": [member.crystal for member, *_ in rows],
         "model": [member.model for member, *_ in rows],
         "state": [state for _, state, _ in rows],

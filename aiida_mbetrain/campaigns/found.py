@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -13,13 +13,13 @@ from ase.data import atomic_numbers
 
 from aiida_mbetrain.campaigns.plan import PHONONS, QUASI_HARMONIC, stage_key
 from aiida_mbetrain.campaigns.sources import crystal_digest
-from aiida_mbetrain.data.crystals import EQUILIBRIUM, link_label
+from aiida_mbetrain.data.crystals import EQUILIBRIUM, Nodes, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF
 from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.thermodynamics import equilibrium_names, reference_name
-from aiida_mbetrain.settings import FreeEnergy, Inference, NamedCalculator
+from aiida_mbetrain.settings import FreeEnergy, Inference, JsonObject, NamedCalculator
 from aiida_mbetrain.workflows.protocols import SECTIONS
 
 
@@ -69,7 +69,7 @@ def found_stages() -> list[FoundStage]:
             settings = SECTIONS[kind](**inputs["settings"][pk][0])
             inference = Inference(**inputs["inference"][pk][0])
             model = _identity(inputs["model"][pk][0])
-            source: Any = crystals[inputs["structure"][pk][0]] if kind != PHONONS else None
+            source: object = crystals[inputs["structure"][pk][0]] if kind != PHONONS else None
             if kind == PHONONS:
                 parent, link = origins[pk]
                 source = [keys[parent], _label(link, FreeEnergy(**inputs["settings"][parent][0]))]
@@ -94,7 +94,7 @@ def _processes() -> Iterable[tuple[Any, ...]]:
         yield (*facts, " ".join(str(exit_message or exception or "").split()), description)
 
 
-def _inputs(label: str, kind: Any, project: list[str]) -> dict[int, list[Any]]:
+def _inputs(label: str, kind: type[orm.Node], project: list[str]) -> dict[int, list[Any]]:
     query = orm.QueryBuilder().append(
         orm.WorkChainNode, filters={"attributes.process_label": {"in": list(STAGE_OF)}}, tag="stage", project="id"
     )
@@ -102,7 +102,7 @@ def _inputs(label: str, kind: Any, project: list[str]) -> dict[int, list[Any]]:
     return {pk: values for pk, *values in query.all()}
 
 
-def _identity(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(attributes: JsonObject) -> JsonObject:
     if "sha256" in attributes:
         return {"sha256": attributes["sha256"]}
     return NamedCalculator(**attributes).to_dict()
@@ -161,5 +161,5 @@ def force_constants_of(parent: orm.WorkChainNode, label: str) -> ForceConstantsD
     from aiida_mbetrain.data.crystals import crystals
 
     settings = FreeEnergy(**parent.inputs.settings.get_dict())
-    found = crystals(cast(Mapping[str, Any], parent.outputs), settings)
+    found = crystals(cast(Nodes, parent.outputs), settings)
     return found[label]["force_constants"] if label in found else None

@@ -19,7 +19,7 @@ from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name, 
 from aiida_mbetrain.campaigns.record import Record
 from aiida_mbetrain.campaigns.state import GRAPH
 from aiida_mbetrain.science.thermodynamics import reference_name
-from aiida_mbetrain.settings import FreeEnergy
+from aiida_mbetrain.settings import FreeEnergy, JsonObject
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 
 
@@ -46,7 +46,7 @@ def build_graph(
     models = {name: orm.load_node(uuid) for name, uuid in record.models.items()}
     for number, (name, stages) in enumerate(groups.items()):
         crystal, model = stages[0].crystal.name, stages[0].model.name
-        inputs: dict[str, Any] = {
+        inputs: dict[str, orm.Node] = {
             "structure": orm.load_node(record.crystals[crystal]),
             "model": models[model],
             "stages": orm.Dict({"campaign": plan.name} | _described(stages, force_constants, record.settings.options)),
@@ -62,13 +62,11 @@ def identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _described(
-    stages: Iterable[Stage], force_constants: Mapping[str, str], options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _described(stages: Iterable[Stage], force_constants: Mapping[str, str], options: JsonObject) -> JsonObject:
     """Plain values from which ``crystal_graph`` makes its tasks."""
     described = []  # a list, for the keys of a stored Dict lose their order, and parents come first
     for stage in {stage.key: stage for stage in stages}.values():
-        facts: dict[str, Any] = {
+        facts: JsonObject = {
             "name": task_name(stage),
             "kind": stage.kind,
             "key": stage.key,
@@ -137,7 +135,7 @@ def volumes_graph(reference: Any, model: Any, stages: Any, code: Any = None) -> 
             graph.add_task(WORKCHAINS[PHONONS], name=facts["name"], **inputs)
 
 
-def _inputs(facts: Mapping[str, Any], options: Mapping[str, Any], model: Any, code: Any) -> dict[str, Any]:
+def _inputs(facts: JsonObject, options: JsonObject, model: object, code: object) -> dict[str, object]:
     """Inputs of a described stage but for the structure or the force constants."""
     inference = orm.Dict(dict(facts["inference"]))
     return stage_inputs(facts["kind"], dict(facts["settings"]), inference, options, code) | {"model": model}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
 
 from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC
+from aiida_mbetrain.settings import JsonObject
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
@@ -20,10 +20,10 @@ WORKCHAINS: dict[str, Any] = {
 
 
 def stage_inputs(
-    kind: str, settings: dict[str, Any], inference: orm.Dict, options: Mapping[str, Any], code: Any
+    kind: str, settings: JsonObject, inference: orm.Dict, options: JsonObject, code: object
 ) -> dict[str, Any]:
     """Inputs of a stage WorkChain but for the model and the structure or force constants."""
-    inputs: dict[str, Any] = {"settings": orm.Dict(settings), "inference": inference}
+    inputs: dict[str, object] = {"settings": orm.Dict(settings), "inference": inference}
     if code is not None:
         inputs["code"] = code
         for heavy in WORKCHAINS[kind].heavy_stages:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
@@ -13,6 +13,7 @@ from aiida_mbetrain.campaigns.settings import CrystalEntry
 from aiida_mbetrain.campaigns.sources import Crystal, Model, checked_crystal
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.structures import structure_from_configurations, structure_to_configurations
+from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 from aiida_mbetrain.science.potentials import Potential, named_calculator
 from aiida_mbetrain.settings import Inference, NamedCalculator
@@ -20,7 +21,7 @@ from aiida_mbetrain.settings import Inference, NamedCalculator
 
 def crystals_of_nodes(entry: CrystalEntry, refusals: Refusals) -> list[Crystal]:
     """The crystals of an entry of a node or a group; what is no crystal is refused."""
-    nodes: list[orm.Data] = []
+    nodes: list[orm.Node] = []
     with refusals.about(str(entry.node or entry.group)):
         nodes = [_load(entry.node)] if entry.node is not None else _nodes_of_group(str(entry.group))
         if entry.name is not None and len(nodes) != 1:
@@ -35,14 +36,14 @@ def crystals_of_nodes(entry: CrystalEntry, refusals: Refusals) -> list[Crystal]:
     return found
 
 
-def _load(identifier: Any) -> Any:
+def _load(identifier: int | str | None) -> orm.Node:
     try:
         return orm.load_node(identifier)
     except NotExistent as error:
         raise UnreadableFile(f"There is no node {identifier} in this profile: give a pk or uuid.") from error
 
 
-def _nodes_of_group(label: str) -> list[orm.Data]:
+def _nodes_of_group(label: str) -> list[orm.Node]:
     try:
         nodes = list(orm.load_group(label).nodes)
     except NotExistent as error:
@@ -52,10 +53,10 @@ def _nodes_of_group(label: str) -> list[orm.Data]:
     return sorted(nodes, key=lambda node: (node.label, node.uuid))
 
 
-def model_of_node(name: str, identifier: Any) -> Model:
+def model_of_node(name: str, identifier: int | str) -> Model:
     """A registered model, or the Dict of a named calculator.  Raises UnreadableFile, InvalidSettings."""
     node = _load(identifier)
-    if isinstance(node, MaceModelData):
+    if isinstance(node, MaceModelData | SumModelData):
         elements = frozenset(atomic_numbers[symbol] for symbol in node.elements)
         return Model(name, {"sha256": node.sha256}, elements, uuid=node.uuid)
     if isinstance(node, orm.Dict):
@@ -67,7 +68,7 @@ def model_of_node(name: str, identifier: Any) -> Model:
 def registered_potential(model: Model, inference: Inference) -> Potential:
     """The live potential of a registered model."""
     node = _load(model.uuid)
-    assert isinstance(node, MaceModelData)
+    assert isinstance(node, MaceModelData | SumModelData)
     return node.load(inference)
 
 

@@ -56,7 +56,7 @@ class Stage:
         return stage_key(self.kind, source, self.model.identity, self.inference, self.settings)
 
 
-def stage_key(kind: str, source: Any, model: Mapping[str, Any], inference: Inference, settings: Settings) -> str:
+def stage_key(kind: str, source: object, model: Mapping[str, object], inference: Inference, settings: Settings) -> str:
     """Digest of what decides the result of a stage.
 
     source: digest of the crystal; for phonon sampling the key of the quasi-harmonic stage and the crystal's label.
@@ -123,7 +123,7 @@ def make_plan(
     settings: CampaignSettings,
     crystals: Sequence[Crystal],
     models: Sequence[Model],
-    repairs: Mapping[str, Mapping[str, Any]] | None = None,
+    repairs: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Plan:
     """The members of a campaign.
 
@@ -146,15 +146,15 @@ def make_plan(
 class _Chosen:
     """The settings of one crystal's stages."""
 
-    def __init__(self, campaign: CampaignSettings, crystal: str, repairs: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, campaign: CampaignSettings, crystal: str, repairs: Mapping[str, Mapping[str, object]]) -> None:
         self.campaign, self._crystal, self._repairs = campaign, crystal, repairs
-        self._overrides: Mapping[str, Any] = campaign.overrides
+        self._overrides: Mapping[str, object] = campaign.overrides
         for pattern, overrides in campaign.overrides_by_crystal.items():
             if fnmatch.fnmatchcase(crystal, pattern):
                 self._overrides = merge(self._overrides, overrides)
-        self._usual: dict[str, Any] = self._by_section(self._overrides)
+        self._usual = self._by_section(self._overrides)
 
-    def _by_section(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    def _by_section(self, overrides: Mapping[str, object]) -> dict[str, Any]:
         return protocol_settings(self.campaign.protocol, overrides)
 
     @property
@@ -168,7 +168,7 @@ class _Chosen:
         """NVT or NPT."""
         return str(self._usual[DYNAMICS].md_crystal.ensemble)
 
-    def complete(self, stage: Stage, changes: Mapping[str, Any]) -> Stage:
+    def complete(self, stage: Stage, changes: Mapping[str, object]) -> Stage:
         """The stage with its settings: those of the crystal, of the conditions, of a repair; and its seed."""
         overrides = merge(self._overrides, {stage.kind: changes})
         if self.campaign.rng_seed is not None and stage.kind != QUASI_HARMONIC:
@@ -178,7 +178,7 @@ class _Chosen:
         return replace(stage, settings=chosen[stage.kind], inference=chosen["inference"])
 
 
-def _seeds(seed: int, stage: Stage) -> dict[str, Any]:
+def _seeds(seed: int, stage: Stage) -> dict[str, object]:
     """A seed of the stage's own, the same for every model."""
     where = f"{seed} {stage.crystal.name} {condition_name(stage.temperature_K, stage.pressure_GPa)} {stage.kind}"
     own = int.from_bytes(hashlib.sha256(where.encode()).digest()[:4], "big")
@@ -218,7 +218,7 @@ def _quasi_harmonic(chosen: _Chosen, crystal: Crystal, model: Model, pressure_GP
     stage = Stage(QUASI_HARMONIC, crystal, model, FreeEnergy(), Inference(), pressure_GPa=pressure_GPa)
     usual = chosen.complete(stage, {}).settings
     assert isinstance(usual, FreeEnergy)
-    changes: dict[str, Any] = {} if pressure_GPa is None else {"pressure_GPa": pressure_GPa}
+    changes: dict[str, object] = {} if pressure_GPa is None else {"pressure_GPa": pressure_GPa}
     if usual.thermal_expansion:
         changes["temperatures_K"] = list(chosen.campaign.temperatures_K)
     return chosen.complete(stage, changes)
@@ -231,7 +231,7 @@ def _phonons(chosen: _Chosen, parent: Stage, temperature_K: float, pressure_GPa:
     stage = Stage(
         PHONONS, parent.crystal, parent.model, PhononSampling(), Inference(), temperature_K, pressure_GPa, parent
     )
-    changes: dict[str, Any] = {"temperature_K": temperature_K}
+    changes: dict[str, object] = {"temperature_K": temperature_K}
     if free_energy.thermal_expansion:
         label = equilibrium_name(temperature_K)
         changes["force_constants_key"] = force_constants_key(free_energy.root_key, label)

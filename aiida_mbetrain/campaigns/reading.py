@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeGuard
 
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.settings import CampaignSettings
@@ -16,7 +17,7 @@ def needs_profile(settings: CampaignSettings, folder: Path) -> bool:
     return by_node or any(names_node(source, folder) for source in settings.models.values())
 
 
-def names_node(source: NamedCalculator | int | str, folder: Path) -> bool:
+def names_node(source: NamedCalculator | int | str, folder: Path) -> TypeGuard[int | str]:
     """True for a model that is a pk or uuid."""
     return isinstance(source, int) or (isinstance(source, str) and _is_uuid(source) and not (folder / source).exists())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
@@ -15,13 +15,14 @@ from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.sources import Crystal, Model
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.structures import structure_to_configurations
+from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.errors import UnreadableFile
 
 PREFIX = "mbetrain/campaigns/"
 RECORD = "campaign"
 """Label of the Dict nodes that hold a campaign's settings; the newest is the one that counts."""
 
-Repairs = dict[str, dict[str, Any]]
+Repairs = dict[str, dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Record:
     models: Mapping[str, str]
     repairs: Repairs = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The content of the Dict node."""
         return {
             "settings": self.settings.to_dict(),
@@ -60,7 +61,9 @@ def _crystal(name: str, uuid: str) -> Crystal:
 
 def _model(name: str, uuid: str) -> Model:
     node = orm.load_node(uuid)
-    identity = {"sha256": node.sha256} if isinstance(node, MaceModelData) else dict(node.base.attributes.all)
+    identity = (
+        {"sha256": node.sha256} if isinstance(node, MaceModelData | SumModelData) else dict(node.base.attributes.all)
+    )
     return Model(name, identity, uuid=uuid)
 
 

@@ -19,6 +19,7 @@ from aiida_mbetrain.campaigns.record import Record, group_of, read_record, recor
 from aiida_mbetrain.campaigns.refusals import Refusals
 from aiida_mbetrain.campaigns.settings import read_campaign
 from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive, stage_states
+from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.errors import InvalidSettings, StoppedEarly
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def existing_force_constants(plan: Plan, states: Mapping[str, StageState]) -> di
     return found
 
 
-def _constants(stage: Stage, states: Mapping[str, StageState]) -> Any:
+def _constants(stage: Stage, states: Mapping[str, StageState]) -> ForceConstantsData | None:
     assert stage.parent is not None
     assert stage.constants_label is not None
     parent = cast(orm.WorkChainNode, orm.load_node(states[stage.parent.name].uuid))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from aiida_mbetrain.settings import (
     Finite,
     Floats,
+    JsonObject,
     NamedCalculator,
     Positive,
     Seed,
@@ -31,15 +32,15 @@ def check_name(name: str) -> str:
     return name
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _as_entry(value: Any) -> Any:
+def _as_entry(value: object) -> object:
     return {"files": value} if isinstance(value, str) else value
 
 
-def _name_once(value: Any) -> Any:
+def _name_once(value: object) -> object:
     if isinstance(value, list | tuple) and any(item in value[:i] for i, item in enumerate(value)):
         raise ValueError("give each of them once")
     return value
@@ -88,8 +89,8 @@ class CampaignSettings(Settings):
         (1.0e-4,), description="Pressures of the dynamics and, where it follows them, of the relaxed cell (GPa)."
     )
     protocol: str | None = Field(None, description="Protocol of all stages; None takes the default one.")
-    overrides: dict[str, Any] = Field({}, description="{section: {field: value}} on top of the protocol, all crystals.")
-    overrides_by_crystal: dict[str, dict[str, Any]] = Field(
+    overrides: JsonObject = Field({}, description="{section: {field: value}} on top of the protocol, all crystals.")
+    overrides_by_crystal: dict[str, JsonObject] = Field(
         {}, description="The same for some crystals, by name or pattern (ice_*), in this order on top of overrides."
     )
     rng_seed: Seed | None = Field(
@@ -98,7 +99,7 @@ class CampaignSettings(Settings):
         "the protocol, the same for all.",
     )
     code: str | None = Field(None, description="mbetrain-worker on some computer (LABEL@COMPUTER); None: no jobs.")
-    options: dict[str, Any] = Field({}, description="metadata.options of all jobs (queue, GPU, walltime).")
+    options: JsonObject = Field({}, description="metadata.options of all jobs (queue, GPU, walltime).")
     max_jobs: Annotated[int, Field(ge=1)] = Field(10, description="Stages that run at the same time, at most.")
 
     @field_validator("name")
@@ -108,7 +109,7 @@ class CampaignSettings(Settings):
 
     @field_validator("temperatures_K", "pressures_GPa", mode="before")
     @classmethod
-    def _distinct(cls, values: Any) -> Any:
+    def _distinct(cls, values: object) -> object:
         return _name_once(values)
 
     @field_validator("temperatures_K")
@@ -139,7 +140,7 @@ class CampaignSettings(Settings):
             _refuse_conditions(where, overrides)
 
 
-def _refuse_conditions(where: str, overrides: Mapping[str, Any]) -> None:
+def _refuse_conditions(where: str, overrides: Mapping[str, object]) -> None:
     """Temperatures and pressures have one place."""
     for section, name, instead in (
         ("md_sampling", "temperature_K", "temperatures_K"),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.utils.structure_comparator import SymmetryEquivalenceCheck
@@ -30,12 +29,12 @@ SAME_VOLUME = 1e-3
 """Relative difference of volumes per atom from which on two crystals are different without a closer look."""
 
 
-def digest(facts: Any) -> str:
+def digest(facts: object) -> str:
     """sha256 of plain values; numbers as a stored node keeps them, so that a file and its node agree."""
     return hashlib.sha256(json.dumps(_plain(facts), sort_keys=True).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -87,7 +86,7 @@ class Model:
     """
 
     name: str
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     elements: frozenset[int] | None = None
     path: Path | None = None
     uuid: str | None = None

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
@@ -14,18 +14,26 @@ from aiida_mbetrain.cli.common import database_is_locked, with_profile
 from aiida_mbetrain.errors import InvalidCampaign
 
 if TYPE_CHECKING:
+    from aiida import orm
+    from rich.console import Console, Group
+
     from aiida_mbetrain.campaigns.costs import Row
     from aiida_mbetrain.campaigns.plan import Plan
     from aiida_mbetrain.campaigns.settings import CampaignSettings
+    from aiida_mbetrain.campaigns.sources import Crystal, Model
+    from aiida_mbetrain.campaigns.state import StageState
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 campaign_file = click.argument("file", type=click.Path(path_type=Path))
 
 
-def lists_refusals(function: Callable[..., Any]) -> Callable[..., Any]:
+def lists_refusals(function: Callable[P, T]) -> Callable[P, T]:
     """Print every refusal of a campaign on a line of its own before the error that counts them."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except InvalidCampaign as error:
@@ -83,11 +91,11 @@ def plan(file: Path, ms_per_atom: float | None, form: str) -> None:
         print_plan(made, [*rows, total_row(rows)])
 
 
-def sources_of(settings: CampaignSettings, folder: Path) -> tuple[Any, Any]:
+def sources_of(settings: CampaignSettings, folder: Path) -> tuple[list[Crystal], list[Model]]:
     """Crystals and models of a campaign; loads the profile where they are nodes."""
     from aiida_mbetrain.campaigns.reading import needs_profile, read_sources
 
-    read: Callable[..., tuple[Any, Any]] = read_sources
+    read: Callable[[CampaignSettings, Path], tuple[list[Crystal], list[Model]]] = read_sources
     return (with_profile(read) if needs_profile(settings, folder) else read)(settings, folder)
 
 
@@ -186,7 +194,7 @@ def daemon_runs() -> bool:
     return has_broker and bool(get_daemon_client().is_daemon_running)
 
 
-def add_to_group(group: Any, pks: list[int | None]) -> None:
+def add_to_group(group: orm.Group, pks: list[int | None]) -> None:
     """Add the nodes that a campaign uses to its group, so that an archive of the group has them."""
     from aiida import orm
 
@@ -240,7 +248,7 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
 
 
-def status_table(name: str) -> tuple[Any, dict[str, Any]]:
+def status_table(name: str) -> tuple[Group, dict[str, StageState]]:
     """A table of crystals and conditions, with the failures below it; and the states behind it."""
     from rich.console import Group
     from rich.markup import escape
@@ -277,7 +285,7 @@ def time_text(seconds: float) -> str:
     return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
+def graph_notes(name: str, states: dict[str, StageState]) -> list[str]:
     """A line where the newest graph ended and left stages unstarted."""
     from aiida_mbetrain.campaigns.state import MISSING, graphs_of
 
@@ -291,17 +299,17 @@ def graph_notes(name: str, states: dict[str, Any]) -> list[str]:
     ]
 
 
-def _mark(state: Any) -> str:
+def _mark(state: StageState) -> str:
     from aiida_mbetrain.campaigns.progress import place
     from aiida_mbetrain.campaigns.state import RUNNING
 
     word = f"{state.state} <{state.pk}>" if state.pk else state.state
-    if state.state == RUNNING:
+    if state.state == RUNNING and state.pk is not None:
         word += f" on {place(state.pk)}"
     return f"[{COLOURS[state.state]}]{word}[/]" if state.state in COLOURS else word
 
 
-def show_status(console: Any, name: str) -> None:
+def show_status(console: Console, name: str) -> None:
     """Print the table of a campaign."""
     from rich.console import Console
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -11,6 +11,11 @@ from rich.table import Table
 
 from aiida_mbetrain.cli.common import read_options, with_profile
 from aiida_mbetrain.errors import MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+
+    from aiida_mbetrain.data.crystals import Nodes
 
 SAME_ENERGY = 1e-5
 """eV; above the rounding of another device or version, below the error of another model file."""
@@ -42,7 +47,7 @@ def check(code: str, options: str | None) -> None:
     console.print(f"energies agree with those computed here to {difference:.0e} eV")
 
 
-def labels_inputs() -> dict[str, Any]:
+def labels_inputs() -> Nodes:
     """Inputs of the job: two frames of the demo crystal, in separate batches, as the first one includes warming up."""
     from aiida import orm
 
@@ -58,7 +63,7 @@ def labels_inputs() -> dict[str, Any]:
     return {"model": MaceModelData.get_or_create(model_path()), "inference": inference, "sets": {"frames": frames}}
 
 
-def report(node: Any) -> Table:
+def report(node: orm.ProcessNode) -> Table:
     """Print the computer, device, versions and speed of the job."""
     info = node.outputs.run_info.get_dict()
     progress = json.loads(node.outputs.retrieved.base.repository.get_object_content("progress.json"))
@@ -73,7 +78,7 @@ def report(node: Any) -> Table:
     return table
 
 
-def energy_difference(node: Any, inputs: dict[str, Any]) -> float:
+def energy_difference(node: orm.ProcessNode, inputs: Nodes) -> float:
     """Largest difference (eV) between the job's energies and those computed in this process."""
     from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.conversion import as_science

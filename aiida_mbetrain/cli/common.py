@@ -5,21 +5,31 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.errors import MbetrainError, UnreadableFile
 
 if TYPE_CHECKING:
-    from aiida_mbetrain.settings import ReferenceLabels
+    from aiida import orm
+    from aiida.engine import ProcessBuilder
+    from rich.console import Console
+
+    from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
+    from aiida_mbetrain.settings import JsonObject, ReferenceLabels
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def with_profile(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_profile(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a command to load its profile first."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         load_profile_of_command()
         return function(*args, **kwargs)
 
@@ -54,14 +64,14 @@ def database_is_locked(error: Exception) -> bool:
     return isinstance(cause, OperationalError) and "database is locked" in str(cause)
 
 
-def stopping_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+def stopping_in_order(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a command that computes, so that Ctrl-C and SIGTERM lose nothing.
 
     It comes before :func:`with_profile`: libraries start threads when they are imported.
     """
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         from aiida_mbetrain.calculations.functions.interruption import signals_deferred
 
         with signals_deferred():
@@ -78,14 +88,32 @@ def command_of(*arguments: str) -> str:
     return place + shlex.join([*program, *arguments])
 
 
-def load(identifier: str) -> Any:
+def load(identifier: str) -> orm.Node:
     """The node of a pk, uuid or label."""
     from aiida import orm
 
     return orm.load_node(identifier)
 
 
-def read_structure(path: str) -> Any:
+def read_model(source: str) -> MaceModelData | SumModelData:
+    """The node of a model file, which is registered if it is new, or of the pk or uuid of a model or sum of models."""
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
+
+    if Path(source).exists():
+        return MaceModelData.get_or_create(source)
+    try:
+        node = load(source)
+    except NotExistent:
+        node = None
+    if not isinstance(node, MaceModelData | SumModelData):
+        raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
+    return node
+
+
+def read_structure(path: str) -> orm.StructureData:
     """A StructureData of anything ASE reads.  Raises UnreadableFile."""
     from aiida import orm
 
@@ -95,7 +123,7 @@ def read_structure(path: str) -> Any:
     return orm.StructureData(ase=atoms)
 
 
-def node_of_uuid(uuid: str, profile: str | None) -> Any:
+def node_of_uuid(uuid: str, profile: str | None) -> orm.Node | None:
     """The node of a uuid, or None without a profile or where the profile does not have it."""
     from aiida import load_profile, orm
     from aiida.common.exceptions import ConfigurationError, NotExistent
@@ -109,7 +137,7 @@ def node_of_uuid(uuid: str, profile: str | None) -> Any:
         return None
 
 
-def read_options(path: str | None) -> dict[str, Any]:
+def read_options(path: str | None) -> JsonObject:
     """``metadata.options`` of jobs from a YAML file; none without one.  Raises UnreadableFile."""
     from aiida_mbetrain.settings import read_mapping
 
@@ -130,7 +158,7 @@ def read_reference_settings(
     return ReferenceLabels(**values)
 
 
-def submit_as_jobs(console: Any, builder: Any, code: str | None, options: str | None) -> bool:
+def submit_as_jobs(console: Console, builder: ProcessBuilder, code: str | None, options: str | None) -> bool:
     """Submit a WorkChain of reference labels to the daemon where a code is given for its jobs, and say so.
 
     options: YAML file with their metadata.options.  Raises InvalidSettings for options without a code, and where no
@@ -147,7 +175,7 @@ def submit_as_jobs(console: Any, builder: Any, code: str | None, options: str | 
             raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
         return False
     builder.code = orm.load_code(code)
-    builder.reference_labels.metadata.options = read_options(options)
+    builder["reference_labels"].metadata.options = read_options(options)
     if not get_daemon_client().is_daemon_running:
         raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     node = submit(builder)

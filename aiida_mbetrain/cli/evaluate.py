@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +14,11 @@ from aiida_mbetrain.cli.sources import load_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnwritableOutput
 
 if TYPE_CHECKING:
+    from aiida import orm
     from rich.console import Console
 
     from aiida_mbetrain.science.tables import Table
+    from aiida_mbetrain.settings import JsonObject
 
 SHOWN = {
     "energy_rmse_meV_per_molecule": "meV/molecule",
@@ -52,7 +54,7 @@ def evaluate(process: str, subset: str, output: str | None) -> None:
             console.print(str(path.resolve()), highlight=False, soft_wrap=True)
 
 
-def evaluate_model(chain: Any, subset: str) -> Any:
+def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
     """The evaluation of a trained model, stored once.  Raises InvalidSettings, MbetrainError."""
     from aiida import orm
     from aiida.manage.caching import enable_caching
@@ -60,7 +62,8 @@ def evaluate_model(chain: Any, subset: str) -> Any:
     from aiida_mbetrain.calculations.functions.training import evaluation
 
     if not isinstance(chain, orm.WorkChainNode) or chain.process_label != CHAIN or "model" not in chain.outputs:
-        raise InvalidSettings(f"<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
+        name = type(chain).__name__
+        raise InvalidSettings(f"{name}<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
     with enable_caching():
         _, node = evaluation.run_get_node(
             frames=chain.inputs.frames,
@@ -73,13 +76,14 @@ def evaluate_model(chain: Any, subset: str) -> Any:
     return node
 
 
-def show_errors(console: Console, errors: Table, facts: dict[str, Any]) -> None:
+def show_errors(console: Console, errors: Table, facts: JsonObject) -> None:
     """The errors as a table; groups that are all frames again are left out."""
     from rich.table import Table as Printed
 
     console.print(
         f"errors against {facts['level_of_theory']} of {facts['n_frames']} frames of the {facts['subset']} set (RMSE)",
         highlight=False,
+        markup=False,
     )
     printed = Printed("frames", "", "model", *SHOWN.values())
     for row in range(len(errors["model"])):
@@ -92,7 +96,7 @@ def show_errors(console: Console, errors: Table, facts: dict[str, Any]) -> None:
     console.print(printed)
 
 
-def write_evaluation(folder: Path, errors: Table, predictions: Table, facts: dict[str, Any]) -> list[Path]:
+def write_evaluation(folder: Path, errors: Table, predictions: Table, facts: JsonObject) -> list[Path]:
     """Write the tables and the picture.  Raises UnwritableOutput."""
     from aiida_mbetrain.pictures import parity_picture, save
 

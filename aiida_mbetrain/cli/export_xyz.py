@@ -12,7 +12,11 @@ from aiida_mbetrain.cli import sources as source_options
 from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from aiida_mbetrain.datasets.training import HoldOut
+    from aiida_mbetrain.datasets.model import Dataset
+    from aiida_mbetrain.datasets.training import Entry, ExternalLabels, HoldOut
+
+Options = dict[str, Any]
+"""Of the command line by name."""
 
 E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .model file."
 
@@ -88,7 +92,7 @@ def read_hold_out(words: Sequence[str]) -> HoldOut:
     return HoldOut(tuple(found["crystal"]), tuple(found["temperature"]), tuple(found["size"]))
 
 
-def check_options(options: dict[str, Any]) -> None:
+def check_options(options: Options) -> None:
     """Check the options before the dataset is read."""
     from aiida_mbetrain.datasets.training import check_sources
 
@@ -103,7 +107,7 @@ def check_options(options: dict[str, Any]) -> None:
             raise InvalidSettings(f"--{name.replace('_', '-')} {wanted}: give {E0S_HELP}")
 
 
-def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[Any], dict[int, float], str]:
+def _labelled(source: str, dataset: Dataset, options: Options) -> tuple[list[Entry], dict[int, float], str]:
     """Entries with the requested labels, their E0s and the origin of the E0s."""
     from aiida_mbetrain.datasets.training import (
         SOURCES,
@@ -138,7 +142,7 @@ def _labelled(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[
     return entries, e0s, origin
 
 
-def _reference_targets(source: str, dataset: Any, options: dict[str, Any]) -> tuple[list[Any], dict[int, float], str]:
+def _reference_targets(source: str, dataset: Dataset, options: Options) -> tuple[list[Entry], dict[int, float], str]:
     """Entries with the labels of a reference method or their differences from the baseline's, E0s and their origin."""
     from aiida_mbetrain.datasets.training import (
         delta_e0s,
@@ -173,7 +177,7 @@ def _reference_targets(source: str, dataset: Any, options: dict[str, Any]) -> tu
     return differences, delta_e0s(e0s, other), f"{origin} minus {where}"
 
 
-def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
+def _picked(entries: list[Entry], dataset: Dataset, picks: str | None) -> list[Entry]:
     """Frames of the entries that a subsampling picked; all frames if no subsampling is given."""
     if picks is None:
         return entries
@@ -189,7 +193,7 @@ def _picked(entries: list[Any], dataset: Any, picks: str | None) -> list[Any]:
     return picked_entries(entries, dataset, picked_rows(node))
 
 
-def read_external(labels: str) -> Any:
+def read_external(labels: str) -> ExternalLabels:
     """Read labels from a file or from the nodes of an import."""
     from aiida_mbetrain.datasets.training import read_labels
 
@@ -207,7 +211,9 @@ def read_external(labels: str) -> Any:
     return imported_labels(node)
 
 
-def _e0s(wanted: str, source: str, dataset: Any, entries: Sequence[Any], option: str) -> tuple[dict[int, float], str]:
+def _e0s(
+    wanted: str, source: str, dataset: Dataset, entries: Sequence[Entry], option: str
+) -> tuple[dict[int, float], str]:
     """E0s of the entries' elements by the given option, and their origin."""
     from aiida_mbetrain.datasets.training import elements_of, fit_e0s, read_e0s, require_elements
     from aiida_mbetrain.science.potentials import mace_atomic_energies
@@ -223,7 +229,7 @@ def _e0s(wanted: str, source: str, dataset: Any, entries: Sequence[Any], option:
     return require_elements(e0s, elements, origin), origin
 
 
-def _e0s_of_model(source: str, dataset: Any, elements: Sequence[int], option: str) -> tuple[dict[int, float], str]:
+def _e0s_of_model(source: str, dataset: Dataset, elements: Sequence[int], option: str) -> tuple[dict[int, float], str]:
     """E0s of the model of the dataset: those stored in a MACE model, or single atoms in a named calculator."""
     from aiida_mbetrain.datasets.training import isolated_atom_energies
     from aiida_mbetrain.science.potentials import mace_atomic_energies

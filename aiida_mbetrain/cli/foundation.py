@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from aiida_mbetrain.errors import UnreadableFile
 
@@ -76,19 +76,19 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"{name} {reason}: take one of {', '.join(known)}, or give a file."
 
 
-def _off(zoo: Any, size: str, url: str) -> Path:
+def _off(zoo: ModuleType, size: str, url: str) -> Path:
     zoo.mace_off(size, device="cpu", return_raw_model=True)
     return _cached(zoo, url)
 
 
-def _anicc(zoo: Any) -> Path:
+def _anicc(zoo: ModuleType) -> Path:
     """Load ANI-CC from the cache like the others; mace by itself stores it in the installed package."""
     path = _cached(zoo, ANICC_URL)
     zoo.mace_anicc(device="cpu", model_path=str(path), return_raw_model=True)
     return path
 
 
-def _cached(zoo: Any, url: str) -> Path:
+def _cached(zoo: ModuleType, url: str) -> Path:
     return Path(zoo.get_cache_dir()) / _file_name(url)
 
 

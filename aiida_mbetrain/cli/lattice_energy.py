@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from aiida_mbetrain.cli.common import read_reference_settings, submit_as_jobs, with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from rich.console import Console
 
 
 @click.command("lattice")
@@ -57,7 +61,7 @@ def lattice(
     stages = stages_of_node(node)
     if "quasi_harmonic" not in stages:
         raise InvalidSettings(f"<{node.pk}> has no relaxed crystal: give a training set or a quasi-harmonic stage.")
-    builder: Any = LatticeEnergyWorkChain.get_builder()
+    builder = LatticeEnergyWorkChain.get_builder()
     builder.structure, builder.model = stages["quasi_harmonic"]["structure"], node.inputs.model
     builder.inference = node.inputs.inference if "inference" in node.inputs else orm.Dict(Inference().to_dict())
     builder.settings, builder.n_jobs = orm.Dict(settings.to_dict()), orm.Int(n_jobs)
@@ -81,7 +85,7 @@ def read_cutoffs(text: str) -> dict[int, float]:
         raise InvalidSettings(f"--cutoffs {text}: give Å by number of molecules, such as 2:10,3:6.") from None
 
 
-def show(console: Any, node: Any, method: str, stem: Path) -> None:
+def show(console: Console, node: orm.ProcessNode, method: str, stem: Path) -> None:
     """Print the energies of reference and baseline, and write the table and the picture of the convergence."""
     import csv
 

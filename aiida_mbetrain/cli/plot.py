@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from aiida_mbetrain.cli.common import with_profile
 from aiida_mbetrain.cli.sources import processes_of
 from aiida_mbetrain.errors import UnwritableOutput
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from matplotlib.figure import Figure
+
+    from aiida_mbetrain.data.crystals import Nodes
+    from aiida_mbetrain.science.clusters import ClusterSet
 
 
 @click.command("plot")
@@ -33,7 +40,7 @@ def plot(process: str, folder: str) -> None:
             click.echo(f"{stage} is not whole: {why}")
 
 
-def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> Iterator[Path]:
+def draw_pictures(stages: Mapping[str, Nodes], folder: Path, prefix: str = "") -> Iterator[Path]:
     """Write the pictures of collected stages and return their paths; the folder is made if necessary."""
     from aiida_mbetrain.pictures import save
 
@@ -45,7 +52,7 @@ def draw_pictures(stages: Mapping[str, Any], folder: Path, prefix: str = "") -> 
         yield save(figure, folder / f"{prefix}{name}.png")
 
 
-def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _figures(stages: Mapping[str, Nodes]) -> Iterator[tuple[str, Figure]]:
     from aiida_mbetrain import pictures
     from aiida_mbetrain.data.conversion import as_science
     from aiida_mbetrain.settings import MDSampling, PhononSampling
@@ -70,7 +77,7 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         )
         if "clusters" in nodes:
             yield "md_clusters", pictures.clusters_picture(_sets(nodes), title=title)
-    window: dict[str, Any] = {}
+    window: dict[str, float | None] = {}
     key: str | None = None
     if "phonon_sampling" in stages:
         nodes = stages["phonon_sampling"]
@@ -86,7 +93,7 @@ def _figures(stages: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from _phonon_figures(stages["quasi_harmonic"], window, key)
 
 
-def crystal_and_model(stages: Mapping[str, Any]) -> str:
+def crystal_and_model(stages: Mapping[str, Nodes]) -> str:
     """Formula of the crystal and name of the model of collected stages."""
     from aiida import orm
 
@@ -99,14 +106,14 @@ def crystal_and_model(stages: Mapping[str, Any]) -> str:
     return ", ".join([*formulas[:1], *map(_name_of_model, models[:1])])
 
 
-def _name_of_model(model: Any) -> str:
+def _name_of_model(model: orm.Data) -> str:
     """Name of a file with the start of its digest, or of an ASE calculator."""
     return f"{model.filename} ({model.sha256[:8]})" if hasattr(model, "sha256") else str(model.get_dict()["name"])
 
 
 def _phonon_figures(
-    nodes: Mapping[str, Any], window: Mapping[str, Any], key: str | None = None
-) -> Iterator[tuple[str, Any]]:
+    nodes: Nodes, window: Mapping[str, float | None], key: str | None = None
+) -> Iterator[tuple[str, Figure]]:
     """Figures of the bands (relaxed, equilibrium and sampled crystals), density of states and thermal expansion.
 
     window: sampled frequency range, shaded in the bands of the crystal whose force constants ``key`` names.
@@ -151,5 +158,5 @@ def _phonon_figures(
             yield "thermal_expansion", pictures.expansion_picture(equilibrium, static, title=about)
 
 
-def _sets(nodes: Mapping[str, Any]) -> list[Any]:
+def _sets(nodes: Nodes) -> list[ClusterSet]:
     return [node.to_science() for node in nodes["clusters"].values()]

@@ -26,7 +26,7 @@ STAGES = {
     "relaxation": ("Relaxation", "steps"),
     "molecular_dynamics": ("Molecular dynamics", "steps"),
     "force_constants": ("Force constants", "supercells"),
-    "phonon_sampling": ("Phonon sampling", "frames"),
+    "phonon_sampling": ("Phonon sampling", "q-points"),
     "labels": ("Labels", "atoms"),
     "reference_labels": ("Reference labels", "fragments"),
     "training": ("Training", "epochs"),

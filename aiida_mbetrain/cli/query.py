@@ -6,12 +6,17 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from aiida_mbetrain.cli import sources
 from aiida_mbetrain.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from aiida import orm
+
+    from aiida_mbetrain.datasets.inspection import Facts, Row
 
 form = click.option(
     "--format",
@@ -121,7 +126,7 @@ def diff(first: str, second: str, form: str) -> None:
     show_rows(differences(_facts(first), _facts(second)), form, empty="No difference.")
 
 
-def _facts(source: str) -> Any:
+def _facts(source: str) -> Facts:
     if sources.is_file(source):
         from aiida_mbetrain.datasets.inspection import file_facts
 
@@ -137,7 +142,7 @@ def _facts(source: str) -> Any:
 
 
 @sources.in_profile
-def _datasets_of_profile(model: str | None, structure: str | None) -> list[dict[str, Any]]:
+def _datasets_of_profile(model: str | None, structure: str | None) -> list[Row]:
     from aiida_mbetrain import provenance
 
     return provenance.datasets(
@@ -145,22 +150,23 @@ def _datasets_of_profile(model: str | None, structure: str | None) -> list[dict[
     )
 
 
-def _model(identifier: str) -> Any:
+def _model(identifier: str) -> orm.Node:
     from aiida import orm
 
     from aiida_mbetrain.data.mace_model import MaceModelData
+    from aiida_mbetrain.data.sum_model import SumModelData
 
     by_digest = orm.QueryBuilder().append(MaceModelData, filters={"attributes.sha256": identifier})
     node = by_digest.first(flat=True) or sources.load_node(identifier)
     calculator = isinstance(node, orm.Dict) and "name" in node.get_dict()
-    if not calculator and not isinstance(node, MaceModelData):
+    if not calculator and not isinstance(node, MaceModelData | SumModelData):
         raise InvalidSettings(
             f"--model {identifier} is a {type(node).__name__}, not a MaceModelData or a Dict that names a calculator."
         )
     return node
 
 
-def _structure(identifier: str) -> Any:
+def _structure(identifier: str) -> orm.StructureData:
     from aiida import orm
 
     node = sources.load_node(identifier)
@@ -169,7 +175,7 @@ def _structure(identifier: str) -> Any:
     return node
 
 
-def show_facts(facts: dict[str, Any], form: str) -> None:
+def show_facts(facts: Row, form: str) -> None:
     """Print one record: name and value per line, or one JSON object."""
     if form == "json":
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -177,7 +183,7 @@ def show_facts(facts: dict[str, Any], form: str) -> None:
         show_rows([{"fact": name, "value": value} for name, value in facts.items()], form)
 
 
-def show_rows(rows: Sequence[dict[str, Any]], form: str, *, empty: str = "Nothing found.") -> None:
+def show_rows(rows: Sequence[dict[str, object]], form: str, *, empty: str = "Nothing found.") -> None:
     """Print several records as a table, JSON or CSV; JSON and CSV keep every digit."""
     if form == "json":
         click.echo(json.dumps(list(rows), indent=2, ensure_ascii=False))
@@ -189,7 +195,7 @@ def show_rows(rows: Sequence[dict[str, Any]], form: str, *, empty: str = "Nothin
         _print_table(rows)
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def _csv(rows: Sequence[dict[str, object]]) -> str:
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
@@ -198,7 +204,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any, number: Callable[[float], str]) -> str:
+def _cell(value: object, number: Callable[[float], str]) -> str:
     if value is None:
         return ""
     if isinstance(value, dict | list):
@@ -211,7 +217,7 @@ def _short(name: str, text: str) -> str:
     return text[:8] if name.endswith(("uuid", "sha256", "dataset")) else text
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(rows: Sequence[dict[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -130,14 +130,14 @@ def run(
     if settings.method.program not in IN_PROCESS:
         raise InvalidSettings(f"{settings.method.program} is run elsewhere: use `reference export` and `import`.")
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
-    builder: Any = ReferenceLabelsWorkChain.get_builder()
+    builder = ReferenceLabelsWorkChain.get_builder()
     builder.sets, builder.crystals = sets, crystals
     builder.settings, builder.n_jobs = orm.Dict(settings.to_dict()), orm.Int(n_jobs)
     console = Console()
     if submit_as_jobs(console, builder, code, options):
         return
     with progress_bars(console):
-        node: Any = run_get_node(builder)[1]
+        _, node = run_get_node(builder)
     if not node.is_finished_ok:
         raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     show_run(console, node, settings)
@@ -237,13 +237,10 @@ def import_(folder: str, process: str, sizes: tuple[int, ...] | None) -> None:
     for file in files:
         outputs.base.repository.put_object_from_file(str(file), file.name)
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
-    inputs: dict[str, Any] = {
-        "sets": sets,
-        "crystals": crystals,
-        "settings": orm.Dict(settings.to_dict()),
-        "outputs": outputs,
-    }
-    node: Any = run_get_node(ReferenceLabelsWorkChain, **inputs)[1]
+    settings_node = orm.Dict(settings.to_dict())
+    _, node = run_get_node(
+        ReferenceLabelsWorkChain, sets=sets, crystals=crystals, settings=settings_node, outputs=outputs
+    )
     if not node.is_finished_ok:
         raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     show_run(Console(), node, settings)
@@ -277,7 +274,7 @@ def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | Non
     return expansion, labels
 
 
-def show_run(console: Console, node: orm.WorkChainNode, settings: ReferenceLabels) -> None:
+def show_run(console: Console, node: orm.ProcessNode, settings: ReferenceLabels) -> None:
     """Labelled frames of each set, and failures."""
     from rich.table import Table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,8 @@ def write_report_of_campaign(name: str, output: str, references: Sequence[str] =
 
 def run_of_file(path: str, profile: str | None) -> RunFacts | None:
     """Facts about the run behind a file; None where no profile knows it.  Raises UnreadableFile."""
+    from aiida import orm
+
     from aiida_mbetrain.cli.run_facts import root_of, run_facts
     from aiida_mbetrain.datasets.hdf5 import opened
 
@@ -77,7 +79,7 @@ def run_of_file(path: str, profile: str | None) -> RunFacts | None:
         uuids = [group.provenance["process_uuid"] for _, group in root.walk() if "process_uuid" in group.provenance]
     for uuid in uuids[:1]:
         process = node_of_uuid(str(uuid), profile)
-        if process is not None:
+        if isinstance(process, orm.ProcessNode):
             return run_facts(root_of(process))
     return None
 
@@ -103,7 +105,7 @@ def dataset_and_run(source: str, references: Sequence[str] = ()) -> tuple[Datase
     return with_references(dataset_of(stages), stages, references), run_facts(node)
 
 
-def _stages(node: Any, training_set: str, stage_of: Any) -> list[Any]:
+def _stages(node: Any, training_set: str, stage_of: Mapping[str, str]) -> list[Any]:
     """The stages of a training set in the order of the dataset, or the stage itself."""
     if node.process_label != training_set:
         return [node]

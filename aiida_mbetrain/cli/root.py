@@ -16,7 +16,7 @@ COMMANDS = {
     "demo": "Run the whole job on the shipped crystal and model, in a profile of its own.",
     "run": "Make a training set of your own crystal and model.",
     "campaign": "Make training sets of many crystals and conditions, and one dataset of all.",
-    "model": "Register MACE models.",
+    "model": "Register and export MACE models.",
     "export": "Write the HDF5 dataset of a finished run.",
     "export-xyz": "Write extended XYZ for a trainer, with a ready train.yaml.",
     "subsample": "Choose a number of diverse frames of finished runs.",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from aiida_mbetrain.cli.common import (
     command_of,
     load,
+    load_profile_of_command,
+    read_model,
     read_options,
     read_structure,
     stopping_in_order,
-    with_profile,
 )
+from aiida_mbetrain.cli.dry_run import print_cost, print_estimate
 from aiida_mbetrain.cli.progress import progress_bars
 from aiida_mbetrain.cli.single_stage import (
     OUTPUTS,
@@ -27,7 +28,7 @@ from aiida_mbetrain.cli.single_stage import (
     relaxation_job,
     run_relaxation,
 )
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile, UnwritableOutput
+from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnwritableOutput
 
 STEPS = "aiida.calculations:mbetrain.*"
 """Process types of the calcfunctions and jobs of this plugin, as AiiDA's caching names them."""
@@ -35,8 +36,11 @@ OUTPUT = "mbetrain_output"
 """Extra of a run: the file it was to write."""
 
 if TYPE_CHECKING:
+    from aiida import orm
+    from aiida.engine import ProcessBuilder
+
     from aiida_mbetrain.calculations.functions.interruption import Interruption
-    from aiida_mbetrain.science.stages import Probe, StageEstimate, SupercellPrice
+    from aiida_mbetrain.settings import JsonObject
 
 
 @click.command("run")
@@ -56,7 +60,6 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
 @click.option("--continue", "earlier", metavar="PK", help="Go on with a run that was stopped, killed or failed.")
 @stopping_in_order
-@with_profile
 def run(
     structure: str | None,
     model: str | None,
@@ -79,25 +82,35 @@ def run(
     It runs in this process, where Ctrl-C stops it and --continue goes on; with --code the heavy stages become jobs,
     and the file is written by `export`.
     """
-    from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
-
     console = Console()
     if earlier is not None:
+        load_profile_of_command()
         continue_run(console, earlier, output)
         return
     path = Path(output or OUTPUTS.get(only or "", "training_set.hdf5"))
     require_writable(path)
     chosen = merged_overrides(overrides, temperature_k, pressure_gpa, relax_first=relax_first)
     metadata = read_options(options)
+    if dry_run:
+        if only is not None:
+            raise InvalidSettings("--dry-run tells the cost of all stages: leave out --only.")
+        print_cost(console, _required("--structure", structure), _required("--model", model), protocol, chosen)
+        return
+    load_profile_of_command()
+    from aiida_mbetrain.calculations.functions.in_process import load_potential
+    from aiida_mbetrain.data.structures import structure_to_configurations
+    from aiida_mbetrain.workflows.base import check_inputs
+    from aiida_mbetrain.workflows.protocols import protocol_settings
+    from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
+
     source = _required("--structure", structure) if only != "phonons" else ""
     potential = read_model(_required("--model", model))
     crystal = read_structure(source) if source else read_force_constants(force_constants)
     if only is None:
-        print_estimate(console, crystal, potential, protocol, chosen)
-    if dry_run:
-        if only is not None:
-            raise InvalidSettings("--dry-run tells the cost of all stages: leave out --only.")
-        return
+        check_inputs(crystal, potential)
+        settings: Any = protocol_settings(protocol, chosen)
+        loaded = load_potential(potential, settings["inference"])
+        print_estimate(console, structure_to_configurations(crystal), loaded, settings)
     given = {"code": read_code(code), "protocol": protocol, "overrides": chosen, "options": metadata}
     if only == "relaxation":
         inputs = relaxation_inputs(crystal, potential, protocol, chosen)
@@ -112,7 +125,7 @@ def run(
         else builder_of_stage(only, crystal, potential, **given)
     )
     if molecule is not None:
-        (builder.quasi_harmonic if only is None else builder).molecule = read_structure(molecule)
+        (builder["quasi_harmonic"] if only is None else builder).molecule = read_structure(molecule)
     if code is None:
         run_training_set(console, builder, path)
     else:
@@ -136,14 +149,14 @@ def require_writable(output: Path) -> None:
 
 def merged_overrides(
     path: str | None, temperature_k: float | None, pressure_gpa: float | None, *, relax_first: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Overrides from a YAML file and from the options; the options win."""
     from aiida_mbetrain.settings import read_mapping
     from aiida_mbetrain.workflows.protocols import check_overrides, merge
 
     overrides = {} if path is None else read_mapping(path, "--overrides", "a mapping {section: {field: value}}")
     check_overrides(overrides)
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     if temperature_k is not None:
         options = {"md_sampling": {"temperature_K": temperature_k}, "phonon_sampling": {"temperature_K": temperature_k}}
     if pressure_gpa is not None:
@@ -153,23 +166,6 @@ def merged_overrides(
     return merge(overrides, options)
 
 
-def read_model(source: str) -> Any:
-    """The MaceModelData node of a file, which is registered if it is new, or of a pk or uuid."""
-    from aiida.common.exceptions import NotExistent
-
-    from aiida_mbetrain.data.mace_model import MaceModelData
-
-    if Path(source).exists():
-        return MaceModelData.get_or_create(source)
-    try:
-        node = load(source)
-    except NotExistent:
-        node = None
-    if not isinstance(node, MaceModelData):
-        raise UnreadableFile(f"--model {source} is neither a file nor a registered model: see `aiida-mbetrain model`.")
-    return node
-
-
 def read_code(label: str | None) -> Any:
     """The code LABEL@COMPUTER; None without one."""
     from aiida import orm
@@ -177,7 +173,7 @@ def read_code(label: str | None) -> Any:
     return None if label is None else orm.load_code(label)
 
 
-def submit_run(console: Console, builder: Any, output: Path | None) -> None:
+def submit_run(console: Console, builder: ProcessBuilder, output: Path | None) -> None:
     """Submit the run to the daemon and print the commands to follow it.  Raises InvalidSettings without a daemon.
 
     output: file of the dataset; None for a run that makes none.
@@ -191,78 +187,6 @@ def submit_run(console: Console, builder: Any, output: Path | None) -> None:
     console.print(f"submitted {node.process_label}<{node.pk}>")
     console.print(f"follow it:  aiida-mbetrain status {node.pk} --watch")
     console.print(f"when done:  aiida-mbetrain {f'export {node.pk} -o {output}' if output else f'show {node.pk}'}")
-
-
-def print_estimate(
-    console: Console, structure: Any, model: Any, protocol: str | None, overrides: dict[str, Any]
-) -> None:
-    """Print the cost of the run, with speed and memory measured on one supercell; raise what the run would raise."""
-    from aiida_mbetrain.calculations.functions.in_process import load_potential
-    from aiida_mbetrain.data.structures import structure_to_configurations
-    from aiida_mbetrain.science.crystal import make_supercell
-    from aiida_mbetrain.science.stages import estimate_all, price_supercells, probe_potential
-    from aiida_mbetrain.workflows.base import check_inputs
-    from aiida_mbetrain.workflows.protocols import protocol_settings
-
-    settings: Any = protocol_settings(protocol, overrides)
-    check_inputs(structure, model)
-    crystal = structure_to_configurations(structure)
-    stages = estimate_all(crystal, settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"])
-    supercell = make_supercell(crystal, stages[0].supercell_matrix)
-    inference = settings["inference"]
-    probe = probe_potential(supercell, load_potential(model, inference), batch_atoms=inference.batch_atoms)
-    milliseconds = probe.seconds_per_atom * 1e3
-    console.print(f"{structure.get_formula()}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
-    console.print(_estimate_table(stages, probe))
-    console.print(_memory_note(probe))
-    free_energy = settings["quasi_harmonic"]
-    console.print(_supercell_table(price_supercells(crystal, free_energy), free_energy.keep_point_group))
-
-
-def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
-    """A column for every stage."""
-    rows: dict[str, Callable[[StageEstimate], str]] = {
-        "atoms per supercell": lambda stage: f"{stage.n_atoms:,}",
-        "displacements": lambda stage: f"{stage.n_displacements:,}" if stage.n_displacements else "-",
-        "evaluations": lambda stage: f"{stage.n_evaluations:,}",
-        "frames": lambda stage: f"{stage.n_frames:,}",
-        "clusters": lambda stage: f"{stage.n_clusters:,}",
-        "model time": lambda stage: f"{stage.atom_evaluations * probe.seconds_per_atom / 60:,.1f} min",
-        "peak memory": lambda stage: _megabytes(probe.peak_bytes(stage)),
-        "stored": lambda stage: _megabytes(stage.bytes_stored(probe.n_features)),
-    }
-    table = Table("", box=None)
-    for stage in stages:
-        table.add_column(stage.name.replace(" (", "\n("), justify="right")
-    for name, cell in rows.items():
-        table.add_row(name, *map(cell, stages))
-    return table
-
-
-def _supercell_table(prices: Sequence[SupercellPrice], chosen: bool) -> Table:
-    """A row for the supercell of the force constants with and without the whole point group."""
-    table = Table("keep_point_group", "atoms", "displacements", "operations kept", title="Force constants", box=None)
-    for price in prices:
-        name = f"{price.keep_point_group}{' (chosen)' if price.keep_point_group == chosen else ''}"
-        atoms = "over max_atoms" if price.n_atoms is None else f"{price.n_atoms:,}"
-        displacements = "-" if price.n_displacements is None else f"{price.n_displacements:,}"
-        table.add_row(name, atoms, displacements, f"{price.n_operations_kept} of {price.n_operations}")
-    return table
-
-
-def _memory_note(probe: Probe) -> str:
-    """Footnote to the row on memory."""
-    if probe.memory is None:
-        return "Peak memory cannot be measured on this system: it is that of PyTorch and of what is stored."
-    whose = "the GPU, at least," if probe.memory.on_device else "this process"
-    return (
-        f"Peak memory: of {whose} while the model evaluates, measured on {probe.n_atoms:,} atoms; what is stored "
-        "comes on top."
-    )
-
-
-def _megabytes(n_bytes: int | None) -> str:
-    return "-" if n_bytes is None else f"{n_bytes / 1e6:,.0f} MB"
 
 
 def continue_run(console: Console, identifier: str, output: str | None) -> None:
@@ -288,11 +212,12 @@ def continue_run(console: Console, identifier: str, output: str | None) -> None:
         run_training_set(console, node.get_builder_restart(), path)
 
 
-def run_training_set(console: Console, builder: Any, output: Path) -> Any:
+def run_training_set(console: Console, builder: ProcessBuilder, output: Path) -> orm.ProcessNode:
     """Run in process with progress bars, write the file and the pictures, print the summary; return the node.
 
     Raises MbetrainError with the exit code and message of a process that failed, and what can be done with its pk.
     """
+    import psutil
     from aiida.engine import run_get_node
 
     from aiida_mbetrain.calculations.functions.interruption import Interruption, current
@@ -307,6 +232,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
 
     interruption = current() or Interruption()
     interruption.running = True
+    before = time.time() - psutil.Process().create_time()
     with progress_bars(console):
         _, node = run_get_node(builder)
     node.base.extras.set(OUTPUT, str(output.resolve()))
@@ -324,7 +250,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     write_dataset(output, dataset)
     _leave_if_asked(interruption, node, "plot")
     pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
-    print_summary(console, node, dataset, output)
+    print_summary(console, node, dataset, output, seconds_before=before)
     print_verdicts(console, [verdict.facts() for verdict in verdicts(dataset)])
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
     _leave_if_asked(interruption, node, "report")
@@ -333,7 +259,7 @@ def run_training_set(console: Console, builder: Any, output: Path) -> Any:
     return node
 
 
-def _leave_if_asked(interruption: Interruption, node: Any, command: str) -> None:
+def _leave_if_asked(interruption: Interruption, node: orm.ProcessNode, command: str) -> None:
     """Raise MbetrainError, with the command for what is left to do, after Ctrl-C in a run that is finished."""
     if interruption.requested:
         raise MbetrainError(f"Stopped; the run is finished. What is left: {command_of(command, str(node.pk))}")

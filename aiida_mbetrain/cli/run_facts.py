@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from aiida_mbetrain.cli.summary import stage_times
 from aiida_mbetrain.report import Call, RunFacts
 
+if TYPE_CHECKING:
+    from aiida import orm
 
-def run_facts(process: Any) -> RunFacts:
+    from aiida_mbetrain.settings import JsonObject
+
+
+def run_facts(process: orm.ProcessNode) -> RunFacts:
     """Calls, failure, time by stage and stored bytes of a process and all it called."""
     failed = process.is_terminated and not process.is_finished_ok
     reason = process.exit_message or process.exception or ""
@@ -22,7 +27,7 @@ def run_facts(process: Any) -> RunFacts:
     )
 
 
-def root_of(process: Any) -> Any:
+def root_of(process: orm.ProcessNode) -> orm.ProcessNode:
     """The outermost process that called this one, or the process itself."""
     while process.caller is not None:
         process = process.caller
@@ -49,7 +54,7 @@ def _call(process: Any, label: str = "") -> Call:
     )
 
 
-def _stored_bytes(process: Any) -> int:
+def _stored_bytes(process: orm.ProcessNode) -> int:
     """Files in the repository of all that the process and its calls made, equal ones counted once."""
     from aiida import orm
     from aiida.common import LinkType
@@ -66,7 +71,7 @@ def _stored_bytes(process: Any) -> int:
     return sum(stream.seek(0, os.SEEK_END) for _, stream in repository.iter_object_streams(list(keys)))
 
 
-def _object_keys(metadata: Mapping[str, Any]) -> Iterator[str]:
+def _object_keys(metadata: JsonObject) -> Iterator[str]:
     """Keys of the files in a node's tree of folders."""
     for entry in metadata.get("o", {}).values():
         if "k" in entry:

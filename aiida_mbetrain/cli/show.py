@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.table import Table
 
 from aiida_mbetrain.cli.common import load, with_profile
 from aiida_mbetrain.cli.verdicts import print_verdicts
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 
 @click.command("show")
@@ -28,7 +31,7 @@ def show(node: str) -> None:
         _print_data(console, found)
 
 
-def _print_data(console: Console, node: Any) -> None:
+def _print_data(console: Console, node: orm.Node) -> None:
     from aiida import orm
 
     creator = node.creator
@@ -49,7 +52,7 @@ def _print_data(console: Console, node: Any) -> None:
         console.print(shapes)
 
 
-def _print_process(console: Console, node: Any) -> None:
+def _print_process(console: Console, node: orm.ProcessNode) -> None:
     state = node.process_state.value if node.process_state else "created"
     outcome = "" if node.exit_status is None else f", exit status {node.exit_status}"
     console.print(f"{node.process_label}: {state}{outcome}" + (f": {node.exit_message}" if node.exit_message else ""))

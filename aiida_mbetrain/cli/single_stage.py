@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from aiida.engine import ProcessBuilder
+
+    from aiida_mbetrain.data.crystals import Nodes
+    from aiida_mbetrain.settings import JsonObject
 
 OUTPUTS = {
     "relaxation": "relaxed.extxyz",
@@ -23,14 +30,14 @@ SECTION_OF = {"relaxation": "quasi_harmonic", "force_constants": "quasi_harmonic
 
 def builder_of_stage(
     stage: str,
-    source: Any,
-    model: Any,
+    source: orm.Data,
+    model: orm.Data,
     *,
-    code: Any = None,
+    code: orm.AbstractCode | None = None,
     protocol: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Any:
+    overrides: JsonObject | None = None,
+    options: JsonObject | None = None,
+) -> ProcessBuilder:
     """A builder of one of the stages of a training set; the relaxation is :func:`run_relaxation`'s.
 
     source: the crystal, or for phonons the force constants.
@@ -51,8 +58,8 @@ def builder_of_stage(
 
 
 def relaxation_inputs(
-    structure: Any, model: Any, protocol: str | None, overrides: Mapping[str, Any] | None
-) -> dict[str, Any]:
+    structure: orm.Data, model: orm.Data, protocol: str | None, overrides: JsonObject | None
+) -> dict[str, orm.Data]:
     """Inputs of a relaxation, with the settings that its stage has in a training set."""
     from aiida import orm
 
@@ -67,7 +74,7 @@ def relaxation_inputs(
     }
 
 
-def relaxation_job(code: Any, options: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+def relaxation_job(code: orm.AbstractCode, options: JsonObject, inputs: Mapping[str, orm.Data]) -> ProcessBuilder:
     """A builder of the relaxation as jobs."""
     from aiida_mbetrain.workflows.jobs import RelaxationJob
 
@@ -76,7 +83,7 @@ def relaxation_job(code: Any, options: Mapping[str, Any], inputs: Mapping[str, A
     return builder
 
 
-def run_relaxation(console: Console, inputs: Mapping[str, Any], output: Path) -> None:
+def run_relaxation(console: Console, inputs: Nodes, output: Path) -> None:
     """Relax in this process and write the relaxed crystal.  Raises MbetrainError if it fails."""
     from aiida_mbetrain.calculations.functions.interruption import Interruption, current
     from aiida_mbetrain.calculations.functions.relaxation import relaxation

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import click
 
@@ -13,7 +13,12 @@ from aiida_mbetrain.cli.common import with_profile as in_profile
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile
 
 if TYPE_CHECKING:
+    from aiida import orm
+
+    from aiida_mbetrain.data.crystals import Nodes
     from aiida_mbetrain.datasets.model import Dataset
+
+T = TypeVar("T")
 
 __all__ = ["in_profile", "integers", "is_file", "load_node", "model_of_source", "numbers", "read_source", "words"]
 
@@ -92,7 +97,7 @@ def read_source(source: str, references: Sequence[str] = (), *, partial: bool = 
     return with_references(dataset_of(stages, missing), stages, references)
 
 
-def _stages_of_partial_run(node: Any) -> tuple[Any, dict[str, str]]:
+def _stages_of_partial_run(node: Any) -> tuple[Mapping[str, Nodes], dict[str, str]]:
     """The stages of a run that can be exported, and the reason why for each that cannot."""
     from aiida_mbetrain.datasets.from_graph import exportable, missing_parts, partial_nodes
 
@@ -103,7 +108,7 @@ def _stages_of_partial_run(node: Any) -> tuple[Any, dict[str, str]]:
     return stages, missing
 
 
-def stages_of_node(node: Any) -> Any:
+def stages_of_node(node: orm.Node) -> Mapping[str, Nodes]:
     """The stage nodes of a training set or stage.  Raises InvalidSettings for anything else."""
     from aiida import orm
 
@@ -117,12 +122,12 @@ def stages_of_node(node: Any) -> Any:
 
 
 @in_profile
-def load_node(source: str) -> Any:
+def load_node(source: str) -> orm.Node:
     """Load the node of a pk or uuid from the profile of this command."""
     return load(source)
 
 
-def _is_dataset_file(node: Any) -> bool:
+def _is_dataset_file(node: orm.Node) -> TypeGuard[orm.SinglefileData]:
     from aiida import orm
 
     return isinstance(node, orm.SinglefileData) and "content_sha256" in node.base.attributes
@@ -151,7 +156,7 @@ def words(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return _separated(value, str.strip, "words such as md,phonons")
 
 
-def _separated(value: str | None, kind: Callable[[str], Any], form: str) -> tuple[Any, ...] | None:
+def _separated(value: str | None, kind: Callable[[str], T], form: str) -> tuple[T, ...] | None:
     if value is None:
         return None
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -15,6 +15,12 @@ from rich.tree import Tree
 
 from aiida_mbetrain.cli.common import load, with_profile
 from aiida_mbetrain.cli.progress import STAGES, duration
+
+if TYPE_CHECKING:
+    from aiida import orm
+    from aiida.transports import Transport
+
+    from aiida_mbetrain.settings import JsonObject
 
 SILENT_S = 120
 
@@ -45,11 +51,12 @@ def status(node: str, watch: bool, interval: float) -> None:
 
 
 @contextmanager
-def transports() -> Iterator[Any]:
+def transports() -> Iterator[Callable[[orm.CalcJobNode], Transport]]:
     """Yield a function from a job to an open transport to its computer; transports stay open inside the block."""
-    opened: dict[int, Any] = {}
+    opened: dict[int | None, Transport] = {}
 
-    def transport_of(job: Any) -> Any:
+    def transport_of(job: orm.CalcJobNode) -> Transport:
+        assert job.computer is not None
         key = job.computer.pk
         if key not in opened:
             opened[key] = job.get_authinfo().get_transport()
@@ -63,14 +70,14 @@ def transports() -> Iterator[Any]:
             transport.close()
 
 
-def stage_tree(process: Any, transport_of: Any) -> Tree:
+def stage_tree(process: orm.ProcessNode, transport_of: Callable[[orm.CalcJobNode], Transport]) -> Tree:
     """The process and those it called, each with its state."""
     tree = Tree(f"{process.process_label}<{process.pk}> {describe(process, transport_of)}")
     _grow(tree, process, transport_of)
     return tree
 
 
-def _grow(tree: Tree, process: Any, transport_of: Any) -> None:
+def _grow(tree: Tree, process: Any, transport_of: Callable[[orm.CalcJobNode], Transport]) -> None:
     from aiida.common import LinkType
 
     calls = (LinkType.CALL_CALC, LinkType.CALL_WORK)
@@ -81,14 +88,14 @@ def _grow(tree: Tree, process: Any, transport_of: Any) -> None:
         _grow(branch, child, transport_of)
 
 
-def describe(process: Any, transport_of: Any) -> str:
+def describe(process: orm.ProcessNode, transport_of: Callable[[orm.CalcJobNode], Transport]) -> str:
     """State of a process; of a running job also its progress."""
     from aiida import orm
 
     if process.is_terminated:
         if process.is_finished_ok:
             return "[green]finished[/]"
-        reason = process.exit_message or process.exception or process.process_state.value
+        reason = process.exit_message or process.exception or (process.process_state and process.process_state.value)
         status = "" if process.exit_status is None else escape(f" [{process.exit_status}]")
         return f"[red]failed{status}[/] {escape(' '.join(str(reason).split()))}"
     if not isinstance(process, orm.CalcJobNode):
@@ -99,7 +106,7 @@ def describe(process: Any, transport_of: Any) -> str:
     return f"[cyan]{state}[/]" + (f"  {describe_progress(found, time.time())}" if found else "")
 
 
-def _progress(job: Any, transport_of: Any) -> dict[str, Any] | None:
+def _progress(job: orm.CalcJobNode, transport_of: Callable[[orm.CalcJobNode], Transport]) -> JsonObject | None:
     from aiida_mbetrain.calculations.monitors import read_progress
 
     try:
@@ -108,7 +115,7 @@ def _progress(job: Any, transport_of: Any) -> dict[str, Any] | None:
         return {"unreachable": f"{type(error).__name__}: {error}"}
 
 
-def describe_progress(progress: dict[str, Any], now: float) -> str:
+def describe_progress(progress: JsonObject, now: float) -> str:
     """One line of a progress.json: done, rate, remaining time, state of the dynamics, age if it is old.
 
     now: seconds since 1970.

@@ -14,6 +14,8 @@ TRAITS = ("source", "temperature", "size", "orbit")
 if TYPE_CHECKING:
     from aiida import orm
 
+    from aiida_mbetrain.data.crystals import Nodes
+
 
 @click.command("subsample")
 @click.argument("processes", nargs=-1, required=True)
@@ -57,9 +59,7 @@ def subsample(processes: tuple[str, ...], seed: int, crystal: bool, clusters: bo
     from aiida_mbetrain.calculations.functions import subsampling
 
     chosen = [node for source in processes for node in _candidates(source)]
-    inputs: dict[str, Any] = subsampling.subsample_inputs(
-        chosen, crystal=crystal, clusters=clusters, rng_seed=seed, **settings
-    )
+    inputs: Nodes = subsampling.subsample_inputs(chosen, crystal=crystal, clusters=clusters, rng_seed=seed, **settings)
     _, node = subsampling.subsample.run_get_node(**inputs)
     if not node.is_finished_ok:
         raise click.ClickException(f"subsample<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")

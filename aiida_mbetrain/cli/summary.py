@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,13 +14,23 @@ from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import Dataset, Molecules, QuasiHarmonicSection
 from aiida_mbetrain.science.configurations import Configurations
 
+if TYPE_CHECKING:
+    from aiida import orm
 
-def print_summary(console: Console, process: Any, dataset: Dataset, output: Path) -> None:
-    """Print periodic frames, clusters by size, energy ranges, times of the stages and the path of the file."""
+    from aiida_mbetrain.settings import JsonObject
+
+
+def print_summary(
+    console: Console, process: orm.ProcessNode, dataset: Dataset, output: Path, *, seconds_before: float = 0.0
+) -> None:
+    """Print periodic frames, clusters by size, energy ranges, times of the stages and the path of the file.
+
+    seconds_before: since the start of the program until the process began.
+    """
     console.print(_contents(dataset))
     if dataset.quasi_harmonic:
         console.print(_phonons(dataset))
-    console.print(_times(process))
+    console.print(_times(process, seconds_before))
     size = output.stat().st_size / 1e6
     console.print(f"\nDataset: [bold]{output.resolve()}[/] ({size:.1f} MB), from {process.process_label}<{process.pk}>")
 
@@ -79,28 +90,35 @@ def _number_and_energies(frames: Configurations) -> tuple[str, str]:
     return str(frames.n_frames), f"{energies.min():.5f} … {energies.max():.5f}"
 
 
-def _times(process: Any) -> Table:
+def _times(process: orm.ProcessNode, seconds_before: float) -> Table:
     table = Table("stage", "seconds", "share", title="\nWhere the time went", box=None)
     spent = stage_times(process)
+    loading = sum(info.get("loading_time_s", 0.0) for _, info in _run_infos(process))
     whole = (process.mtime - process.ctime).total_seconds()
-    spent["AiiDA, clusters, files"] = whole - sum(spent.values())
+    spent["AiiDA, clusters, files"] = whole - loading - sum(spent.values())
+    spent["import and loading"] = seconds_before + loading
+    whole += seconds_before
     for name, seconds in spent.items():
         table.add_row(name, f"{seconds:.1f}", f"{seconds / whole:.0%}")
     return table
 
 
-def stage_times(process: Any) -> dict[str, float]:
+def stage_times(process: orm.ProcessNode) -> dict[str, float]:
     """Seconds by stage WorkChain and heavy stage, summed over the crystals of a thermal expansion."""
+    spent: dict[str, float] = {}
+    for job, info in _run_infos(process):
+        name = f"{_owner(job, process)}: {info['stage']}"
+        spent[name] = spent.get(name, 0.0) + info["wall_time_s"]
+    return spent
+
+
+def _run_infos(process: orm.ProcessNode) -> Iterator[tuple[orm.ProcessNode, JsonObject]]:
+    """Every heavy stage below the process, with its ``run_info``."""
     from aiida import orm
 
-    spent: dict[str, float] = {}
     for job in process.called_descendants:
-        links = job.base.links.get_outgoing(node_class=orm.Dict, link_label_filter="run_info").all()
-        for link in links:
-            info = link.node.get_dict()
-            name = f"{_owner(job, process)}: {info['stage']}"
-            spent[name] = spent.get(name, 0.0) + info["wall_time_s"]
-    return spent
+        for link in job.base.links.get_outgoing(node_class=orm.Dict, link_label_filter="run_info").all():
+            yield job, link.node.get_dict()
 
 
 def _owner(job: Any, process: Any) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import click
 from rich.console import Console
@@ -57,20 +56,25 @@ def trace(ctx: click.Context, file: str, entry: str, frame: int, reference: str 
     Console(width=max(Console().width, LONGEST_LINE)).print(tree)
 
 
-def _fragment_lines(facts: Mapping[str, Any], frame: int, profile: str | None) -> Iterator[str]:
+def _fragment_lines(facts: Mapping[str, object], frame: int, profile: str | None) -> Iterator[str]:
     """Fragments of a label with their calculations, if the profile has the process that composed it."""
     process = node_of_uuid(str(facts.get("process_uuid")), profile) if "process_uuid" in facts else None
     if process is None:
         return
+    from aiida import orm
+
     from aiida_mbetrain.datasets.from_graph import composition_of, fragments_of
 
+    assert isinstance(process, orm.CalcFunctionNode)
     for row in fragments_of(composition_of(process, str(facts["set_name"])), frame):
         ghosts = f" in the basis of {_vector(row['ghosts'])} too" if row["ghosts"] else ""
         energy = "no label" if row["energy_eV"] is None else f"{row['energy_eV']:.6f} eV by {row['made_by']}"
         yield f"{row['coefficient']} × molecules {_vector(row['molecules'])}{ghosts}: {energy}, fragment {row['id']}"
 
 
-def _provenance_lines(attributes: Mapping[str, Any], profile: str | None, said: set[tuple[str, str]]) -> Iterator[str]:
+def _provenance_lines(
+    attributes: Mapping[str, object], profile: str | None, said: set[tuple[str, str]]
+) -> Iterator[str]:
     """Provenance of a group that differs from that of the groups above it."""
     for name, value in attributes.items():
         if (name, str(value)) in said:
@@ -80,11 +84,11 @@ def _provenance_lines(attributes: Mapping[str, Any], profile: str | None, said: 
         yield f"{name} = {value}" + ("" if node is None else f"   (pk {node.pk})")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return (
         _vector(value) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
     )
 
 
-def _vector(values: Any) -> str:
+def _vector(values: Iterable[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"

@@ -11,8 +11,11 @@ from aiida_mbetrain.cli.sources import integers, load_node, model_of_source, num
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
 if TYPE_CHECKING:
+    from aiida import orm
+    from aiida.engine import ProcessBuilder
     from rich.console import Console
 
+    from aiida_mbetrain.cli.export_xyz import Options
     from aiida_mbetrain.data.labelled_frames import LabelledFramesData
     from aiida_mbetrain.settings import Training, TrainingFrames
 
@@ -67,12 +70,12 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
         return
     if not get_daemon_client().is_daemon_running:
         raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
-    node: Any = submit(builder)
+    node = submit(builder)
     follow = command_of("status", str(node.pk), "--watch")
     console.print(f"submitted {node.process_label}<{node.pk}>; follow it: {follow}", soft_wrap=True)
 
 
-def read_settings(given: dict[str, Any]) -> tuple[TrainingFrames, Training]:
+def read_settings(given: Options) -> tuple[TrainingFrames, Training]:
     """Settings of a file, of which the options replace some.  Raises UnreadableFile, InvalidSettings."""
     from aiida_mbetrain.cli.export_xyz import read_hold_out
     from aiida_mbetrain.settings import Training, TrainingFrames, read_mapping
@@ -92,7 +95,7 @@ def read_settings(given: dict[str, Any]) -> tuple[TrainingFrames, Training]:
     return TrainingFrames(**frames), Training(**training)
 
 
-def frames_of(process: str, reference: str, settings: TrainingFrames) -> tuple[LabelledFramesData, Any]:
+def frames_of(process: str, reference: str, settings: TrainingFrames) -> tuple[LabelledFramesData, orm.Data]:
     """The labelled frames of a run, stored once for the same labels and split, and the baseline model."""
     from aiida import orm
     from aiida.manage.caching import enable_caching
@@ -114,7 +117,7 @@ def frames_of(process: str, reference: str, settings: TrainingFrames) -> tuple[L
     return node.outputs.result, baseline
 
 
-def run_training(console: Console, builder: Any) -> Any:
+def run_training(console: Console, builder: ProcessBuilder) -> orm.ProcessNode:
     """Train in this process.  Raises MbetrainError if it fails."""
     from aiida.engine import run_get_node
 
@@ -129,7 +132,7 @@ def run_training(console: Console, builder: Any) -> Any:
     return node
 
 
-def show_training(console: Console, node: Any) -> None:
+def show_training(console: Console, node: orm.ProcessNode) -> None:
     """Errors of the validation set after the last epoch, and the nodes."""
     history, facts = node.outputs.history, node.outputs.summary.get_dict()
     n_frames = ", ".join(f"{number} {name}" for name, number in facts["n_frames"].items())
@@ -142,4 +145,4 @@ def show_training(console: Console, node: Any) -> None:
         f"baseline + delta  SumModelData<{total.pk}>  sha256 {total.sha256[:16]}…",
         f"{node.process_label}<{node.pk}>",
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +13,7 @@ from aiida_mbetrain.cli import sources
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aiida_mbetrain.datasets.inspection.verdict import VerdictFacts
+    from aiida_mbetrain.datasets.inspection import VerdictFacts
 
 
 @click.command("verdicts")
@@ -44,9 +43,9 @@ def print_verdicts(console: Console, found: Sequence[VerdictFacts]) -> None:
 
     n_passed = sum(verdict["passed"] for verdict in found)
     console.print(f"\n[bold]Verdicts[/]: {n_passed} of {len(found)} passed", highlight=False)
-    for section, group in groupby(found, key=lambda verdict: verdict["section"]):
+    for section in dict.fromkeys(verdict["section"] for verdict in found):
         table = Table(box=None, show_header=False, padding=(0, 1), title_justify="left")
-        for verdict in group:
+        for verdict in (one for one in found if one["section"] == section):
             mark = "[green]✓[/]" if verdict["passed"] else "[yellow]![/]"
             table.add_row(mark, verdict["name"], escape(verdict["value"]))
             if not verdict["passed"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from aiida_mbetrain.data.arrays import ScienceArrayData
 from aiida_mbetrain.science.training import SUBSETS, LabelledFrames
@@ -14,7 +14,7 @@ class LabelledFramesData(ScienceArrayData):
     science_class: ClassVar[type] = LabelledFrames
 
     @classmethod
-    def facts(cls, value: LabelledFrames) -> dict[str, Any]:
+    def facts(cls, value: LabelledFrames) -> dict[str, object]:
         """Labels, baseline, and the size of each part of the split."""
         return {
             "level_of_theory": value.level_of_theory,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class FragmentsData(ScienceArrayData):
     science_class: ClassVar[type] = Fragments
 
     @classmethod
-    def facts(cls, value: Fragments) -> dict[str, Any]:
+    def facts(cls, value: Fragments) -> dict[str, object]:
         """Number of fragments, and of atoms in all of them."""
         return {"n_fragments": len(value), "n_atoms": len(value.numbers), "ghosts": bool(value.ghosts.any())}
 
@@ -27,7 +27,7 @@ class ReferenceLabelsData(ScienceArrayData):
     science_class: ClassVar[type] = FragmentLabels
 
     @classmethod
-    def facts(cls, value: FragmentLabels) -> dict[str, Any]:
+    def facts(cls, value: FragmentLabels) -> dict[str, object]:
         """Identity of the method, programs, and how many calculations succeeded."""
         return {
             "method_hash": value.method_hash,

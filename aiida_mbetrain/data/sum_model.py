@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Self
 
 from aiida import orm
 
@@ -17,7 +17,7 @@ from aiida_mbetrain.settings import Inference, JsonObject, NamedCalculator
 class SumModelData(orm.Data):
     """A sum of models, accepted wherever a model is, under one hash.
 
-    Attributes: ``terms``, each with kind, and sha256 and file or name and parameters; ``sha256`` of them all;
+    Attributes: ``name``; ``terms``, each with kind, and sha256 and file or name and parameters; ``sha256`` of them all;
     ``elements`` that all of them know.
     """
 
@@ -37,7 +37,8 @@ class SumModelData(orm.Data):
                 assert isinstance(model, orm.Dict)
                 terms.append({"kind": "ase", **NamedCalculator(**model.get_dict()).to_dict()})
         text = json.dumps([{key: value for key, value in term.items() if key != "file"} for term in terms])
-        facts: dict[str, Any] = {"terms": terms, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        files = " + ".join(str(term.get("file") or term["name"]) for term in terms)
+        facts: JsonObject = {"terms": terms, "name": files, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         node.base.attributes.set_many(facts | {"elements": None if elements is None else sorted(elements)})
         return node
 
@@ -54,7 +55,7 @@ class SumModelData(orm.Data):
     @property
     def filename(self) -> str:
         """Files of the terms, for people."""
-        return " + ".join(str(term.get("file") or term["name"]) for term in self.terms)
+        return str(self.base.attributes.get("name"))
 
     @property
     def elements(self) -> list[str]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
+
+if TYPE_CHECKING:
+    import h5py
+    from numpy.typing import DTypeLike
 
 
 def canonical(values: Any) -> AnyArray:
@@ -43,7 +47,7 @@ class StoredArray:
     the file; None where the file states none.
     """
 
-    def __init__(self, stored: Any, where: str, sha256: str | None) -> None:
+    def __init__(self, stored: h5py.Dataset, where: str, sha256: str | None) -> None:
         self.stored, self.where, self.sha256 = stored, where, sha256
         self._verified = sha256 is None
 
@@ -54,17 +58,18 @@ class StoredArray:
         return shape
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype[np.generic]:
         """Type of the numbers in the file."""
-        return self.stored.dtype
+        dtype: np.dtype[np.generic] = self.stored.dtype
+        return dtype
 
     def __len__(self) -> int:
         return len(self.stored)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         return np.asarray(self[()], dtype=dtype)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         """The array or a part of it; raises UnreadableFile where the array is not what was written."""
         if self._verified:
             return self.stored[key]

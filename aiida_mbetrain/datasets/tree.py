@@ -42,6 +42,10 @@ OF_THE_NODE = ("node_uuid", "node_type")
 """Provenance of a single node, which the groups made with it do not inherit."""
 
 
+Facts = Mapping[str, Any]
+"""Attributes of a group, read where the layout knows their types."""
+
+
 @dataclass
 class Group:
     """One group: attributes, provenance attributes, arrays and sub-groups under their names in the file.
@@ -158,7 +162,7 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def plain(value: Any) -> Attribute:
+def plain(value: object) -> Attribute:
     """An attribute as a Python type, from types of numpy and HDF5; raises TypeError for other types."""
     if isinstance(value, np.ndarray | list | tuple):
         return [item.decode() if isinstance(item, bytes) else str(item) for item in value]

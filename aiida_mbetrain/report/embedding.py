@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +114,7 @@ def _order(key: str) -> tuple[str, float, str]:
     return rule, float(value), index.zfill(8)
 
 
-def packed(values: Any, kind: str) -> dict[str, str]:
+def packed(values: object, kind: str) -> dict[str, str]:
     """An array for the page: its little-endian bytes as base64 under the name of its type (``f4``, ``i2`` ...)."""
     array = np.ascontiguousarray(values, dtype=f"<{kind}")
     return {"type": kind, "data": base64.b64encode(array.tobytes()).decode("ascii")}

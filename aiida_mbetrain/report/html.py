@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from typing import Any
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 
@@ -36,7 +35,7 @@ def join(*parts: object) -> Markup:
     return Markup("".join(escaped(part) for part in parts if part is not None))
 
 
-def embedded_json(identifier: str, data: Any) -> Markup:
+def embedded_json(identifier: str, data: object) -> Markup:
     """Data for the scripts of a page: no text in it can end the element or begin markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":

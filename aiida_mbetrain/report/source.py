@@ -13,6 +13,9 @@ from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.tree import Attribute, Group
 from aiida_mbetrain.report.run_facts import RunFacts
 
+StatedSettings = Mapping[str, Any]
+"""Settings of a stage by name, as a file states them."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -46,7 +49,7 @@ class Source:
         return next((group.provenance[name] for _, group in self.root.walk() if name in group.provenance), None)
 
 
-def settings_of(section: Group) -> Mapping[str, Any]:
+def settings_of(section: Group) -> StatedSettings:
     """Settings of a section's stage; empty where the file does not have them."""
     text = section.provenance.get("settings")
     return json.loads(text) if isinstance(text, str) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ase import Atoms
 
@@ -32,7 +31,7 @@ def require_ordered_sites(labels: Sequence[str], occupancies: object) -> None:
 
 def require_ordered_atoms(atoms: Atoms) -> None:
     """Check what ASE keeps of occupancies in ``atoms.info["occupancy"]``.  Raises InvalidStructure."""
-    known: Any = atoms.info.get("occupancy")
+    known: object = atoms.info.get("occupancy")
     if not isinstance(known, Mapping):
         return
     for site, species in known.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -221,7 +221,7 @@ class ReferenceLabels(Settings):
 
     @field_validator("charges", "multiplicities")
     @classmethod
-    def _formulas(cls, by_formula: dict[str, Any]) -> dict[str, Any]:
+    def _formulas(cls, by_formula: dict[str, object]) -> dict[str, object]:
         for formula in by_formula:
             if not re.fullmatch(r"([A-Z][a-z]?\d*)+", formula):
                 raise ValueError(f"{formula!r} is no formula; give one such as 'CH4N2O'")

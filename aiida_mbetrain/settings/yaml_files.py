@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -24,7 +23,7 @@ def read_mapping(path: str | Path, what: str, form: str) -> JsonObject:
     Raises UnreadableFile; InvalidSettings for anything but a mapping, and for one that no settings are.
     """
     try:
-        values: Any = yaml.safe_load(Path(path).read_text("utf-8"))
+        values: object = yaml.safe_load(Path(path).read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: of encodings, dates and long integers
         raise UnreadableFile(f"{what} {path} cannot be read: {error}") from error
     except RecursionError:
@@ -37,12 +36,12 @@ def read_mapping(path: str | Path, what: str, form: str) -> JsonObject:
     return values
 
 
-def require_plain(values: Any, what: str, form: str) -> None:
+def require_plain(values: object, what: str, form: str) -> None:
     """Raise InvalidSettings for values that are nested too deep, too many, or under names that are no text."""
-    level: list[Any] = [values]
+    level: list[object] = [values]
     count = 0
     for _ in range(DEEPEST):
-        below: list[Any] = []
+        below: list[object] = []
         for value in level:
             if isinstance(value, Mapping):
                 wrong = [name for name in value if not isinstance(name, str)]

@@ -40,14 +40,14 @@ class StageWorkChain(WorkChain):
         define_exit_codes(spec)
         spec.exit_code(CHILD_FAILED, "ERROR_CHILD_FAILED", message="The step {step} failed: {reason}")
 
-    def _do_step(self) -> Any:
+    def _do_step(self) -> object:
         """Run the next step of the outline, unless the run in this process was told to stop."""
         if interruption.requested():
             return self.refuse(errors.StoppedEarly("The run was told to stop; what is done is kept: continue it."))
         return super()._do_step()
 
     def call(
-        self, function: ProcessFunctionType[..., object, orm.CalcFunctionNode], label: str, **inputs: Any
+        self, function: ProcessFunctionType[..., object, orm.CalcFunctionNode], label: str, **inputs: object
     ) -> orm.ProcessNode:
         """Run a calcfunction as the step ``label`` and give its finished node, failed or not."""
         _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
@@ -70,7 +70,7 @@ class StageWorkChain(WorkChain):
         child, calculation = HEAVY[stage].job, HEAVY[stage].calculation
         has_sets = "sets" in calculation.spec().inputs
         job = {"code": self.inputs.code, **potential, **({"sets": inputs} if has_sets else inputs)}
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if stage in self.inputs:
             options = dict(self.exposed_inputs(child, stage))
             job |= self.exposed_inputs(calculation, stage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext
@@ -56,20 +55,20 @@ class DeltaModelWorkChain(StageWorkChain):
         code: orm.AbstractCode | None = None,
         *,
         protocol: str = "small",
-        overrides: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> ProcessBuilder:
         """A builder by the size of the model: small, balanced or stringent.
 
         overrides: fields of Training.  options: metadata.options of the jobs.
         """
-        builder: Any = cls.get_builder()
+        builder = cls.get_builder()
         builder.frames, builder.baseline = frames, baseline
         builder.settings = orm.Dict(Training(**({"size": protocol} | dict(overrides or {}))).to_dict())
         if code is not None:
             builder.code = code
-            builder.training.metadata.options = dict(options or {})
-        return builder  # type: ignore[no-any-return]
+            builder["training"].metadata.options = dict(options or {})
+        return builder
 
     def train(self) -> ToContext[str, orm.ProcessNode] | None:
         """The heavy stage."""

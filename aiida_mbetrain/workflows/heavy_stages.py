@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiida import orm
 from aiida.engine.processes.functions import ProcessFunctionType
@@ -18,6 +18,7 @@ from aiida_mbetrain.calculations.functions.reference_labels import reference_lab
 from aiida_mbetrain.calculations.functions.relaxation import relaxation
 from aiida_mbetrain.calculations.functions.training import training
 from aiida_mbetrain.calculations.stage import StageCalculation
+from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.workflows.jobs import (
     ForceConstantsJob,
     IsolatedMoleculeJob,
@@ -76,7 +77,7 @@ def jobs_need_code(spec: WorkChainSpec, stages: Mapping[str, Sequence[str]]) -> 
     stages: by the namespace of the inputs they lie in, "" for the inputs themselves.
     """
 
-    def validate(inputs: Mapping[str, Any], _: object) -> str | None:
+    def validate(inputs: Nodes, _: object) -> str | None:
         if "code" in inputs:
             return None
         for section, names in stages.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
+from aiida.engine import BaseRestartWorkChain, ExitCode, Process, ProcessHandlerReport, process_handler, while_
 from aiida.engine.processes.ports import InputPort
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
@@ -89,7 +89,7 @@ class StageJob(BaseRestartWorkChain):
         self.ctx.inputs = AttributeDict(self.exposed_inputs(self._process_class, "calculation"))
         self.ctx.jobs_without_progress = 0
 
-    def submit(self, process: Any, inputs: Any = None, **kwargs: Any) -> orm.ProcessNode:
+    def submit(self, process: type[Process], inputs: dict[str, Any] | None = None, **kwargs: object) -> orm.ProcessNode:
         """Submit in the daemon; under ``run`` run at once, for without a broker waiting for a submitted job would
         cost one ``runner.poll.interval`` (60 s by default) for nothing.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from aiida import orm
@@ -250,7 +250,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
     def _launch_crystal(self, name: str, structure: orm.StructureData, settings: orm.Dict) -> None:
         ports = set(HarmonicCrystalWorkChain.spec().inputs) & set(self.inputs) - {"metadata"}
-        inputs: dict[str, Any] = {port: self.inputs[port] for port in ports}
+        inputs: dict[str, object] = {port: self.inputs[port] for port in ports}
         started = self.launch(
             HarmonicCrystalWorkChain, name, **(inputs | {"structure": structure, "settings": settings})
         )

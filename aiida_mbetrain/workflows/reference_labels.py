@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from aiida import orm
@@ -17,12 +17,16 @@ from aiida_mbetrain.calculations.functions.reference_labels import (
 )
 from aiida_mbetrain.calculations.reference_labels import validate_reference_settings
 from aiida_mbetrain.data.cluster_set import ClusterSetData
+from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.reference_labels import ReferenceLabelsData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 from aiida_mbetrain.settings import IN_PROCESS, ReferenceLabels
 from aiida_mbetrain.workflows.fragment_bundles import FragmentBundles, bundles_of, known_labels, outputs_of
+
+Validator = Callable[[Any, Any], str | None]
+"""Of a port, as AiiDA calls it: with the value and the port."""
 
 
 class ReferenceLabelsWorkChain(FragmentBundles):
@@ -105,11 +109,11 @@ class ReferenceLabelsWorkChain(FragmentBundles):
 
 
 def outputs_belong_to_programs_elsewhere(
-    before: Callable[[Any, Any], str | None] | None,
-) -> Callable[[Any, Any], str | None]:
+    before: Validator | None,
+) -> Validator:
     """Validator that adds to another: outputs are given for programs that are run elsewhere, and only for these."""
 
-    def validate(inputs: Mapping[str, Any], context: Any) -> str | None:
+    def validate(inputs: Nodes, context: Any) -> str | None:
         message = None if before is None else before(inputs, context)
         if message is not None or "settings" not in inputs:
             return message

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode
+from aiida.engine import ExitCode, ProcessBuilder, ToContext
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
@@ -69,9 +68,9 @@ class TrainingSetWorkChain(StageWorkChain):
         *,
         code: orm.AbstractCode | None = None,
         protocol: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Any:
+        overrides: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
+    ) -> ProcessBuilder:
         """A builder with a protocol's settings.
 
         code: mbetrain-worker on some computer; without it the heavy stages run in this process.
@@ -124,7 +123,7 @@ class TrainingSetWorkChain(StageWorkChain):
         self._hand_out(MDSamplingWorkChain)
         self._hand_out(QuasiHarmonicWorkChain)
 
-    def run_phonon_sampling(self) -> Any:
+    def run_phonon_sampling(self) -> object:
         """Frames along the modes of the crystal that ``force_constants_key`` names, and their clusters."""
         if not self.ctx.quasi_harmonic.is_finished_ok:
             return None
@@ -157,7 +156,9 @@ class TrainingSetWorkChain(StageWorkChain):
         namespace = child.protocol_section
         self.out_many(self.exposed_outputs(self.ctx[namespace], child, namespace=namespace))
 
-    def _start(self, child: type[StageWorkChain], namespace: str, **extra: orm.Data) -> Any:
+    def _start(
+        self, child: type[StageWorkChain], namespace: str, **extra: orm.Data
+    ) -> ToContext[str, orm.ProcessNode] | None:
         return self.launch(child, namespace, **self.exposed_inputs(child, namespace), **extra)
 
     def build_dataset(self) -> ExitCode | None:

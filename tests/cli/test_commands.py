@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -218,16 +221,21 @@ def cells_of(told: str, row: str) -> list[str]:
 def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_file, overrides, tmp_path):
     before = orm.QueryBuilder().append(orm.ProcessNode).count()
     told = succeed(*run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5"), "--dry-run")
-    assert re.search(r" phonon sampling *\n +molecular dynamics +force constants +\(at most\)", told)
+    assert re.search(r" +molecular dynamics +force constants +phonon sampling", told)
     # 60 fs in steps of 5 fs and the start; 2 frames for 3 branches at every q-point, one per cell of the supercell
     n_atoms = [int(cell) for cell in cells_of(told, "atoms per supercell")]
     assert n_atoms[1] == n_atoms[2]
     assert cells_of(told, "displacements") == ["-", "1", "-"]
-    n_frames = 2 * 3 * n_atoms[2]
+    n_frames = 2 * int(re.search(r"of (\d+) modes", told)[1])
+    assert n_frames <= 2 * 3 * n_atoms[2]
+    assert f"at most {2 * 3 * n_atoms[2]:,}" in told
     assert cells_of(told, "evaluations") == ["13", "2", str(n_frames)]
     assert cells_of(told, "frames") == ["4", "0", str(n_frames)]
     assert cells_of(told, "clusters") == ["12", "0", str(3 * n_frames)]
-    assert all(re.fullmatch(r"\d+\.\d min", cell) for cell in cells_of(told, "model time"))
+    assert all(re.fullmatch(r"\d+\.\d min", cell) for cell in cells_of(told, "CPU time, model"))
+    assert all(re.fullmatch(r"\d+\.\d min", cell) for cell in cells_of(told, "CPU time, AiiDA"))
+    assert re.search(r"CPU time: \d+\.\d min in all", told)
+    assert re.search(r"Disk: \d+ MB", told)
     assert all(re.fullmatch(r"\d+ MB", cell) for cell in cells_of(told, "stored"))
     with_pytorch = [int(cell.removesuffix(" MB").replace(",", "")) for cell in cells_of(told, "peak memory")]
     assert all(100 < megabytes < 10_000 for megabytes in with_pytorch)
@@ -239,6 +247,22 @@ def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_fil
         assert kept == "48 of 48"
     assert orm.QueryBuilder().append(orm.ProcessNode).count() == before
     assert not (tmp_path / "set.hdf5").exists()
+
+
+def test_dry_run_needs_no_profile_and_makes_none(argon_file, model_file, overrides, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "AIIDA_PATH"}
+    code = "from aiida_mbetrain.cli import main; main(prog_name='aiida-mbetrain')"
+    arguments = map(str, [*run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5"), "--dry-run"])
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code, *arguments],
+        env=environment | {"HOME": str(tmp_path / "home")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "atoms per supercell" in done.stdout
+    assert not (tmp_path / "home" / ".aiida").exists()
 
 
 def test_dry_run_says_where_memory_cannot_be_measured(

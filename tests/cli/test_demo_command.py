@@ -89,3 +89,59 @@ def test_paths_are_written_in_the_shorter_way(tmp_path, monkeypatch):
     assert next_commands(7, Path("/s.hdf5"), Path("/d"))[0].startswith(
         "AIIDA_PATH=/d /v/bin/aiida-mbetrain trace /s.hdf5 training/"
     )
+
+
+def test_clusters_of_the_demo_repeat_no_molecule():
+    from aiida_mbetrain.cli.demo import OVERRIDES
+    from aiida_mbetrain.demo import ROOM_TEMPERATURE, crystal
+    from aiida_mbetrain.science.clusters import select_clusters
+    from aiida_mbetrain.science.configurations import Configurations
+    from aiida_mbetrain.science.crystal import make_supercell
+    from aiida_mbetrain.science.molecules import detect_molecules
+    from aiida_mbetrain.science.stages import estimate_all
+    from aiida_mbetrain.workflows.protocols import protocol_settings
+
+    cell = Configurations.from_atoms([crystal(ROOM_TEMPERATURE)])
+    settings = protocol_settings("fast", OVERRIDES)
+    sections = [settings[name] for name in ("md_sampling", "quasi_harmonic", "phonon_sampling")]
+    dynamics, _, phonons = estimate_all(cell, *sections)
+    for stage, section in ((dynamics, sections[0]), (phonons, sections[2])):
+        molecules = detect_molecules(make_supercell(cell, stage.supercell_matrix))
+        clusters = select_clusters(molecules, section.finite_subsystem_filter)
+        assert [len(set(one.molecule_indices.tolist())) for one in clusters] == list(range(1, 9))
+
+
+def test_crystal_at_another_volume_has_the_molecule_as_it_was():
+    from aiida_mbetrain.demo import crystal
+
+    small, large = crystal(), crystal(1.05)
+    assert large.cell.volume == pytest.approx(1.05 * small.cell.volume)
+    bonded = [(i, j) for i in range(22) for j in range(i) if small.get_distance(i, j, mic=True) < 1.7]
+    assert len(bonded) == 24
+    for i, j in bonded:
+        assert large.get_distance(i, j) == pytest.approx(small.get_distance(i, j, mic=True), abs=1e-10)
+
+
+@pytest.mark.slow
+def test_demo_passes_the_checks_of_its_tutorial(tmp_path):
+    """Temperature and volume settled, no repeated molecule, real modes, and nothing from libraries."""
+    import json
+
+    environment = bare_environment(tmp_path / "home")
+    code = "from aiida_mbetrain.cli import main; main(prog_name='aiida-mbetrain')"
+    program = [sys.executable, "-c", code]
+    run = subprocess.run([*program, "demo"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "Warning" not in run.stdout + run.stderr
+    path = "mbetrain-demo/training_set.hdf5"
+    judged = subprocess.run(
+        [*program, "verdicts", path, "--json"], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    found = [one for one in json.loads(judged.stdout) if one["passed"]]
+    passed = {(one["name"], *one["section"].split("/")[1:2]) for one in found}
+    for name in ("Settled", "Mean temperature", "Mean pressure", "Independent frames", "Conserved energy"):
+        assert (name, "md_sampling") in passed
+    for section in ("md_sampling", "phonon_sampling"):
+        assert ("Repeated molecules", section) in passed
+        assert ("Broken molecules", section) in passed
+    assert ("Imaginary modes", "phonon_sampling") in passed

@@ -14,10 +14,11 @@ from rich.console import Console
 
 from aiida_mbetrain.cli.progress import STAGES, StageBars, StageLines, progress_bars
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.phonons import calculate_force_constants, sample_phonons
 from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.stages import Job, estimate_force_constants
 from aiida_mbetrain.science.stages import table as stages
-from aiida_mbetrain.settings import FreeEnergy, NamedCalculator
+from aiida_mbetrain.settings import FreeEnergy, NamedCalculator, PhononFilter, PhononSampling
 
 LENNARD_JONES = named_calculator(NamedCalculator(**CALCULATOR))
 
@@ -88,7 +89,7 @@ def test_stages_at_the_same_time_are_kept_apart():
 
 
 def test_stage_without_work_is_one_line():
-    assert lines_of([(0.0, "phonon_sampling", 0, 0)]) == ["Phonon sampling: 0 of 0 frames"]
+    assert lines_of([(0.0, "phonon_sampling", 0, 0)]) == ["Phonon sampling: 0 of 0 q-points"]
 
 
 def bars_of(reports: list[tuple[float, str, int, int]]) -> list[str]:
@@ -158,3 +159,14 @@ def test_bar_of_force_constants_counts_what_the_estimate_calls_evaluations():
     assert reports[-1] == (estimate.n_evaluations, estimate.n_evaluations)
     assert estimate.n_evaluations == estimate.n_displacements + 1
     assert STAGES["force_constants"][1] == "supercells"
+
+
+def test_bar_of_phonon_sampling_counts_q_points():
+    """Of which one gives many frames."""
+    crystal = Configurations.from_atoms(bulk("Ar", "fcc", a=5.26))
+    constants = calculate_force_constants(crystal, LENNARD_JONES, FreeEnergy(supercell_radius=7.0))
+    reports: list[tuple[int, int]] = []
+    wanted = PhononSampling(phonon_filter=PhononFilter(k_point_mesh="commensurate"), n_frames=3)
+    sampled = sample_phonons(constants, wanted, report=lambda *counts: reports.append(counts))
+    assert reports[-1][0] == reports[-1][1] < sampled.frames.n_frames
+    assert STAGES["phonon_sampling"][1] == "q-points"

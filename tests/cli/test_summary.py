@@ -58,6 +58,21 @@ def test_contents_have_a_row_for_every_trajectory_and_cluster(finished, tmp_path
     assert "set.hdf5" in text
 
 
+def test_import_and_loading_have_a_row_of_their_own(finished, tmp_path):
+    output = tmp_path / "set.hdf5"
+    output.write_bytes(finished.outputs.dataset.get_content("rb"))
+    seconds = {}
+    for before in (0.0, 100.0):
+        console = Console(file=io.StringIO(), width=120)
+        print_summary(console, finished, dataset_of(stage_nodes(stages_of(finished))), output, seconds_before=before)
+        rows = [line.split() for line in console.file.getvalue().splitlines() if line.strip().startswith("import")]
+        [[*name, time, share]] = rows
+        assert name == ["import", "and", "loading"]
+        seconds[before] = float(time)
+    assert seconds[100.0] - seconds[0.0] == pytest.approx(100.0, abs=0.2)
+    assert int(share.removesuffix("%")) > 10
+
+
 @pytest.fixture(scope="module")
 def without_clusters(profile) -> Any:
     return run_argon(

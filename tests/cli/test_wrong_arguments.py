@@ -38,6 +38,9 @@ NODES = {
     "query diff second": ("query", "diff", "PK", "BAD"),
     "run --model": ("run", "--structure", "CRYSTAL", "--model", "BAD", "-o", "out.hdf5"),
     "check": ("check", "BAD"),
+    "train": ("train", "BAD", "--reference", "GFN2-xTB"),
+    "evaluate": ("evaluate", "BAD"),
+    "model export": ("model", "export", "BAD", "-o", "out"),
 }
 SHOWS_ANY_NODE = {"show": ("show", "BAD"), "trace": ("trace", "BAD", ENTRY, "0")}
 DATASETS = {

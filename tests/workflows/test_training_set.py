@@ -27,7 +27,7 @@ def written(node, path: Path) -> str:
 
 
 def test_every_stage_hands_out_its_nodes(finished):
-    assert set(finished.outputs) == {"md_sampling", "quasi_harmonic", "phonon_sampling", "dataset"}
+    assert set(finished.outputs) == {"md_sampling", "quasi_harmonic", "phonon_sampling", "dataset", "verdicts"}
     assert set(finished.outputs.md_sampling.clusters) == {"n_1", "n_2", "n_3"}
 
 

@@ -101,7 +101,9 @@ def run_stage(
     from aiida_mbetrain.science.stages import STAGES, Job
 
     options = Inference() if inference is None else Inference(**inference.get_dict())
+    began = time.perf_counter()
     potential = NoPotential() if model is None else load_potential(model, options)
+    loading = time.perf_counter() - began
     checkpoints.settle_checkpoints()
     process = current_process()
     job = Job(
@@ -119,6 +121,7 @@ def run_stage(
 
     def run_info() -> JsonObject:
         spent = {"wall_time_s": time.perf_counter() - start[0], "cpu_time_s": time.process_time() - start[1]}
+        spent["loading_time_s"] = loading
         return {"stage": stage, "potential": potential.describe()} | spent | describe_machine()
 
     with stop_on_signal(in_daemon=runner is not None and runner.is_daemon_runner) as should_stop, naming_full_disk():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, cast
+from typing import cast
 
 from aiida import orm
 
@@ -65,7 +65,7 @@ def nodes_of_stage(stage: orm.WorkChainNode) -> Nodes:
     return {"settings": stage.inputs.settings} | {name: _plain(stage.outputs[name]) for name in stage.outputs}
 
 
-def _plain(value: Any) -> orm.Data | Nodes:
+def _plain(value: orm.Data | Nodes) -> orm.Data | Nodes:
     return value if isinstance(value, orm.Data) else {name: _plain(value[name]) for name in value}
 
 

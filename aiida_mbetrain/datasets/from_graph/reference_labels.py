@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from aiida import orm
@@ -18,7 +18,7 @@ from aiida_mbetrain.datasets.tree import Attribute, Provenance
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.reference_labels import expand
-from aiida_mbetrain.settings import ReferenceLabels
+from aiida_mbetrain.settings import JsonObject, ReferenceLabels
 
 COMPOSE = "compose_reference_labels"
 """Process label of the calcfunction that makes labels of clusters from those of their fragments."""
@@ -145,7 +145,7 @@ def _with_labels(
     return replace(section, molecules=replace(section.molecules, references=references), provenance=provenance)
 
 
-def fragments_of(composition: Composition, frame: int) -> list[dict[str, Any]]:
+def fragments_of(composition: Composition, frame: int) -> list[JsonObject]:
     """Fragments of the label of a frame of the set, one row each.
 
     ``coefficient``, ``molecules`` and ``ghosts`` (numbers within the cluster), ``charge``, ``id``, ``energy_eV``, and

@@ -66,7 +66,7 @@ class EntryOrigin:
     entry: str
     frame: int
     section: str
-    source: Mapping[str, Any]
+    source: Mapping[str, object]
     n_molecules: int | None = None
     n_repeated_molecules: int | None = None
     orbit: str | None = None
@@ -135,7 +135,7 @@ def origin_of(path: str | Path, entry: str, frame: int) -> EntryOrigin:
         )
 
 
-def reference_facts(path: str | Path, entry: str, frame: int, level_of_theory: str) -> dict[str, Any]:
+def reference_facts(path: str | Path, entry: str, frame: int, level_of_theory: str) -> dict[str, object]:
     """Label of a frame by a reference method, and its provenance: settings, programs, uuids of process and jobs.
 
     Raises UnreadableFile; InvalidSettings for a method that the entry has no labels of.
@@ -147,7 +147,7 @@ def reference_facts(path: str | Path, entry: str, frame: int, level_of_theory: s
             there = ", ".join(str(item.attributes[names.LEVEL_OF_THEORY]) for item in known.values())
             raise InvalidSettings(f"{entry} has labels of {there or 'no method'}, and none of {level_of_theory!r}.")
         labels = to_reference(group)
-        facts: dict[str, Any] = {"energy_eV": float(labels.energies[frame]), "forces": labels.forces is not None}
+        facts: dict[str, object] = {"energy_eV": float(labels.energies[frame]), "forces": labels.forces is not None}
         if labels.interaction is not None:
             facts["interaction_eV"] = float(labels.interaction[frame])
         if labels.missing[frame]:
@@ -168,7 +168,7 @@ def _molecules_of(group: Group) -> dict[str, Any]:
     }
 
 
-def _source(structure: Group, frame: int) -> dict[str, Any]:
+def _source(structure: Group, frame: int) -> dict[str, object]:
     if names.ORIGIN not in structure.groups:
         return {}
     origin = structure.groups[names.ORIGIN]
@@ -316,7 +316,7 @@ def _read_group(source: h5py.Group, *, compare: bool = True, seen: set[int] | No
     return group
 
 
-def _stored_array(item: Any, where: str, *, compare: bool) -> StoredArray:
+def _stored_array(item: object, where: str, *, compare: bool) -> StoredArray:
     """An array of the file.  Raises UnreadableFile for one whose numbers lie elsewhere or nowhere."""
     if not isinstance(item, h5py.Dataset):
         raise UnreadableFile(f"{where} is neither a group nor an array.")

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -259,7 +258,7 @@ def _write_array(target: h5py.Group, name: str, group: Group, storage: Storage) 
     return target.create_dataset(name, data=array, dtype=dtype, track_times=False, **options)
 
 
-def _compression(source: Any, storage: Storage) -> dict[str, Any]:
+def _compression(source: object, storage: Storage) -> dict[str, object]:
     """Compression options of an array; those it already has if it comes from a file."""
     if isinstance(source, StoredArray):
         level = source.stored.compression_opts if source.stored.compression else None

@@ -19,7 +19,7 @@ from aiida_mbetrain.datasets.inspection.queries import (
     sections_of,
     unlabelled,
 )
-from aiida_mbetrain.datasets.inspection.verdict import Verdict
+from aiida_mbetrain.datasets.inspection.verdict import Verdict, VerdictFacts
 from aiida_mbetrain.datasets.inspection.verdicts import verdicts, verdicts_of_tree
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SectionFacts",
     "SeriesStatistics",
     "Verdict",
+    "VerdictFacts",
     "differences",
     "file_datasets",
     "file_destinations",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import opened
@@ -43,7 +43,7 @@ class Facts:
     sections: Mapping[str, SectionFacts]
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
+def flat(values: Mapping[str, object], prefix: str = "") -> Row:
     """Nested settings with dotted names."""
     found: Row = {}
     for name, value in values.items():
@@ -52,7 +52,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
     return found
 
 
-def section_path(kind: str, settings: Mapping[str, Any]) -> str:
+def section_path(kind: str, settings: Mapping[str, object]) -> str:
     """Path in the file of a stage with these settings.  Raises InvalidSettings."""
     if kind != "md_sampling":
         return str(settings["root_key"])

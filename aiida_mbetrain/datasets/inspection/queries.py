@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import opened, origin_of
 from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.datasets.tree import Attribute, Group
 from aiida_mbetrain.errors import InvalidSettings
 
 Row = dict[str, Any]
@@ -113,7 +113,7 @@ def sections_of(root: Group) -> Iterator[tuple[str, Group]]:
     return ((path, group) for path, group in root.walk() if names.SECTION in group.attributes)
 
 
-def _said(root: Group, section: str, name: str) -> Any:
+def _said(root: Group, section: str, name: str) -> Attribute | None:
     """Value of an attribute: of the first of the section's groups that has it, else of the file."""
     said = (group.provenance[name] for _, group in root[section].walk() if name in group.provenance)
     return next(said, root.provenance.get(name))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from aiida_mbetrain.datasets.inspection.queries import sections_of
 from aiida_mbetrain.datasets.inspection.verdict import Verdict
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
-from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.datasets.tree import Facts, Group
+from aiida_mbetrain.settings import JsonObject
 
 __all__ = ["Verdict", "verdicts", "verdicts_of_tree"]
 
@@ -60,7 +60,7 @@ def verdicts_of_tree(root: Group) -> list[Verdict]:
     return [*found, *clusters, *_coverage(sections)]
 
 
-def settings_of(section: Group) -> Mapping[str, Any]:
+def settings_of(section: Group) -> JsonObject:
     """Settings of a section's stage; empty where the file does not have them."""
     text = section.provenance.get("settings")
     return json.loads(text) if isinstance(text, str) else {}
@@ -74,7 +74,7 @@ def _quasi_harmonic(path: str, section: Group) -> Iterator[Verdict]:
     yield from _bracketed(path, section)
 
 
-def _residuals(path: str, section: Group, settings: Mapping[str, Any]) -> Iterator[Verdict]:
+def _residuals(path: str, section: Group, settings: JsonObject) -> Iterator[Verdict]:
     allowed = float(settings.get("max_force_on_atom", MAX_FORCE_EV_PER_A))
     structures = section.groups.get(names.STRUCTURES, Group()).groups
     forces = {
@@ -117,7 +117,7 @@ def _residual_stress(path: str, structures: Mapping[str, Group], target: float) 
         )
 
 
-def _real_frequencies(path: str, section: Group, settings: Mapping[str, Any]) -> Iterator[Verdict]:
+def _real_frequencies(path: str, section: Group, settings: JsonObject) -> Iterator[Verdict]:
     tables = [section[name] for name in (names.THERMODYNAMICS_FIXED_VOLUME,) if name in section]
     threshold = float(settings.get("imaginary_mode_threshold", -0.1))
     for table in tables:
@@ -184,7 +184,7 @@ def _bracketed(path: str, section: Group) -> Iterator[Verdict]:
 
 
 def _phonons(path: str, section: Group) -> Iterator[Verdict]:
-    facts: Mapping[str, Any] = section.attributes
+    facts: Facts = section.attributes
     n_modes = len(section[names.MODES].array(names.FREQUENCY))
     imaginary, below = int(facts["n_imaginary"]), int(facts["n_below_window"])
     yield Verdict(

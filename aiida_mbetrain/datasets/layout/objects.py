@@ -5,15 +5,12 @@ Energies are per atom in the file and total in the objects (``per_atom`` and ``t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from ase import units
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.model import ClusterReference
-from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.datasets.tree import Facts, Group
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
@@ -56,7 +53,9 @@ def from_structure(frames: Configurations) -> Group:
 def to_structure(group: Group) -> Configurations:
     """The inverse of :func:`from_structure` and of the structural part of :func:`from_trajectory`."""
     n_frames, n_atoms = int(group.attributes[names.N_FRAMES]), int(group.attributes[names.N_ATOMS])  # type: ignore[arg-type]
-    fields: dict[str, Any] = {field: group.array(name) for field, name in OPTIONAL.items() if name in group.datasets}
+    fields: dict[str, AnyArray] = {
+        field: group.array(name) for field, name in OPTIONAL.items() if name in group.datasets
+    }
     if names.E_POT in group.datasets:
         fields["energies"] = total(group.array(names.E_POT), n_atoms)
     if names.FEATURE_VECTORS in group.datasets:
@@ -298,7 +297,7 @@ def from_force_constants(constants: ForceConstants) -> Group:
 
 def to_force_constants(group: Group) -> ForceConstants:
     """The inverse of ``from_force_constants``."""
-    facts: Mapping[str, Any] = group.attributes
+    facts: Facts = group.attributes
     return ForceConstants(
         primitive=to_structure(group[names.PRIMITIVE]),
         supercell=to_structure(group[names.SUPERCELL]),

@@ -36,7 +36,7 @@ from aiida_mbetrain.datasets.model import (
     QuasiHarmonicSection,
     Section,
 )
-from aiida_mbetrain.datasets.tree import Group
+from aiida_mbetrain.datasets.tree import Facts, Group
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.tables import Table
 
@@ -139,7 +139,7 @@ def _from_md(section: MDSection) -> Group:
 
 def _to_md(path: str, group: Group) -> MDSection:
     trajectory = group[names.TRAJECTORY]
-    facts: dict[str, Any] = trajectory.attributes
+    facts: Facts = trajectory.attributes
     return MDSection(
         root_key=path.rpartition("/")[0],
         ensemble=facts[names.ENSEMBLE],
@@ -230,7 +230,7 @@ def _from_phonons(section: PhononSection) -> Group:
 
 
 def _to_phonons(path: str, group: Group) -> PhononSection:
-    facts: dict[str, Any] = group.attributes
+    facts: Facts = group.attributes
     modes = group[names.MODES]
     return PhononSection(
         root_key=path,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -191,7 +190,7 @@ def target_minus_baseline(target: Entry, baseline: Entry) -> Entry:
     """
     before = baseline.configurations.select(target.rows)
     after = target.configurations
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     for name in ("energies", "forces", "stress"):
         values = getattr(after, name), getattr(before, name)
         optional = name == "stress" or (name == "forces" and after.forces is None)

@@ -10,13 +10,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from ase import Atoms
 from ase.data import chemical_symbols
 from ase.io import write
+from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets.training.frames import Entry
 from aiida_mbetrain.datasets.training.reference_energies import E0s, elements_of, require_elements
@@ -99,7 +99,9 @@ def isolated_atoms(e0s: Mapping[int, float | None], head: str | None = None) -> 
     return frames
 
 
-def _frames(entry: Entry, chosen: Any, head: str | None, *, labels: bool = True) -> Iterator[Atoms]:
+def _frames(
+    entry: Entry, chosen: NDArray[np.bool_] | None, head: str | None, *, labels: bool = True
+) -> Iterator[Atoms]:
     """Atoms of the chosen frames (a mask; None: all)."""
     frames, uids = entry.configurations, entry.uids
     rows: IntArray = np.arange(len(frames)) if chosen is None else np.flatnonzero(chosen)
@@ -138,18 +140,18 @@ def _any_stress(entries: Sequence[Entry]) -> bool:
 
 
 def train_yaml(
-    e0s: E0s, subsets: Mapping[str, Any], *, name: str, seed: int, stress: bool, head: str | None = None
+    e0s: E0s, subsets: Mapping[str, object], *, name: str, seed: int, stress: bool, head: str | None = None
 ) -> str:
     """The configuration for ``mace_run_train --config train.yaml``, to be run in the folder of the files.
 
     A head has its files and E0s under ``heads``: MACE names the head of every frame after the files it came from,
     whatever the frame itself says.
     """
-    data: dict[str, Any] = {"train_file": "train.xyz"}
+    data: dict[str, object] = {"train_file": "train.xyz"}
     data |= {"valid_file": "valid.xyz"} if "valid" in subsets else {"valid_fraction": 0.1}
     data |= {"test_file": "test.xyz"} if "test" in subsets else {}
     data["E0s"] = "{" + ", ".join(f"{z}: {value!r}" for z, value in e0s.items()) + "}"
-    options: dict[str, Any] = {"name": name, "seed": seed, "work_dir": "."}
+    options: dict[str, object] = {"name": name, "seed": seed, "work_dir": "."}
     options |= {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
     options |= data if head is None else {"heads": {head: data}}
     options |= MACE

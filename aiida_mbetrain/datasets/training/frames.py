@@ -75,7 +75,7 @@ class Entry:
         """The uid of each frame; see :func:`frame_uids`."""
         return frame_uids(self.path, self.configurations, self.rows)
 
-    def select(self, frames: IntArray, **changes: Any) -> Entry:
+    def select(self, frames: IntArray, **changes: object) -> Entry:
         """The given frames (indices), with fields of their configurations replaced."""
         configurations = self.configurations.select(frames).with_(**changes)
         return replace(self, configurations=configurations, parents=self.parents[frames], rows=self.rows[frames])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -19,7 +18,7 @@ from ase.formula import Formula
 from aiida_mbetrain.datasets.training.frames import Entry
 from aiida_mbetrain.datasets.training.label_units import LARGEST_ENERGY
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnreadableFile
-from aiida_mbetrain.science.configurations import Configurations, IntArray
+from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.potentials import Potential
 
 E0s = Mapping[int, float]
@@ -67,7 +66,7 @@ def fit_e0s(entries: Sequence[Entry]) -> dict[int, float]:
     return dict(zip(elements_of(entries), map(float, solution), strict=True))
 
 
-def _energies(entry: Entry) -> Any:
+def _energies(entry: Entry) -> FloatArray:
     if entry.configurations.energies is None:
         raise InvalidSettings(f"{entry.path} has no energies to fit E0s to.")
     return entry.configurations.energies

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class HoldOut:
     def require_known(self, entries: Sequence[Entry]) -> None:
         """Raise InvalidSettings for a crystal, temperature or size that no entry has."""
         conditions = [CONDITION.search(entry.path) for entry in entries]
-        known: dict[str, set[Any]] = {
+        known: dict[str, set[str | float]] = {
             "crystal": {entry.path.split("/")[0] for entry in entries},
             "temperature": {float(found[1]) for found in conditions if found is not None},
             "size": {entry.n_molecules or 0 for entry in entries},

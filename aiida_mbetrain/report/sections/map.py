@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -64,7 +63,7 @@ def map_section(source: Source) -> Section | None:
     return Section("map", "Map of clusters", body, lead=lead, scripts=scripts, data=(embedded_json("map-data", data),))
 
 
-def _data(source: Source, sets: list[ChosenSet], points: FloatArray) -> dict[str, Any]:
+def _data(source: Source, sets: list[ChosenSet], points: FloatArray) -> dict[str, object]:
     """Everything that map.js reads."""
     energies, bases = _energies(sets)
     described, coordinates, offsets = [], [], []
@@ -127,7 +126,7 @@ def _largest_forces(chosen: ChosenSet) -> FloatArray:
     return np.concatenate([np.linalg.norm(block, axis=-1).max(axis=1) for block in chosen.blocks(names.FORCES)])
 
 
-def _set_facts(chosen: ChosenSet) -> dict[str, Any]:
+def _set_facts(chosen: ChosenSet) -> dict[str, object]:
     attributes = chosen.group.attributes
     molecules = chosen.group.array(names.MOLECULE_INDICES)
     crystal = chosen.section.groups.get(names.MOLECULAR_CRYSTAL)
@@ -152,7 +151,7 @@ def _set_facts(chosen: ChosenSet) -> dict[str, Any]:
     }
 
 
-def _temperature(chosen: ChosenSet) -> Any:
+def _temperature(chosen: ChosenSet) -> object:
     if chosen.kind == "md_sampling":
         return chosen.section[names.TRAJECTORY].attributes[names.TARGET_TEMPERATURE]
     return chosen.section.attributes[names.TEMPERATURE]
@@ -162,15 +161,15 @@ def _atoms_of_first(crystal: Group | None, molecules: np.ndarray) -> int:
     return 0 if crystal is None else int((crystal.array(names.INDEX_MAP)[molecules[0]] >= 0).sum())
 
 
-def _origin(chosen: ChosenSet) -> list[dict[str, Any]]:
+def _origin(chosen: ChosenSet) -> list[dict[str, object]]:
     """Columns about the chosen frames: name, values, width."""
     if names.ORIGIN not in chosen.structure:
         return []
     origin = chosen.structure[names.ORIGIN]
-    columns: list[dict[str, Any]] = []
+    columns: list[dict[str, object]] = []
     for name in sorted(origin.datasets):
         values = origin.array(name)[chosen.frames]
-        column: dict[str, Any] = {"name": UNITS.get(name, name.replace("_", " ")), "flag": values.dtype.kind == "b"}
+        column: dict[str, object] = {"name": UNITS.get(name, name.replace("_", " ")), "flag": values.dtype.kind == "b"}
         width = int(np.prod(values.shape[1:], dtype=int))
         if values.dtype.kind in "ib":
             columns.append(column | {"width": width, "values": packed(values, "i4")})
@@ -181,7 +180,7 @@ def _origin(chosen: ChosenSet) -> list[dict[str, Any]]:
     return columns
 
 
-def _said(chosen: ChosenSet) -> Mapping[str, Any]:
+def _said(chosen: ChosenSet) -> Mapping[str, object]:
     """Provenance of the set, or of the nearest group around it that has some."""
     for group in (chosen.structure, chosen.group, chosen.section):
         if group.provenance:
@@ -189,7 +188,7 @@ def _said(chosen: ChosenSet) -> Mapping[str, Any]:
     return {}
 
 
-def _crystal(path: str, section: Group) -> dict[str, Any]:
+def _crystal(path: str, section: Group) -> dict[str, object]:
     """The reference crystal around the clusters of a section, molecules whole; only its path where it is too large."""
     if names.MOLECULAR_CRYSTAL not in section:
         return {"path": path}
@@ -214,7 +213,7 @@ def _crystal(path: str, section: Group) -> dict[str, Any]:
     }
 
 
-def _unit_cell(source: Source) -> dict[str, Any] | None:
+def _unit_cell(source: Source) -> dict[str, object] | None:
     """The first relaxed crystal, molecules whole; None where there is none, or where it has no whole molecules."""
     for _, section in source.sections("quasi_harmonic"):
         for group in section.groups.get(names.STRUCTURES, Group()).groups.values():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from aiida_mbetrain.datasets.layout import to_band_structure, to_force_constants
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
-from aiida_mbetrain.report.source import Source, settings_of
+from aiida_mbetrain.report.source import Source, StatedSettings, settings_of
 from aiida_mbetrain.report.svg import Plot, figures, number
 from aiida_mbetrain.report.tables import table
 from aiida_mbetrain.science.phonons import SMEARING_THZ, BandStructure, ForceConstants, density_of_states
@@ -47,13 +46,13 @@ def _windows(source: Source) -> dict[str, Window]:
     found: dict[str, Window] = {}
     for _, section in source.sections("phonon_sampling"):
         key = section.attributes.get(names.FORCE_CONSTANTS_KEY)
-        chosen: Mapping[str, Any] = settings_of(section).get("phonon_filter", {})
+        chosen: StatedSettings = settings_of(section).get("phonon_filter", {})
         if key is not None and chosen and chosen.get("selected_modes") is None:
             found[str(key)] = (float(chosen["freq_min_THz"]), chosen["freq_max_THz"])
     return found
 
 
-def _crystal(label: str, item: Group, window: Window | None, settings: Mapping[str, Any]) -> list[Markup]:
+def _crystal(label: str, item: Group, window: Window | None, settings: StatedSettings) -> list[Markup]:
     drawn: list[Markup | None] = []
     if names.BRILLOUIN_ZONE_PATH in item:
         drawn += _band_figures(to_band_structure(item[names.BRILLOUIN_ZONE_PATH]), window)
@@ -151,7 +150,7 @@ def plain_label(label: str) -> str:
     return stem + subscript.translate(SUBSCRIPTS)
 
 
-def _density_figure(constants: ForceConstants, mesh: Any) -> Markup | None:
+def _density_figure(constants: ForceConstants, mesh: float | Sequence[int] | str) -> Markup | None:
     found = density_of_states(constants, mesh, n_points=901, smearing_THz=SMEARING_THZ)
     if not found.densities.any():
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.inspection import flat
@@ -153,7 +152,7 @@ def _call(call: Call) -> Markup:
 def _settings(source: Source) -> Iterator[Markup]:
     for kind in ("md_sampling", "quasi_harmonic", "phonon_sampling"):
         for path, section in source.sections(kind):
-            settings: Mapping[str, Any] = settings_of(section)
+            settings: Mapping[str, object] = settings_of(section)
             if settings:
                 rows = [[name, json.dumps(value, ensure_ascii=False)] for name, value in flat(settings).items()]
                 listing = table(["setting", "value"], rows, caption=f"Settings of {path}")

@@ -89,7 +89,7 @@ class SpaceGroup:
         return np.argsort(self.images, axis=1)
 
 
-def find_symmetry(structure: Configurations, *, symprec: float) -> Any:
+def find_symmetry(structure: Configurations, *, symprec: float) -> spglib.SpglibDataset:
     """spglib's symmetry dataset of the first frame within a tolerance (Å); raises InvalidStructure."""
     if structure.cells is None:
         raise InvalidStructure("A finite structure has no space group: give a periodic crystal.")

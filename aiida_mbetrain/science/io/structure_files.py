@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from ase import Atoms
@@ -21,7 +21,14 @@ DEUTERIUM_MASS = 2.01410178
 """Of the atom (u): AME2020, Wang et al., Chinese Phys. C 45, 030003 (2021)."""
 
 
-def read_frames(path: str | Path, *, what: str, **options: Any) -> list[Atoms]:
+class ReadOptions(TypedDict, total=False):
+    """Of ``ase.io.read``."""
+
+    index: str
+    format: str
+
+
+def read_frames(path: str | Path, *, what: str, **options: Unpack[ReadOptions]) -> list[Atoms]:
     """The frames of a file; ``what`` it should be is said in the error, ``options`` are those of ``ase.io.read``.
 
     The symbol D of a CIF is hydrogen of the mass of deuterium.
@@ -52,7 +59,7 @@ def read_frames(path: str | Path, *, what: str, **options: Any) -> list[Atoms]:
     return [_with_mass_of_deuterium(atoms) for atoms in frames]
 
 
-def _require_ordered_cif(path: str | Path, index: Any) -> None:
+def _require_ordered_cif(path: str | Path, index: object) -> None:
     """Check the occupancies of the blocks that will be read, under the labels of the file."""
     with Path(path).open("rb") as file:
         blocks = [block for block in parse_cif(file) if block.has_structure()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from aiida_mbetrain.science.configurations import FloatArray
+
+Results = dict[str, Any]
+"""Of an ASE calculator, by the name of the property."""
 
 
 class SinglePass:
@@ -32,7 +35,7 @@ class SinglePass:
     def __init__(self, calculator: Calculator, masses: FloatArray, check: Callable[[float, FloatArray], None]) -> None:
         """masses: (N,); check: called with energy and forces of every evaluation, may raise."""
         self.wants_stress = self.wants_features = False
-        self.results: dict[str, Any] = {}
+        self.results: Results = {}
         self._calculator = calculator
         self._shares = (masses / masses.sum())[:, None]
         self._check = check
@@ -42,7 +45,7 @@ class SinglePass:
     def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
         """Energy in eV."""
         results = self._current(atoms)
-        energy: float = results.get("free_energy", results["energy"]) if force_consistent else results["energy"]
+        energy: float = results["free_energy" if force_consistent and "free_energy" in results else "energy"]
         return energy
 
     def get_forces(self, atoms: Atoms) -> FloatArray:
@@ -59,12 +62,12 @@ class SinglePass:
         stress: FloatArray = self.results["stress"].copy()
         return stress
 
-    def restore(self, atoms: Atoms, results: Mapping[str, Any]) -> None:
+    def restore(self, atoms: Atoms, results: Results) -> None:
         """Take over the results that a checkpoint holds for this geometry."""
         self.results = dict(results)
         self._remember(atoms)
 
-    def _current(self, atoms: Atoms) -> dict[str, Any]:
+    def _current(self, atoms: Atoms) -> Results:
         if (
             self._positions is None
             or not np.array_equal(atoms.arrays["positions"], self._positions)

@@ -35,7 +35,7 @@ All corrections set numbers that ASE's own step() reads; no equation of motion i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from ase import Atoms, units
@@ -67,6 +67,17 @@ STATE: dict[type[Integrator], tuple[str, ...]] = {
 """What each integrator remembers between steps besides the positions, momenta and cell of its atoms."""
 
 
+class _Chain(TypedDict):
+    temperature_K: float
+    tdamp: float
+    tchain: int
+
+
+class _Barostat(TypedDict):
+    pdamp: float
+    pchain: int
+
+
 def maxwell_boltzmann_momenta(masses: FloatArray, temperature_K: float, rng: np.random.Generator) -> FloatArray:
     """Momenta (N, 3) in ASE units of N atoms at a temperature, without centre-of-mass momentum.
 
@@ -94,7 +105,7 @@ def build_integrator(
     time_step = settings.time_step_fs * units.fs
     if settings.ensemble == "NVT" and settings.nvt_algo == "csvr":
         return _bussi(atoms, settings, time_step, temperature_K, rng)
-    chain: dict[str, Any] = {
+    chain: _Chain = {
         "temperature_K": temperature_K,
         "tdamp": settings.thermostat_time_fs * units.fs,
         "tchain": settings.tchain,
@@ -129,17 +140,17 @@ def _thermostat(atoms: Atoms, *, temperature_K: float, tdamp: float, tchain: int
 
 
 def _mtk(
-    atoms: Atoms, settings: ClassicalMD, time_step: float, chain: dict[str, Any], pressure_GPa: float
+    atoms: Atoms, settings: ClassicalMD, time_step: float, chain: _Chain, pressure_GPa: float
 ) -> IsotropicMTKNPT | MTKNPT:
     n = len(atoms) - 1
-    baro: dict[str, Any] = {"pdamp": settings.barostat_time_fs * units.fs, "pchain": settings.pchain}
-    common = {"pressure_au": pressure_GPa * units.GPa, **chain, **baro}
+    baro: _Barostat = {"pdamp": settings.barostat_time_fs * units.fs, "pchain": settings.pchain}
+    pressure_au = pressure_GPa * units.GPa
     integrator: IsotropicMTKNPT | MTKNPT
     if settings.npt_algo == "mtk_isotropic":
-        integrator = IsotropicMTKNPT(atoms, time_step, **common)
+        integrator = IsotropicMTKNPT(atoms, time_step, pressure_au=pressure_au, **chain, **baro)
         integrator._barostat = IsotropicMTKBarostat(n, chain["temperature_K"], **baro)
     else:
-        integrator = MTKNPT(atoms, time_step, **common)
+        integrator = MTKNPT(atoms, time_step, pressure_au=pressure_au, **chain, **baro)
         barostat = MTKBarostat(n, chain["temperature_K"], **baro)
         barostat._R[0] *= SYMMETRIC_CELL_DOF / barostat._cell_dof
         barostat._cell_dof = SYMMETRIC_CELL_DOF

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class RestartState:
     integrator: Mapping[str, AnyArray]
     rng_state: str
     results: Mapping[str, AnyArray]
-    recorded: Mapping[str, Sequence[Any] | AnyArray]
+    recorded: Mapping[str, Sequence[object] | AnyArray]
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """All but ``recorded``, whose size grows; text as UTF-8 bytes, so that nothing needs pickle."""
@@ -55,7 +55,7 @@ class RestartState:
         return arrays | {f"results.{name}": np.asarray(value) for name, value in self.results.items()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, AnyArray], recorded: Mapping[str, Sequence[Any] | AnyArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], recorded: Mapping[str, Sequence[object] | AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`."""
 
         def group(prefix: str) -> dict[str, AnyArray]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from aiida_mbetrain.errors import InvalidSettings, InvalidStructure, UnstableDynamics
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.molecular_dynamics.cached_calculator import SinglePass
+from aiida_mbetrain.science.molecular_dynamics.cached_calculator import Results, SinglePass
 from aiida_mbetrain.science.molecular_dynamics.integrators import (
     build_integrator,
     conserved_energy,
@@ -189,7 +188,7 @@ class _Simulation:
         self.guard.step = start.step
         restore_integrator(self.integrator, start.integrator)
         restore_rng(self.rng, start.rng_state)
-        results: dict[str, Any] = dict(start.results)
+        results: Results = dict(start.results)
         self.evaluation.restore(self.atoms, results | {"energy": float(results["energy"])})
         self.recorder.restore(start.recorded)
 

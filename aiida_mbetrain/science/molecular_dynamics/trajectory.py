@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms, units
 
 from aiida_mbetrain.science.configurations import PER_FRAME, AnyArray, Configurations, FloatArray
+from aiida_mbetrain.science.molecular_dynamics.cached_calculator import Results
 from aiida_mbetrain.settings import ClassicalMD
 
 SERIES = (
@@ -68,7 +69,7 @@ class Recorder:
         """Temperature (K) of 3N - 3 degrees of freedom."""
         return 2.0 * kinetic_energy_eV / ((3 * len(self._atoms) - 3) * units.kB)
 
-    def record(self, step: int, results: Mapping[str, Any], conserved_energy_eV: float) -> None:
+    def record(self, step: int, results: Results, conserved_energy_eV: float) -> None:
         """Append a point of the series and, where the schedule stores one, a frame.
 
         results: of the evaluation of the current geometry, see :class:`.single_pass.SinglePass`.
@@ -85,9 +86,9 @@ class Recorder:
         if self._schedule.stores_frame(step):
             self._store_frame(step, results)
 
-    def _store_frame(self, step: int, results: Mapping[str, Any]) -> None:
+    def _store_frame(self, step: int, results: Results) -> None:
         atoms = self._atoms
-        frame: dict[str, Any] = {
+        frame: dict[str, object] = {
             "positions": atoms.get_positions(),
             "velocities": atoms.get_velocities() * units.fs,
             "energies": results["energy"],
@@ -137,7 +138,7 @@ class Recorder:
             {"series": self._series, "frames": self._frames}[kind][name] = list(values)
 
 
-def _origin(steps: list[int], times: list[float]) -> dict[str, Any]:
+def _origin(steps: list[int], times: list[float]) -> dict[str, AnyArray]:
     return {"md_step": np.array(steps, dtype=np.int64), "time_fs": np.array(times, dtype=np.float64)}
 
 

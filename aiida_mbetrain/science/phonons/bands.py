@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import seekpath
@@ -59,8 +58,9 @@ def band_structure(force_constants: ForceConstants, *, spacing: float = 0.005) -
         segments.append(first + fraction[:, None] * (last - first))
         distances.append(start + fraction * length)
         start += length
-    phonon: Any = force_constants.shared_phonopy
+    phonon = force_constants.shared_phonopy
     phonon.run_qpoints(np.concatenate(segments))
+    assert phonon.qpoints is not None
     cuts = np.cumsum([len(segment) for segment in segments])[:-1]
     labels, connections = _labels(path["path"])
     return BandStructure(segments, distances, np.split(phonon.qpoints.frequencies, cuts), labels, connections)

@@ -121,7 +121,8 @@ class ForceConstants:
 
         By how much they violate sum rule and permutation symmetry is recorded; then both are imposed, in place.
         """
-        raw: Any = phonon.force_constants
+        raw = phonon.force_constants
+        assert raw is not None
         # Both sums: the rule holds for rows and columns, which differ before the permutation symmetry is imposed.
         violation = float(max(np.abs(raw.sum(axis=axis)).max() for axis in (0, 1)))
         asymmetry = float(np.abs(raw - raw.transpose(1, 0, 3, 2)).max())
@@ -154,7 +155,7 @@ class ForceConstants:
         return cells | {name: getattr(self, name) for name in ARRAYS}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, AnyArray], attributes: Mapping[str, Any]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], attributes: Mapping[str, object]) -> Self:
         """The inverse of :meth:`to_arrays` and :meth:`attributes`; unknown names are left alone."""
         cells: dict[str, Any] = {
             cell: Configurations.from_arrays(
@@ -267,8 +268,9 @@ def _lowest_optical_at_gamma(phonon: Phonopy) -> float:
     if len(phonon.primitive) == 1:
         return 0.0
     phonon.run_qpoints([[0, 0, 0]], with_dynamical_matrices=True)
-    result: Any = phonon.qpoints
-    matrix = result.dynamical_matrices[0].real
+    assert phonon.qpoints is not None
+    assert phonon.qpoints.dynamical_matrices is not None
+    matrix = phonon.qpoints.dynamical_matrices[0].real
     # Projected out instead of sorted out: in an unstable crystal the translations are not the lowest modes.
     translations = np.kron(np.sqrt(phonon.primitive.masses)[:, None], np.eye(3))
     complement = np.linalg.svd(translations)[0][:, 3:]

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.science.potentials.none import NoPotential
 from aiida_mbetrain.science.potentials.sum import SumPotential
-from aiida_mbetrain.settings import Inference
+from aiida_mbetrain.settings import Inference, JsonObject
 
 __all__ = [
     "CPU_BATCH_ATOMS",
@@ -42,7 +41,7 @@ def load_mace(path: str | Path, inference: Inference | None = None, *, sha256: s
     return MacePotential.load(Path(path), inference or Inference(), sha256=sha256)
 
 
-def inspect_mace(path: str | Path) -> dict[str, Any]:
+def inspect_mace(path: str | Path) -> JsonObject:
     """Metadata of a MACE model file, as plain values.
 
     elements (chemical symbols), r_max (Å), num_interactions, dtype, heads, and mace_version: the version of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from ase.calculators.calculator import Calculator
 
@@ -58,7 +57,7 @@ class SumPotential(Potential):
 
 
 def _sum(one: Configurations, other: Configurations) -> Configurations:
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     for name in ("energies", "forces", "stress"):
         left, right = getattr(one, name), getattr(other, name)
         changes[name] = None if left is None or right is None else left + right

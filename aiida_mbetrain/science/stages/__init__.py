@@ -12,6 +12,7 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     estimate_force_constants,
     estimate_md,
     estimate_phonons,
+    expected_modes,
     price_supercells,
     probe_potential,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "estimate_force_constants",
     "estimate_md",
     "estimate_phonons",
+    "expected_modes",
     "measured",
     "price_supercells",
     "probe_potential",

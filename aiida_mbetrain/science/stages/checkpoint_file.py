@@ -56,7 +56,7 @@ class CheckpointFile:
     found: progress of an earlier job, to continue from; None where there is none.
     """
 
-    def __init__(self, job: Job, stage: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, job: Job, stage: str, settings: Mapping[str, object]) -> None:
         """settings: those that decide the stage's numbers, see :func:`.fingerprint.fingerprint`.
 
         Raises UnreadableFile for a file that is no checkpoint, or the checkpoint of another job.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,15 @@ from aiida_mbetrain.science.crystal import (
     phonon_supercell_matrix,
 )
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
-from aiida_mbetrain.science.phonons import DisplacementPlan, plan_displacements, primitive_cell, q_points
+from aiida_mbetrain.science.phonons import (
+    DisplacementPlan,
+    calculate_force_constants,
+    plan_displacements,
+    primitive_cell,
+    q_points,
+)
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, Potential
+from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.thermodynamics import (
     check_thermal_expansion,
@@ -45,6 +53,7 @@ class StageEstimate:
     n_atoms: atoms of its supercell.  n_evaluations: supercells the model evaluates.  n_frames: stored frames.
     n_molecules: molecules of the supercell.  n_clusters, n_cluster_atoms: clusters and their atoms, all frames.
     n_displacements: displaced supercells of one crystal's force constants.
+    n_crystals: crystals with force constants.
     """
 
     name: str
@@ -56,6 +65,7 @@ class StageEstimate:
     n_clusters: int = 0
     n_cluster_atoms: int = 0
     n_displacements: int = 0
+    n_crystals: int = 0
 
     def __str__(self) -> str:
         text = f"{self.name}: {self.n_evaluations} evaluations of {self.n_atoms} atoms"
@@ -68,8 +78,9 @@ class StageEstimate:
         return self.n_evaluations * self.n_atoms + self.n_cluster_atoms
 
     def bytes_stored(self, n_features: int) -> int:
-        """Positions, forces, velocities and features of frames and clusters; n_features per atom."""
-        return BYTES * (self.n_frames * self.n_atoms * (9 + n_features) + self.n_cluster_atoms * (6 + n_features))
+        """Positions, forces, velocities and features of frames and clusters, force constants; n_features per atom."""
+        frames = self.n_frames * self.n_atoms * (9 + n_features) + self.n_cluster_atoms * (6 + n_features)
+        return BYTES * (frames + self.n_crystals * (3 * self.n_atoms) ** 2)
 
 
 def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:
@@ -102,6 +113,7 @@ def estimate_force_constants(structure: Configurations, settings: FreeEnergy) ->
         plan.frames.n_atoms,
         n_crystals * plan.frames.n_frames,
         n_displacements=plan.frames.n_frames - 1,
+        n_crystals=n_crystals,
     )
 
 
@@ -142,8 +154,37 @@ def price_supercells(structure: Configurations, settings: FreeEnergy) -> list[Su
     return prices
 
 
-def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling) -> StageEstimate:
-    """Largest size of phonon sampling: how many modes lie in the window is known after the force constants.
+def expected_modes(
+    structure: Configurations, potential: Potential, free_energy: FreeEnergy, wanted: PhononFilter
+) -> int:
+    """Number of modes in the window, from the modes at Γ of the relaxed primitive cell.
+
+    At Γ a primitive cell has the modes of any supercell: the number is that of the run.  The other q-points of a mesh
+    count as many and the three acoustic modes each, which are no translations there.
+    Raises what the relaxation raises.
+    """
+    relaxed = relax(structure, potential, free_energy, pressure_GPa=free_energy.pressure_GPa).structure
+    primitive = primitive_cell(relaxed, symprec=_symmetry_tolerance(free_energy))
+    one_cell = {"supercell_matrix": ((1, 0, 0), (0, 1, 0), (0, 0, 1))}
+    constants = calculate_force_constants(primitive, potential, free_energy.model_copy(update=one_cell))
+    phonon: Any = constants.shared_phonopy
+    phonon.run_qpoints([[0, 0, 0]])
+    frequencies = phonon.qpoints.frequencies[0]
+    vibrations = np.delete(frequencies, np.argsort(np.abs(frequencies))[:3])
+    high = wanted.freq_max_THz or np.inf
+    at_gamma = int(((vibrations > wanted.freq_min_THz) & (vibrations < high)).sum())
+    return at_gamma + (_n_q_points(_plan(structure, free_energy), wanted) - 1) * (at_gamma + 3)
+
+
+def _n_q_points(plan: DisplacementPlan, wanted: PhononFilter) -> int:
+    assert plan.primitive.cells is not None
+    return len(q_points(wanted.k_point_mesh, plan.primitive.cells[0], plan.supercell_matrix))
+
+
+def estimate_phonons(
+    structure: Configurations, free_energy: FreeEnergy, settings: PhononSampling, *, n_modes: int | None = None
+) -> StageEstimate:
+    """Size of phonon sampling with so many modes in the window, by default the largest one, with all of them.
 
     Raises IncommensurateMesh and SelectedModesOutOfRange, which are known before, and NoModesSelected for a window
     above all that vibrates.
@@ -152,17 +193,19 @@ def estimate_phonons(structure: Configurations, free_energy: FreeEnergy, setting
     _check_window(wanted)
     plan = _plan(structure, free_energy)
     n_branches = 3 * plan.primitive.n_atoms
-    assert plan.primitive.cells is not None
-    n_q = len(q_points(wanted.k_point_mesh, plan.primitive.cells[0], plan.supercell_matrix))
     if wanted.selected_modes is not None and max(wanted.selected_modes) > n_branches:
         raise SelectedModesOutOfRange(
             f"PhononFilter.selected_modes = {list(wanted.selected_modes)}: the primitive cell of "
             f"{plan.primitive.n_atoms} atoms has modes 1 to {n_branches}."
         )
     per_q = n_branches if wanted.selected_modes is None else len(wanted.selected_modes)
-    n_frames = settings.n_frames * (per_q * n_q if settings.modes == "each" else 1)
+    if wanted.selected_modes is not None or n_modes is None:
+        n_modes, known = per_q * _n_q_points(plan, wanted), wanted.selected_modes is not None
+    else:
+        known = True
+    n_frames = settings.n_frames * (n_modes if settings.modes == "each" else 1)
     return _with_clusters(
-        "phonon sampling (at most)",
+        "phonon sampling" if known or settings.modes == "all" else "phonon sampling (at most)",
         plan.supercell_matrix.T,
         plan.frames.select([0]),
         settings.finite_subsystem_filter,
@@ -190,14 +233,22 @@ def _symmetry_tolerance(settings: FreeEnergy) -> float:
 
 
 def estimate_all(
-    structure: Configurations, md: MDSampling, free_energy: FreeEnergy, phonons: PhononSampling
+    structure: Configurations,
+    md: MDSampling,
+    free_energy: FreeEnergy,
+    phonons: PhononSampling,
+    *,
+    n_modes: int | None = None,
 ) -> list[StageEstimate]:
-    """Sizes of the three stages; raises whatever can be refused before anything expensive starts."""
+    """Sizes of the three stages; raises whatever can be refused before anything expensive starts.
+
+    n_modes: in the phonons' window (:func:`expected_modes`); without it their size is the largest one.
+    """
     name_of_key(phonons.force_constants_key, free_energy)
     return [
         estimate_md(structure, md),
         estimate_force_constants(structure, free_energy),
-        estimate_phonons(structure, free_energy, phonons),
+        estimate_phonons(structure, free_energy, phonons, n_modes=n_modes),
     ]
 
 
@@ -205,8 +256,11 @@ def estimate_all(
 class Probe:
     """Measured speed and memory of a potential on this machine.
 
-    n_features: per atom, 0 without.  memory: for n_atoms evaluated at once, with features; None where the system
-    does not tell.  batch_atoms: small configurations are evaluated together up to this many atoms.
+    seconds_per_atom: CPU time of all threads together, which other work on the machine does not prolong; on a GPU
+        elapsed time.
+    n_features: per atom, 0 without.
+    memory: for n_atoms evaluated at once, with features; None where the system does not tell.
+    batch_atoms: small configurations are evaluated together up to this many atoms.
     """
 
     seconds_per_atom: float
@@ -216,29 +270,36 @@ class Probe:
     memory: Growth | None
 
     def peak_bytes(self, stage: StageEstimate) -> int | None:
-        """Memory at its peak while the stage's supercells and clusters are evaluated, without what is stored.
+        """Memory at its peak while the stage's supercells and clusters are evaluated, and what it makes is held.
 
         The growth over what the process holds anyway is taken as proportional to the atoms.
         """
         if self.memory is None:
             return None
         at_once = max(stage.n_atoms, self.batch_atoms)
-        return self.memory.before + round(self.memory.grown * at_once / self.n_atoms)
+        held = 0 if self.memory.on_device else stage.bytes_stored(self.n_features)
+        return self.memory.before + round(self.memory.grown * at_once / self.n_atoms) + held
 
 
 def probe_potential(structure: Configurations, potential: Potential, *, batch_atoms: int | None = None) -> Probe:
     """Measure time and memory on this structure; ``batch_atoms`` as in ``Inference``.
 
-    The first evaluation is of a whole batch and warms the model up; the second is timed.
+    The first evaluation is of a whole batch and warms the model up; of three more the fastest counts.
     """
     batch_atoms = batch_atoms or CPU_BATCH_ATOMS
     batch = structure.select([0] * max(1, batch_atoms // structure.n_atoms))
     [labelled], memory = measured(lambda: potential.evaluate([batch], features=True))
-    start = time.perf_counter()
-    potential.evaluate([structure])
-    seconds = (time.perf_counter() - start) / structure.n_atoms
+    on_cpu = memory is None or not memory.on_device
+    seconds = min(_seconds(potential, structure, on_cpu=on_cpu) for _ in range(3)) / structure.n_atoms
     n_features = 0 if labelled.features is None else labelled.features.shape[-1]
     return Probe(seconds, n_features, batch.n_frames * batch.n_atoms, batch_atoms, memory)
+
+
+def _seconds(potential: Potential, structure: Configurations, *, on_cpu: bool) -> float:
+    clock = time.process_time if on_cpu else time.perf_counter
+    start = clock()
+    potential.evaluate([structure])
+    return clock() - start
 
 
 def _with_clusters(

@@ -7,7 +7,6 @@ answers on record it arrives in no time, and bit for bit, where it was interrupt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -70,7 +69,7 @@ class _EvaluationLog:
         self._position += 1
         return record
 
-    def add(self, atoms: Atoms, results: Mapping[str, Any]) -> dict[str, AnyArray]:
+    def add(self, atoms: Atoms, results: Mapping[str, object]) -> dict[str, AnyArray]:
         """Record an evaluation that was made; raises StoppedEarly when the job has been told to stop."""
         record = {"positions": atoms.get_positions(), "cell": atoms.cell.array.copy(), **results}
         self._records.append({name: np.array(value) for name, value in record.items()})
@@ -103,12 +102,12 @@ class _RecordedCalculator(Calculator):
         record = self._log.take(self.atoms) or self._log.add(self.atoms, self._evaluate(self.atoms))
         self.results = {name: _plain(record[name]) for name in self._properties(self.atoms)}
 
-    def _evaluate(self, atoms: Atoms) -> dict[str, Any]:
+    def _evaluate(self, atoms: Atoms) -> dict[str, object]:
         return {name: self._calculator.get_property(name, atoms) for name in self._properties(atoms)}
 
     def _properties(self, atoms: Atoms) -> list[str]:
         return [name for name in self.implemented_properties if name != "stress" or atoms.pbc.all()]
 
 
-def _plain(value: AnyArray) -> Any:
+def _plain(value: AnyArray) -> object:
     return float(value) if value.ndim == 0 else value.copy()

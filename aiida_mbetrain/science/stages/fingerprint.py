@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ FREE_OF_POTENTIAL = ("device", "device_name", "kernels")
 """Facts about a potential that may change, beside the versions of packages."""
 
 
-def fingerprint(job: Job, stage: str, settings: Mapping[str, Any]) -> str:
+def fingerprint(job: Job, stage: str, settings: Mapping[str, object]) -> str:
     """sha256 of stage, settings, inference, potential and inputs.
 
     settings: those of the stage that decide its numbers, as plain data, defaults included.

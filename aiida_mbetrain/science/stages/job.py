@@ -26,7 +26,7 @@ class Job:
 
     inputs: Mapping[str, Any]
     potential: Potential
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     inference: Inference = field(default_factory=Inference)
     report: Report = silent
     observe: Observe = ignore

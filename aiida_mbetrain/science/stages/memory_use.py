@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -24,7 +26,7 @@ class Growth:
     on_device: bool
 
 
-def measured(call: Callable[[], Any]) -> tuple[Any, Growth | None]:
+def measured(call: Callable[[], T]) -> tuple[T, Growth | None]:
     """Result of the call, and the growth of memory meanwhile; None where the system does not report it (not Linux)."""
     torch: Any = sys.modules.get("torch")
     on_device = torch is not None and torch.cuda.is_available()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ DEFAULT_MEMORY_MB = 4000.0
 """Memory of a program where the job does not say."""
 
 
-def reference_labels(job: Job) -> dict[str, Any]:
+def reference_labels(job: Job) -> dict[str, object]:
     """fragments -> labels by quantum chemistry, and the number of calculations that failed.
 
     Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and MBETRAIN_MEMORY_MB.
@@ -55,7 +54,7 @@ def reference_labels(job: Job) -> dict[str, Any]:
 def _progress(labels: FragmentLabels, n_tried: int) -> Progress:
     """Labels and failures of the first fragments: they are tried in order, so that these rows only grow."""
     failed = sorted(labels.failures)
-    rows: dict[str, Sequence[Any] | FloatArray] = {
+    rows: dict[str, Sequence[object] | FloatArray] = {
         "energies": labels.energies[:n_tried],
         "forces": labels.forces[: labels.offsets[n_tried]],
         "failed_rows": failed,

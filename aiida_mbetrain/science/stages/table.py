@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
 """What force constants and labels evaluate between two offers of their progress, on each device: seconds of work."""
 
 
-def relaxation(job: Job) -> dict[str, Any]:
+def relaxation(job: Job) -> dict[str, object]:
     """structure -> relaxed (one frame with energy, forces, stress) and facts about the way there."""
     settings = FreeEnergy(**job.settings)
     potential = RecordedPotential(job.potential, CheckpointFile(job, "relaxation", settings.to_dict()))
@@ -45,7 +44,7 @@ def relaxation(job: Job) -> dict[str, Any]:
     return {"relaxed": result.structure, "summary": facts}
 
 
-def isolated_molecule(job: Job) -> dict[str, Any]:
+def isolated_molecule(job: Job) -> dict[str, object]:
     """structure (finite) -> relaxed, vibrations (frequencies), and facts about the molecule."""
     settings = FreeEnergy(**job.settings)
     potential = RecordedPotential(job.potential, CheckpointFile(job, "isolated_molecule", settings.to_dict()))
@@ -91,7 +90,7 @@ def molecular_dynamics(job: Job) -> dict[str, Configurations | Table]:
     ).outputs()
 
 
-def force_constants(job: Job) -> dict[str, Any]:
+def force_constants(job: Job) -> dict[str, object]:
     """structure -> force_constants."""
     settings = FreeEnergy(**job.settings)
     checkpoint = CheckpointFile(job, "force_constants", settings.to_dict())
@@ -112,7 +111,7 @@ def force_constants(job: Job) -> dict[str, Any]:
     return {"force_constants": constants}
 
 
-def labels(job: Job) -> dict[str, Any]:
+def labels(job: Job) -> dict[str, object]:
     """Frames and cluster sets under any names -> the same, labelled."""
     # periodic frames first: they may get features where clusters do not, and pieces do not mix the two
     names = sorted(job.inputs, key=lambda name: isinstance(job.inputs[name], ClusterSet))
@@ -131,7 +130,7 @@ def labels(job: Job) -> dict[str, Any]:
     }
 
 
-def _wants_features(values: Sequence[Any], inference: Inference) -> list[bool]:
+def _wants_features(values: Sequence[object], inference: Inference) -> list[bool]:
     """Selection of the sets that get feature vectors, by ``Inference.features``."""
     wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[inference.features]
     return [isinstance(value, wanted) for value in values]
@@ -141,7 +140,7 @@ def _atoms_per_piece(potential: Potential) -> int:
     return ATOMS_PER_PIECE[str(potential.describe().get("device", "cpu"))]
 
 
-STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
+STAGES: dict[str, Callable[[Job], Mapping[str, object]]] = {
     "relaxation": relaxation,
     "isolated_molecule": isolated_molecule,
     "molecular_dynamics": molecular_dynamics,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from aiida_mbetrain.science.training import MaceTraining, TrainingState, train_d
 from aiida_mbetrain.settings import Training
 
 
-def training(job: Job) -> dict[str, Any]:
+def training(job: Job) -> dict[str, object]:
     """frames -> model of reference minus baseline, history (validation errors by epoch) and facts.
 
     The error of a diverged training carries the same outputs for the last good epoch.
@@ -45,6 +44,6 @@ def training(job: Job) -> dict[str, Any]:
     return trained.outputs()
 
 
-def _saved(state: TrainingState) -> dict[str, Any]:
+def _saved(state: TrainingState) -> dict[str, object]:
     content = np.frombuffer(state.content, dtype=np.uint8)
     return {"name": state.name, "content": content, "history": state.history}

@@ -6,7 +6,7 @@ is judged on held-out frames, beside the baseline, a constant and a closed-form 
 """
 
 from aiida_mbetrain.science.training.delta import TrainedModel, require_trainable, train_delta
-from aiida_mbetrain.science.training.evaluation import Evaluation, error_table, evaluate_delta
+from aiida_mbetrain.science.training.evaluation import Evaluation, Predictions, error_table, evaluate_delta
 from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames
 from aiida_mbetrain.science.training.mace_input import mace_fields
 from aiida_mbetrain.science.training.model_file import ModelFile
@@ -23,6 +23,7 @@ __all__ = [
     "LabelledFrames",
     "MaceTraining",
     "ModelFile",
+    "Predictions",
     "RidgeModel",
     "TrainedModel",
     "TrainingState",

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from aiida_mbetrain.errors import DeviceNotAvailable, InvalidSettings, LabelsMissing, TrainingDiverged
-from aiida_mbetrain.science.potentials import rewrite_atomic_energies
+from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.potentials import load_mace, rewrite_atomic_energies
 from aiida_mbetrain.science.progress import Observe, Report, ignore, silent
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.science.training.frames import TRAIN, VALID, LabelledFrames
@@ -18,7 +19,7 @@ from aiida_mbetrain.science.training.mace_input import mace_fields, subset_sizes
 from aiida_mbetrain.science.training.model_file import ModelFile
 from aiida_mbetrain.science.training.run import MaceTraining, TrainingState
 from aiida_mbetrain.science.training.shifts import fit_shifts, shifted_targets
-from aiida_mbetrain.settings import JsonObject, Training
+from aiida_mbetrain.settings import Inference, JsonObject, Training
 
 MODEL = "delta.model"
 
@@ -48,7 +49,8 @@ def train_delta(
 ) -> TrainedModel:
     """Train a MACE model of the energies and forces of reference minus baseline, in an empty folder.
 
-    The shifts are fitted on the training split alone and are the energies of isolated atoms of the model.
+    The shifts are fitted on the training split alone, before the training and once more to what it leaves, and are the
+    energies of isolated atoms of the model.
     found: state of an earlier job, to continue from.  on_poll: called several times a second.
     Raises InvalidSettings, LabelsMissing, DeviceNotAvailable, TrainingFailed; TrainingDiverged carries the model of
     the last good epoch in its ``results``.
@@ -58,15 +60,13 @@ def train_delta(
     shifts = fit_shifts(frames)
     write_mace_input(folder, frames, shifted_targets(frames, shifts), fields, device=_device(settings.device))
     training = MaceTraining(folder, found=found)
-    by_element = {int(z): float(shift) for z, shift in zip(frames.elements, shifts, strict=True)}
 
     def trained(path: Path) -> TrainedModel:
-        target = folder / "with_shifts" / MODEL
+        target, rows = folder / "with_shifts" / MODEL, training.rows()
         target.parent.mkdir(exist_ok=True)
-        rewrite_atomic_energies(path, by_element, target)
+        final = _write_with_shifts(path, target, frames, shifts)
         model = ModelFile(target.read_bytes())
-        rows = training.rows()
-        return TrainedModel(model, history_of(rows), _facts(frames, by_element, model, rows))
+        return TrainedModel(model, history_of(rows), _facts(frames, final, model, rows))
 
     try:
         training.run(on_poll=lambda: on_poll(training), report=report, observe=observe)
@@ -75,6 +75,26 @@ def train_delta(
         error.results = {} if kept is None else trained(kept).outputs()
         raise
     return trained(training.model_path)
+
+
+def _write_with_shifts(path: Path, target: Path, frames: LabelledFrames, shifts: FloatArray) -> dict[int, float]:
+    """Write the model with shifts that leave no mean error in the training split; gives them by element, eV.
+
+    The loss is mostly one of forces, to which constants mean nothing: they wander by some meV per atom.
+    """
+    chosen = frames.select(frames.subsets == TRAIN)
+    rewrite_atomic_energies(path, _by_element(frames, shifts), target)
+    potential = load_mace(target, Inference(device="cpu"))
+    predicted = potential.evaluate([chosen.configurations(row) for row in range(len(chosen))])
+    energies = np.array([item.energies[0] for item in predicted if item.energies is not None])
+    counts = chosen.compositions_of(frames.elements).astype(np.float64)
+    final = _by_element(frames, shifts + np.linalg.lstsq(counts, chosen.targets - energies, rcond=None)[0])
+    rewrite_atomic_energies(path, final, target)
+    return final
+
+
+def _by_element(frames: LabelledFrames, shifts: FloatArray) -> dict[int, float]:
+    return {int(z): float(shift) for z, shift in zip(frames.elements, shifts, strict=True)}
 
 
 def require_trainable(frames: LabelledFrames) -> None:

@@ -22,7 +22,7 @@ CONFIG = "train.yaml"
 NAME = "delta"
 
 COMMON: JsonObject = {
-    "model": "MACE", "loss": "weighted", "energy_weight": 1.0, "forces_weight": 10.0, "lr": 0.01,
+    "model": "MACE", "loss": "weighted", "energy_weight": 100.0, "forces_weight": 10.0, "lr": 0.01,
     "scheduler": "ReduceLROnPlateau", "ema": True, "ema_decay": 0.99, "amsgrad": True, "clip_grad": 10.0,
     "error_table": "PerAtomRMSE", "eval_interval": 1, "plot": False, "save_cpu": True,
 }  # fmt: skip
@@ -80,7 +80,7 @@ def mace_fields(settings: Training) -> JsonObject:
     return fields
 
 
-def _check_overrides(overrides: Mapping[str, Any]) -> None:
+def _check_overrides(overrides: Mapping[str, object]) -> None:
     if not overrides:
         return
     for name, reason in OWN.items():

@@ -153,8 +153,8 @@ class MaceTraining:
                 raise TrainingDiverged(
                     f"The validation loss of epoch {epoch} is {row['loss']:.3g}"
                     + (f", before the training it was {before[0]:.3g}" if before else "")
-                    + ": lower the learning rate (mace: {lr: ...}) or look for wrong labels. The model of the last "
-                    "good epoch is kept."
+                    + ": lower the learning rate (mace: {lr: ...}) or look for wrong labels. "
+                    + ("No epoch was good." if self._state is None else "The model of the last good epoch is kept.")
                 )
 
     def _newest_checkpoint(self) -> TrainingState | None:

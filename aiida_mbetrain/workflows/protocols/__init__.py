@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 
@@ -24,6 +24,7 @@ from aiida_mbetrain.settings import (
 
 if TYPE_CHECKING:
     from aiida import orm
+    from aiida.engine.processes.builder import ProcessBuilder, ProcessBuilderNamespace
 
 SECTIONS: dict[str, type[Settings]] = {
     "inference": Inference,
@@ -49,16 +50,16 @@ def default_protocol() -> str:
     return str(_file()["default_protocol"])
 
 
-def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
+def merge(base: Mapping[str, object], overrides: Mapping[str, object]) -> JsonObject:
     """``base`` with the values of ``overrides``; mappings are merged, everything else is replaced."""
-    merged = dict(base)
+    merged: JsonObject = dict(base)
     for key, value in overrides.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
+        known = merged.get(key)
+        merged[key] = merge(known, value) if isinstance(value, Mapping) and isinstance(known, Mapping) else value
     return merged
 
 
-def check_overrides(overrides: Mapping[str, Any]) -> None:
+def check_overrides(overrides: Mapping[str, object]) -> None:
     """Raise InvalidSettings unless the overrides are a mapping of known sections to mappings of plain values."""
     require_plain(overrides, "overrides", "a mapping {section: {field: value}}")
     unknown = sorted(set(overrides) - set(SECTIONS))
@@ -69,7 +70,9 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
             raise InvalidSettings(f"The section {section} of the overrides is {shown(given)}: give {{field: value}}.")
 
 
-def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Settings]:
+def protocol_settings(
+    protocol: str | None = None, overrides: Mapping[str, object] | None = None
+) -> dict[str, Settings]:
     """The settings of every section by a protocol, with overrides ``{section: {field: value}}``.
 
     Raises InvalidSettings for an unknown protocol or section, and for what a settings class refuses.
@@ -83,14 +86,14 @@ def protocol_settings(protocol: str | None = None, overrides: Mapping[str, Any] 
     return {section: settings(**(values.get(section) or {})) for section, settings in SECTIONS.items()}
 
 
-def check_options(code: orm.AbstractCode | None, options: Mapping[str, Any] | None) -> bool:
+def check_options(code: orm.AbstractCode | None, options: Mapping[str, object] | None) -> bool:
     """Return True if there is a code; raises InvalidSettings for options without one."""
     if code is None and options:
         raise InvalidSettings("options are those of jobs: give the code of mbetrain-worker too, or leave them out.")
     return code is not None
 
 
-def set_options(builder: Any, stages: Sequence[str], options: Mapping[str, Any] | None) -> None:
+def set_options(builder: ProcessBuilderNamespace, stages: Sequence[str], options: Mapping[str, object] | None) -> None:
     """Give the jobs of the stages the same ``metadata.options``."""
     for stage in stages:
         for name, value in copy.deepcopy(dict(options or {})).items():
@@ -112,9 +115,9 @@ class ProtocolMixin:
         *,
         code: orm.AbstractCode | None = None,
         protocol: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Any:
+        overrides: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
+    ) -> ProcessBuilder:
         """A builder with a protocol's settings.
 
         source: the structure, or for phonon sampling the force constants.
@@ -125,7 +128,7 @@ class ProtocolMixin:
         from aiida import orm
 
         settings = protocol_settings(protocol, overrides)
-        builder = cls.get_builder()  # type: ignore[attr-defined]  # a mixin of WorkChains
+        builder: ProcessBuilder = cls.get_builder()  # type: ignore[attr-defined]  # a mixin of WorkChains
         builder[cls.source_port] = source
         builder.model = model
         builder.inference = orm.Dict(settings["inference"].to_dict())

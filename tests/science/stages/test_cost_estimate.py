@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import mmap
+import time
 
 import numpy as np
 import pytest
 from ase.build import bulk
 
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.phonons import calculate_force_constants, sample_phonons
 from aiida_mbetrain.science.potentials import AsePotential, named_calculator
+from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages import StageEstimate
-from aiida_mbetrain.science.stages.cost_estimate import estimate_force_constants, price_supercells, probe_potential
+from aiida_mbetrain.science.stages.cost_estimate import (
+    estimate_force_constants,
+    estimate_phonons,
+    expected_modes,
+    price_supercells,
+    probe_potential,
+)
 from aiida_mbetrain.science.stages.memory_use import CLEAR
-from aiida_mbetrain.settings import FreeEnergy, NamedCalculator
+from aiida_mbetrain.settings import FreeEnergy, NamedCalculator, PhononFilter, PhononSampling
 
 MEGABYTE = 2**20
+LENNARD_JONES = NamedCalculator(
+    name="lennard_jones", parameters={"sigma": 3.4, "epsilon": 0.0104, "rc": 6.0, "smooth": True}
+)
 ARGON = Configurations.from_atoms([bulk("Ar", "fcc", a=5.26, cubic=True)])
 
 
@@ -45,7 +57,7 @@ def stage_of(n_atoms: int) -> StageEstimate:
 def test_peak_memory_grows_with_the_atoms_evaluated_at_once():
     potential = Greedy()
     found = probe_potential(ARGON, potential, batch_atoms=130)
-    assert potential.given == [128, 4]  # whole frames, as many as fit; then the timed one
+    assert potential.given == [128, 4, 4, 4]  # whole frames, as many as fit; then the timed ones
     assert found.n_atoms == 128
     small, large = (found.peak_bytes(stage_of(n)) for n in (130, 1130))
     assert large - small == pytest.approx(1000 * MEGABYTE, rel=0.1)
@@ -89,3 +101,41 @@ def test_price_says_where_no_supercell_keeps_the_point_group():
     bounded = price_supercells(crystal, settings.model_copy(update={"max_atoms": whole.n_atoms - 1}))
     assert bounded[0] == free
     assert bounded[1].n_atoms is None
+
+
+class Waiting(Greedy):
+    """Does nothing for a tenth of a second, as a process on a busy machine does."""
+
+    def evaluate(self, sets, **options):
+        time.sleep(0.1)
+        return super().evaluate(sets, **options)
+
+
+def test_time_on_a_cpu_is_that_of_the_work_and_not_of_waiting_for_it():
+    found = probe_potential(ARGON, Waiting(), batch_atoms=4)
+    assert 0 < found.seconds_per_atom * ARGON.n_atoms < 0.1
+
+
+@pytest.mark.parametrize("mesh", ["gamma", "commensurate"])
+def test_expected_modes_are_those_that_the_run_samples(mesh):
+    """Four atoms in a cell: optical modes at Γ, and none of them a translation."""
+    atoms = bulk("Ar", "hcp", a=3.72, c=6.07)
+    potential = named_calculator(LENNARD_JONES)
+    crystal = Configurations.from_atoms([atoms])
+    free_energy = FreeEnergy(
+        thermal_expansion=False, relax_input_cell="only_atoms", supercell_radius=7.0, max_force_on_atom=1e-3
+    )
+    sampling = PhononSampling(phonon_filter=PhononFilter(k_point_mesh=mesh), finite_subsystem_filter=None, n_frames=1)
+    relaxed = relax(crystal, potential, free_energy).structure
+    constants = calculate_force_constants(relaxed, potential, free_energy)
+    sampled = sample_phonons(constants, sampling)
+    expected = expected_modes(crystal, potential, free_energy, sampling.phonon_filter)
+    assert expected == len(sampled.frequencies_THz) > 0
+    estimate = estimate_phonons(crystal, free_energy, sampling, n_modes=expected)
+    assert estimate.n_frames == sampled.frames.n_frames
+    assert estimate_phonons(crystal, free_energy, sampling).n_frames > estimate.n_frames
+
+
+def test_force_constants_count_among_what_is_stored():
+    found = estimate_force_constants(ARGON, FreeEnergy(thermal_expansion=False, supercell_radius=7.0))
+    assert found.bytes_stored(0) == 8 * (3 * found.n_atoms) ** 2

@@ -8,14 +8,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
 
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.potentials.mace.fused import FusedModules, fuse
+from aiida_mbetrain.science.potentials.mace.fused import FusedModules, MaceModule, fuse
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Largest difference of energies and forces between kernels, relative to the largest force: rounding.
@@ -40,7 +39,7 @@ def choose_kernels(wanted: str, device: torch.device) -> str:
     return wanted
 
 
-def with_kernels(model: Any, kernels: str, device: torch.device) -> tuple[Any, FusedModules | None]:
+def with_kernels(model: MaceModule, kernels: str, device: torch.device) -> tuple[MaceModule, FusedModules | None]:
     """The model with other kernels and, if they are fused, their handle (else None).
 
     The model is changed in place, or replaced by one in the same precision.
@@ -62,7 +61,7 @@ def known_modules(kernels: str) -> Iterator[None]:
         ) from error
 
 
-def _with_cueq(model: Any, device: torch.device) -> Any:
+def _with_cueq(model: MaceModule, device: torch.device) -> MaceModule:
     """Convert the model to cuEquivariance, as the option enable_cueq of MACECalculator does."""
     from mace.cli.convert_e3nn_cueq import run
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -28,7 +28,7 @@ import torch  # isort: skip
 from e3nn import o3  # isort: skip
 from mace.modules.utils import extract_invariant  # isort: skip
 from aiida_mbetrain.science.potentials.mace.graphs import Graphs, build_graphs, to_model_input  # isort: skip
-from aiida_mbetrain.science.potentials.mace.fused import FusedModules  # isort: skip
+from aiida_mbetrain.science.potentials.mace.fused import FusedModules, MaceModule  # isort: skip
 from aiida_mbetrain.science.potentials.mace.kernels import (
     choose_kernels,
     known_modules,
@@ -52,7 +52,7 @@ class MacePotential(Potential):
 
     has_features = True
 
-    def __init__(self, model: Any, inference: Inference, *, name: str, sha256: str | None = None) -> None:
+    def __init__(self, model: MaceModule, inference: Inference, *, name: str, sha256: str | None = None) -> None:
         self.name, self.sha256 = name, sha256
         self.device = _device(inference.device)
         self.head = choose_head(model, inference.head)
@@ -78,7 +78,7 @@ class MacePotential(Potential):
             self._replace_kernels()
         self._set_batch_size(inference.batch_atoms)
 
-    def _take(self, model: Any) -> None:
+    def _take(self, model: MaceModule) -> None:
         self._model = model.to(device=self.device, dtype=self._dtype).eval().requires_grad_(False)
 
     def _replace_kernels(self) -> None:
@@ -233,7 +233,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _take_atomic_energies(model: Any) -> FloatArray:
+def _take_atomic_energies(model: MaceModule) -> FloatArray:
     """Atomic energies by head and element (H, Z), eV, which are set to zero in the model."""
     buffer = model.atomic_energies_fn.atomic_energies
     energies: FloatArray = torch.atleast_2d(buffer).double().numpy().copy()
@@ -241,7 +241,7 @@ def _take_atomic_energies(model: Any) -> FloatArray:
     return energies
 
 
-def _invariants_layout(model: Any) -> dict[str, int]:
+def _invariants_layout(model: MaceModule) -> dict[str, int]:
     """Arguments of mace's ``extract_invariant``, found as ``MACECalculator.get_descriptors`` does."""
     irreps = o3.Irreps(str(model.products[0].linear.irreps_out))
     return {

@@ -9,11 +9,15 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ase.data import chemical_symbols
 
 from aiida_mbetrain.errors import InvalidSettings, ModelHashMismatch, NotAModel
+
+if TYPE_CHECKING:
+    from aiida_mbetrain.science.potentials.mace.fused import MaceModule
+    from aiida_mbetrain.settings import JsonObject
 
 
 @contextlib.contextmanager
@@ -32,7 +36,7 @@ import torch  # noqa: E402
 SUPPORTED = (modules.MACE, modules.ScaleShiftMACE)  # other classes of mace need inputs that we do not have
 
 
-def read_model(path: Path, sha256: str | None = None) -> tuple[Any, str]:
+def read_model(path: Path, sha256: str | None = None) -> tuple[MaceModule, str]:
     """The model in a file, on the CPU, and the file's sha256, checked before anything is unpickled.
 
     Raises ModelHashMismatch, NotAModel.
@@ -62,7 +66,7 @@ def read_model(path: Path, sha256: str | None = None) -> tuple[Any, str]:
     return model, digest
 
 
-def _unpickle(file: BinaryIO, path: Path) -> Any:
+def _unpickle(file: BinaryIO, path: Path) -> MaceModule:
     try:
         with _quiet():
             return torch.load(file, map_location="cpu", weights_only=False)
@@ -77,12 +81,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
-def heads_of(model: Any) -> list[str]:
+def heads_of(model: MaceModule) -> list[str]:
     """The names of the model's heads; models from before there were any have the head Default."""
     return list(getattr(model, "heads", None) or ["Default"])
 
 
-def choose_head(model: Any, wanted: str | None) -> str:
+def choose_head(model: MaceModule, wanted: str | None) -> str:
     """The wanted head, or the only one, or the one named default; raises InvalidSettings."""
     heads = heads_of(model)
     if wanted is None:
@@ -94,7 +98,7 @@ def choose_head(model: Any, wanted: str | None) -> str:
     return candidates[0]
 
 
-def inspect_model(path: Path) -> dict[str, Any]:
+def inspect_model(path: Path) -> JsonObject:
     """See ``potentials.inspect_mace``."""
     model, _ = read_model(path)
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import ase
 import numpy as np
@@ -75,7 +74,7 @@ class AseBackend(Backend):
 
     def evaluate(self, fragment: Fragment) -> Evaluation:
         """Energy, and forces where the settings say that there are any."""
-        state: dict[str, Any] = {}
+        state: dict[str, object] = {}
         if fragment.charge or fragment.multiplicity != 1:
             state = {"charge": fragment.charge, "multiplicity": fragment.multiplicity}
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
@@ -14,6 +14,12 @@ from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.reference_labels.backends.base import Backend, Evaluation
 from aiida_mbetrain.science.reference_labels.fragments import Fragment
 from aiida_mbetrain.settings import PyscfMethod
+
+if TYPE_CHECKING:
+    from pyscf.cc.ccsd import CCSD
+    from pyscf.gto import Mole
+    from pyscf.mp.mp2 import MP2
+    from pyscf.scf.hf import SCF
 
 FORCE_UNIT = units.Hartree / units.Bohr
 SCF_GRADIENT_Eh = 1e-6
@@ -95,7 +101,7 @@ class PyscfBackend(Backend):
             energy, forces = energy + dispersion, forces + pull * FORCE_UNIT
         return Evaluation(float(energy) * units.Hartree, forces)
 
-    def _molecule(self, fragment: Fragment, *, only_real: bool = False) -> Any:
+    def _molecule(self, fragment: Fragment, *, only_real: bool = False) -> Mole:
         from pyscf import gto
 
         positions = fragment.positions / units.Bohr  # in ASE's unit of length, as the forces are
@@ -129,7 +135,7 @@ class PyscfBackend(Backend):
                 continue
         return found
 
-    def _mean_field(self, molecule: Any) -> Any:
+    def _mean_field(self, molecule: Mole) -> SCF:
         from pyscf import dft, scf
 
         method = self._method
@@ -144,7 +150,7 @@ class PyscfBackend(Backend):
         field.conv_tol_grad = SCF_GRADIENT_Eh
         return field
 
-    def _correlation(self, field: Any, fragment: Fragment) -> Any:
+    def _correlation(self, field: SCF, fragment: Fragment) -> CCSD | MP2:
         """Converged MP2 or CCSD of the valence electrons, or of all."""
         from pyscf import cc, gto, mp
         from pyscf.data.elements import chemcore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import units
@@ -14,7 +13,7 @@ from aiida_mbetrain.errors import ReferenceCalculationFailed
 from aiida_mbetrain.science.reference_labels.backends import Evaluation
 from aiida_mbetrain.science.reference_labels.elsewhere.outcome import Outcome, require_forces, require_same_geometry
 from aiida_mbetrain.science.reference_labels.fragments import Fragment
-from aiida_mbetrain.settings import ExternalMethod
+from aiida_mbetrain.settings import ExternalMethod, JsonObject
 
 INPUT, OUTPUT = ".json", ".result.json"
 
@@ -66,7 +65,7 @@ def read_output(path: Path, fragment: Fragment, method: ExternalMethod) -> Outco
     """
     where = f"{method.code}: {path.name}"
     try:
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        result: JsonObject = json.loads(path.read_text("utf-8"))
         if not result.get("success"):
             error = result.get("error") or {}
             raise ReferenceCalculationFailed(f"{where}: {_one_line(error.get('error_message'))}")
@@ -84,12 +83,16 @@ def read_output(path: Path, fragment: Fragment, method: ExternalMethod) -> Outco
     return Outcome(Evaluation(energy, forces), program.lower())
 
 
-def _energy(result: dict[str, Any]) -> Any:
-    return result["return_result"] if result["driver"] == "energy" else result["properties"]["return_energy"]
+def _energy(result: JsonObject) -> float:
+    energy: float = result["return_result"] if result["driver"] == "energy" else result["properties"]["return_energy"]
+    return energy
 
 
-def _gradient(result: dict[str, Any]) -> Any:
-    return result["return_result"] if result["driver"] == "gradient" else result["properties"]["return_gradient"]
+def _gradient(result: JsonObject) -> list[float]:
+    values: list[float] = (
+        result["return_result"] if result["driver"] == "gradient" else result["properties"]["return_gradient"]
+    )
+    return values
 
 
 def _one_line(message: object) -> str:

@@ -13,5 +13,6 @@ What is not made of e3nn's own modules stays as it is.
 """
 
 from aiida_mbetrain.science.potentials.mace.fused.fuse import FusedModules, fuse
+from aiida_mbetrain.science.potentials.mace.fused.mace_modules import MaceModule
 
-__all__ = ["FusedModules", "fuse"]
+__all__ = ["FusedModules", "MaceModule", "fuse"]

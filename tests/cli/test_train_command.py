@@ -1,0 +1,187 @@
+"""Delta models from the command line: labels, training, evaluation, and the sum wherever a model is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+from aiida import orm
+from aiida.engine import run_get_node
+from argon import argon_atoms
+from job_runs import assert_same_outputs, local_code, process_of
+
+from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
+from aiida_mbetrain.cli.sources import stages_of_node
+from aiida_mbetrain.data.conversion import as_node
+from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.settings import Inference, TrainingFrames
+from aiida_mbetrain.workflows.heavy_stages import HEAVY
+
+LABELS = "lj[order=2]"
+SPLIT = {"fractions": [0.5, 0.25, 0.25], "gap": 0, "block": 1, "sizes": [2, 3], "sources": ["md"]}
+MACE = {"num_channels": 4, "num_radial_basis": 4, "MLP_irreps": "4x0e", "r_max": 4.5}
+
+
+@pytest.fixture(scope="module")
+def labelled(finished, tmp_path_factory):
+    """The pk of a run that labelled pairs and triples of the training set of argon by another Lennard-Jones."""
+    from commands import call
+
+    path = tmp_path_factory.mktemp("train") / "reference.yaml"
+    path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": {"sigma": 3.24}}}))
+    said = call("reference", "run", finished.pk, "--settings", path, "--order", 2, "--sizes", "2,3")
+    found = re.search(r"ReferenceLabelsWorkChain<(\d+)>", said)
+    assert found is not None
+    return int(found.group(1))
+
+
+@pytest.fixture(scope="module")
+def settings_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("train") / "train.yaml"
+    path.write_text(yaml.safe_dump({"frames": SPLIT, "training": {"mace": MACE, "device": "cpu"}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def chain(finished, labelled, settings_file):
+    """A finished training of two epochs."""
+    from commands import call
+
+    said = call("train", finished.pk, "--reference", labelled, "--settings", settings_file, "--epochs", 2)
+    assert re.search(r"errors of the validation set: [\d.]+ meV/atom, [\d.]+ meV/Å", said)
+    found = re.search(r"DeltaModelWorkChain<(\d+)>", said)
+    assert found is not None
+    return orm.load_node(int(found.group(1)))
+
+
+def test_the_model_says_what_it_was_trained_for(chain, finished):
+    model, frames = chain.outputs.model, chain.inputs.frames
+    stated = model.base.attributes.get("delta")
+    assert stated["level_of_theory"] == LABELS
+    assert stated["baseline"].startswith("lennard_jones(")
+    assert chain.outputs.summary["n_frames"]["test"] == frames.base.attributes.get("n_test") > 0
+    assert chain.outputs.sum.elements == ["Ar"]
+    ancestors = orm.QueryBuilder().append(orm.Data, filters={"id": chain.outputs.sum.pk}, tag="sum")
+    ancestors.append(orm.Data, with_descendants="sum", project="id")
+    known = set(ancestors.all(flat=True))
+    sets = [node.pk for node in finished.outputs.md_sampling.clusters.values()]
+    assert known & set(sets)
+
+
+def test_labels_of_the_frames_are_those_of_reference_and_baseline(chain):
+    frames = chain.inputs.frames.to_science()
+    assert set(frames.n_molecules) == {2, 3}
+    assert np.isfinite(frames.targets).all()
+    assert frames.with_forces.all()
+    assert np.isfinite(frames.interactions).all()
+    units = {subset: set(frames.units[frames.subsets == subset]) for subset in range(3)}
+    assert not units[0] & units[1] | units[0] & units[2] | units[1] & units[2]
+
+
+def test_evaluation_writes_tables_and_a_picture(succeed, chain, tmp_path):
+    said = succeed("evaluate", chain.pk, "-o", tmp_path / "judged")
+    assert "errors against lj[order=2]" in said
+    with (tmp_path / "judged" / "errors.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model"] for row in rows} == {"baseline", "constant", "delta"}
+    judged = json.loads((tmp_path / "judged" / "errors.json").read_text())
+    assert judged["errors"]["model"] == [row["model"] for row in rows]
+    assert (tmp_path / "judged" / "parity.png").read_bytes().startswith(b"\x89PNG")
+    number = re.search(r"evaluation<(\d+)>", said).group(1)
+    again = orm.load_node(int(re.search(r"evaluation<(\d+)>", succeed("evaluate", chain.pk)).group(1)))
+    assert again.base.caching.get_cache_source() == orm.load_node(int(number)).uuid
+
+
+def test_the_sum_gives_the_same_labels_in_process_and_as_a_job(chain, tmp_path):
+    frames = as_node(Configurations.from_atoms(argon_atoms()))
+    inputs = {"model": chain.outputs.sum, "inference": orm.Dict(Inference(device="cpu").to_dict())}
+    _, here = HEAVY["labels"].function.run_get_node(frames=frames, **inputs)
+    assert here.is_finished_ok, here.exit_message
+    calculation = {"code": local_code(tmp_path), "sets": {"frames": frames}, **inputs}
+    _, job = run_get_node(HEAVY["labels"].job, calculation=calculation)
+    assert job.is_finished_ok, job.exit_message
+    assert_same_outputs(here, job)
+    terms = [chain.inputs.baseline, chain.outputs.model]
+    parts = [HEAVY["labels"].function(frames=frames, **(inputs | {"model": term}))["frames"] for term in terms]
+    total = sum(part.get_array("energies") for part in parts)
+    np.testing.assert_allclose(here.outputs.frames.get_array("energies"), total, rtol=0, atol=1e-10)
+    assert here.outputs.run_info["potential"]["sha256"] == job.outputs.run_info["potential"]["sha256"]
+
+
+def test_a_delta_model_is_not_added_to_another_baseline(chain):
+    other = orm.Dict({"name": "lennard_jones", "parameters": {"sigma": 3.0}})
+    _, node = sum_model.run_get_node(baseline=other, delta=chain.outputs.model)
+    assert node.exit_status == InvalidSettings.code
+    assert "was trained for the baseline lennard_jones(" in node.exit_message
+
+
+def test_a_baseline_that_did_not_label_the_clusters_is_refused(finished, labelled):
+    stages = stages_of_node(finished)
+    labels = labels_of_stages(stages, str(labelled))
+    other = orm.Dict({"name": "lennard_jones", "parameters": {"sigma": 3.0}})
+    _, node = labelled_frames.run_get_node(
+        settings=orm.Dict(TrainingFrames(**SPLIT).to_dict()), baseline=other, **stages, **labels
+    )
+    assert node.exit_status == InvalidSettings.code
+    assert "the clusters of the run were labelled by the model" in node.exit_message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--reference", "PBE/def2-SVP"), "No cluster of the run has labels of 'PBE/def2-SVP'"),
+        (("--reference", "lj", "--split", "0.9,0.1"), "TrainingFrames.fractions"),
+        (("--reference", "lj", "--split", "1,0,0"), "the first two above 0"),
+        (("--reference", "lj", "--options", "o.yaml"), "--options o.yaml is about jobs"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_trained(fail, finished, labelled, arguments, message):
+    assert message in fail("train", finished.pk, *arguments)
+
+
+def test_free_energies_of_isolated_atoms_are_refused(fail, finished, tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("training: {mace: {E0s: average}}\n")
+    said = fail("train", finished.pk, "--reference", "lj", "--settings", path)
+    assert "E0s is not to be set here" in said
+    assert "one kind of molecule" in said
+
+
+def test_evaluating_what_is_no_training_is_refused(fail, finished):
+    assert "has trained no delta model" in fail("evaluate", finished.pk)
+
+
+def test_models_are_written_as_files_that_ase_reads(succeed, chain, tmp_path):
+    from mace.calculators import MACECalculator
+
+    written = succeed("model", "export", chain.outputs.sum.pk, "-o", tmp_path / "models").split()
+    (delta,) = written
+    atoms = argon_atoms()
+    atoms.calc = MACECalculator(delta, device="cpu", default_dtype="float64")
+    frames = as_node(Configurations.from_atoms(atoms))
+    inference = orm.Dict(Inference(device="cpu").to_dict())
+    labels = HEAVY["labels"].function(frames=frames, model=chain.outputs.model, inference=inference)["frames"]
+    assert atoms.get_potential_energy() == pytest.approx(labels.get_array("energies")[0], abs=1e-9)
+    np.testing.assert_allclose(atoms.get_forces(), labels.get_array("forces")[0], atol=1e-9)
+
+
+def test_dynamics_run_with_the_sum(chain):
+    from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
+
+    times = {"time_total_fs": 20.0, "time_equilibration_fs": 5.0, "sampling_interval_fs": 5.0, "time_step_fs": 2.5}
+    overrides = {"md_sampling": {"temperature_K": 30.0, "finite_subsystem_filter": None, "md_crystal": times}}
+    overrides["md_sampling"]["md_crystal"]["supercell_radius"] = 6.0
+    structure = orm.StructureData(ase=argon_atoms())
+    builder = MDSamplingWorkChain.get_builder_from_protocol(
+        structure, chain.outputs.sum, protocol="fast", overrides=overrides
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    assert len(node.outputs.trajectory.get_array("positions")) == 3
+    said = process_of(node, "molecular_dynamics").outputs.run_info["potential"]
+    assert said["name"].startswith("lennard_jones + ")
