@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import click
 
 from aiida_mbetrain.cli import sources
 from aiida_mbetrain.cli.common import node_of_uuid
+from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from aiida_mbetrain.datasets.model import Dataset
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 @click.option(
     "--parts/--no-parts", default=True, show_default=True, help="Of a campaign, a page for every member as well."
 )
+@click.option("--reference", "references", multiple=True, metavar="METHOD",
+              help="Add labels of `reference run`: their name, its pk, or all; may be repeated.")  # fmt: skip
 @click.pass_context
-def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool) -> None:
+def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool, references: tuple[str, ...]) -> None:
     """Write one HTML page about SOURCE, an HDF5 file, the pk or uuid of a run, or the name of a campaign.
 
     Verdicts, figures, a map of all clusters with molecules in 3D, provenance.  The page opens offline in any browser.
@@ -38,18 +41,22 @@ def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool)
 
     require_writable(Path(output))
     if sources.is_file(source):
+        if references:
+            raise InvalidSettings(
+                f"--reference takes labels from the profile: {source} is a file and shows those it has."
+            )
         run = None if sources.is_campaign_file(source) else run_of_file(source, ctx.meta.get("mbetrain_profile"))
         written = write_report(source, output, run=run, seed=seed, parts=parts)
     elif sources.is_campaign(source):
-        written = write_report_of_campaign(source, output, seed=seed, parts=parts)
+        written = write_report_of_campaign(source, output, references, seed=seed, parts=parts)
     else:
-        dataset, run = dataset_and_run(source)
+        dataset, run = dataset_and_run(source, references)
         written = write_report(dataset, output, run=run, seed=seed)
     click.echo(written)
 
 
 @sources.in_profile
-def write_report_of_campaign(name: str, output: str, *, seed: int, parts: bool) -> Path:
+def write_report_of_campaign(name: str, output: str, references: Sequence[str] = (), *, seed: int, parts: bool) -> Path:
     """The pages of what is finished of a campaign of the profile."""
     from aiida_mbetrain.campaigns.export import export_campaign
     from aiida_mbetrain.campaigns.state import recorded_states
@@ -57,7 +64,7 @@ def write_report_of_campaign(name: str, output: str, *, seed: int, parts: bool) 
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.hdf5"
-        export_campaign(path, *recorded_states(name))
+        export_campaign(path, *recorded_states(name), references=references)
         return write_report(path, output, file_name=path.name, seed=seed, parts=parts)
 
 
@@ -77,14 +84,13 @@ def run_of_file(path: str, profile: str | None) -> RunFacts | None:
     return None
 
 
-def dataset_and_run(source: str) -> tuple[Dataset, RunFacts]:
+def dataset_and_run(source: str, references: Sequence[str] = ()) -> tuple[Dataset, RunFacts]:
     """The dataset of a run, or of the stages that it finished, and the facts about it.  Raises InvalidSettings."""
     from aiida import orm
 
     from aiida_mbetrain.cli.run_facts import run_facts
-    from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, dataset_of, stage_nodes
+    from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, dataset_of, stage_nodes, with_references
     from aiida_mbetrain.datasets.model import Dataset
-    from aiida_mbetrain.errors import InvalidSettings
 
     node = sources.load_node(source)
     if not isinstance(node, orm.WorkChainNode) or node.process_label not in (TRAINING_SET, *STAGE_OF):
@@ -93,7 +99,10 @@ def dataset_and_run(source: str) -> tuple[Dataset, RunFacts]:
             f"{TRAINING_SET} or one of {', '.join(STAGE_OF)}."
         )
     finished = [stage for stage in _stages(node, TRAINING_SET, STAGE_OF) if stage.is_finished_ok]
-    return dataset_of(stage_nodes(finished)) if finished else Dataset(), run_facts(node)
+    if not finished:
+        return Dataset(), run_facts(node)
+    stages = stage_nodes(finished)
+    return with_references(dataset_of(stages), stages, references), run_facts(node)
 
 
 def _stages(node: Any, training_set: str, stage_of: Mapping[str, str]) -> list[Any]:

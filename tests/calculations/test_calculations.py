@@ -210,14 +210,12 @@ class TestRestarts:
         return self.chain(code)
 
     @staticmethod
-    def chain(code, **given):
+    def chain(code, stage="molecular_dynamics", **given):
         from aiida.engine.utils import instantiate_process
         from aiida.manage import get_manager
 
-        calculation = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)
-        process = instantiate_process(
-            get_manager().get_runner(), MolecularDynamicsJob, calculation=calculation, **given
-        )
+        calculation = job_inputs(stage, inputs_of(stage), code)
+        process = instantiate_process(get_manager().get_runner(), HEAVY[stage].job, calculation=calculation, **given)
         process.setup()
         return process
 
@@ -269,6 +267,17 @@ class TestRestarts:
     def test_out_of_memory_with_the_smallest_batch_ends_the_chain(self, process):
         statuses = [self.inspect(process, 110, checkpoint=str(number).encode()).status for number in range(5)]
         assert statuses == [0, 0, 0, 0, 110]
+
+    def test_reference_labels_out_of_memory_go_on_from_the_last_fragment_and_end_where_one_needs_too_much(self, code):
+        process = self.chain(code, "reference_labels")
+        assert self.inspect(process, 110, checkpoint=b"first").status == 0
+        assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"
+        killed = "The scheduler ran out of memory."
+        for _ in range(MAX_JOBS_WITHOUT_PROGRESS):
+            last = self.inspect(process, 110, checkpoint=b"first", message=killed)
+        assert last.status == NoProgress.code
+        assert f"[110] {killed}" in last.message
+        assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"
 
     @pytest.mark.parametrize("exit_status", [201, 202, 212, 304, 340, 410, 421, 422, 450, 451, 150])
     def test_what_another_job_cannot_mend_ends_with_its_own_code_and_message(self, process, exit_status):

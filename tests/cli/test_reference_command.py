@@ -89,6 +89,21 @@ def test_labels_stand_beside_those_of_the_baseline_in_the_file(succeed, finished
         assert orm.load_node(group.attrs["provenance.workflow_uuid"]).pk == labelled[1]
 
 
+def test_a_report_shows_the_labels_of_a_method(succeed, fail, finished, labelled, tmp_path):
+    page = tmp_path / "report.html"
+    succeed("report", finished.pk, "-o", page, "--reference", labelled[1])
+    text = page.read_text("utf-8")
+    assert 'id="reference"' in text
+    assert "lj[order=3]" in text
+    succeed("report", finished.pk, "-o", page)
+    assert 'id="reference"' not in page.read_text("utf-8")
+    succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", labelled[1])
+    succeed("report", tmp_path / "a.hdf5", "-o", page)
+    assert 'id="reference"' in page.read_text("utf-8")
+    refused = fail("report", tmp_path / "a.hdf5", "-o", page, "--reference", labelled[1])
+    assert "is a file and shows those it has" in refused
+
+
 def test_a_label_leads_to_its_fragments_jobs_and_programs(succeed, fail, finished, labelled, tmp_path):
     succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", "all")
     entry = "training/md_sampling/crystal[dyn:T=20.00]/finite_subsystems/n=2"
