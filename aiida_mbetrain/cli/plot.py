@@ -10,7 +10,7 @@ import click
 
 from aiida_mbetrain.cli.common import with_profile
 from aiida_mbetrain.cli.sources import processes_of
-from aiida_mbetrain.errors import UnwritableOutput
+from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -34,9 +34,14 @@ def plot(process: str, folder: str) -> None:
     from aiida_mbetrain.datasets.from_graph import missing_parts, partial_nodes
 
     for name, node in processes_of(process).items():
+        drawn, missing = False, missing_parts(node)
         for path in draw_pictures(partial_nodes(node), Path(folder) / name):
             click.echo(path)
-        for stage, why in missing_parts(node).items():
+            drawn = True
+        if missing and not drawn:
+            reasons = "; ".join(f"{stage}: {why}" for stage, why in missing.items())
+            raise InvalidSettings(f"{node.process_label}<{node.pk}> has nothing to draw. {reasons}")
+        for stage, why in missing.items():
             click.echo(f"{stage} is not whole: {why}")
 
 

@@ -48,6 +48,7 @@ TO_SCIENCE: dict[type[orm.Data], Callable[..., object]] = {
     orm.TrajectoryData: trajectory_to_configurations,
     orm.BandsData: bands_to_structure,
     orm.Dict: orm.Dict.get_dict,
+    MaceModelData: MaceModelData.to_science,
 }
 
 

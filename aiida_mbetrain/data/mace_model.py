@@ -55,6 +55,10 @@ class MaceModelData(orm.SinglefileData):
         """An unstored node of a model that was trained here."""
         return cls(BytesIO(value.content), filename=value.name)
 
+    def to_science(self) -> ModelFile:
+        """Content and name of the file; nothing is unpickled."""
+        return ModelFile(self.get_content(mode="rb"), self.filename)
+
     @property
     def sha256(self) -> str:
         """Hexadecimal sha256 of the file."""

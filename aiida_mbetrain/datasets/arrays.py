@@ -43,7 +43,7 @@ def array_sha256(array: AnyArray) -> str:
 class StoredArray:
     """An array of an open file, compared with its digest when it is first read.
 
-    stored: the HDF5 dataset.  where: its path in the file, for messages.  sha256: of the canonical array, as stated by
+    stored: the HDF5 dataset.  where: file and path in it, for messages.  sha256: of the canonical array, as stated by
     the file; None where the file states none.
     """
 

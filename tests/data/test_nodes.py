@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiida import orm
+from labelled_frames import MORSE, labelled_frames
 from models import save_random_mace
 
 from aiida_mbetrain.data.cluster_set import ClusterSetData
@@ -18,13 +19,16 @@ from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.demo import model_path
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.clusters import extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.science.phonons import band_structure
+from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.reference_labels import Fragment, FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.training import ModelFile
 from aiida_mbetrain.settings import FiniteSubsystemFilter, Inference
 
 
@@ -64,6 +68,8 @@ def examples(finished: Any) -> dict[str, Any]:
         "FragmentLabels": replace(
             FragmentLabels.empty(fragments, "0" * 32), failures={1: "SCF not converged"}, programs=("tblite 0.5.0",)
         ),
+        "LabelledFrames": labelled_frames(named_calculator(MORSE), n_frames=6),
+        "ModelFile": ModelFile(model_path().read_bytes(), "delta.model"),
         "dict": {"label": "crystal", "n": 3, "values": [1.0, 2.0]},
     }
 

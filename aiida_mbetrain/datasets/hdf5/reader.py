@@ -305,7 +305,7 @@ def _read_group(source: h5py.Group, *, compare: bool = True, seen: set[int] | No
         else:
             group.attributes[name] = plain(value)
     for name in source:
-        where = f"{source.name.rstrip('/')}/{name}"
+        where = f"{source.file.filename}: {source.name.rstrip('/')}/{name}"
         if source.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise UnreadableFile(f"{where} is a link to another place or file: replace it by what it links to.")
         item = source[name]
