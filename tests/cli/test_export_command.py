@@ -52,6 +52,6 @@ def test_refusals_are_one_line(finished, tmp_path: Path, monkeypatch: pytest.Mon
         ((pk, "--compression", "12"), "compression"),
         ((pk, "--append", "-o", "foreign.hdf5"), "not an HDF5 file"),
         ((pk, "-o", "missing/a.hdf5"), "does not exist"),
-        ((next(iter(finished.called)).called[0].pk,), "give a finished"),
+        ((next(iter(finished.called)).called[0].pk,), "is no run: give a"),
     ):
         assert reason in one_line("export", *arguments)

@@ -66,7 +66,7 @@ OTHER_FILES = {
 }
 
 BAD_DATASETS = ["foreign", "other", "cut", "short", "folder", "missing", "without_positions", "without_n_frames"]
-BAD_FILES = ["foreign.hdf5", "set.hdf5", "cut.xyz", "without_forces.xyz", "missing.xyz"]
+BAD_FILES = ["foreign.hdf5", "set.hdf5", "cut.xyz", "without_energies.xyz", "missing.xyz"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def files(finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "labels.xyz", frames, format="extxyz")
     text = (folder / "labels.xyz").read_text()
     (folder / "cut.xyz").write_text(text[: len(text) // 2 + 7])
-    (folder / "without_forces.xyz").write_text(text.replace("REF_forces", "elsewhere"))
+    (folder / "without_energies.xyz").write_text(text.replace("REF_energy", "elsewhere"))
     return folder
 
 
@@ -161,7 +161,7 @@ def test_a_bad_dataset_is_named(refused, files: Path, command: str, bad: str):
     [
         pair
         for pair in product(OTHER_FILES, BAD_FILES)
-        if pair != ("run --structure", "without_forces.xyz")  # a structure needs no forces
+        if pair != ("run --structure", "without_energies.xyz")  # a structure needs no energies
     ],
 )
 def test_another_bad_file_is_named(refused, files: Path, command: str, bad: str):

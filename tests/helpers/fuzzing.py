@@ -11,7 +11,7 @@ from typing import Any
 
 from aiida_mbetrain.errors import MbetrainError
 
-CPU_SECONDS = 10
+CPU_SECONDS = 30.0
 """Limit of one case."""
 
 ODD: tuple[Any, ...] = (

@@ -14,7 +14,12 @@ from aiida_mbetrain.science.configurations import AnyArray, BoolArray, Configura
 
 SUBSETS = ("train", "valid", "test")
 """Names of the parts of a split, in the order of their numbers."""
-TRAIN, VALID, TEST = range(3)
+TRAIN = SUBSETS.index("train")
+"""Number of the part that shifts and weights are fitted to."""
+VALID = SUBSETS.index("valid")
+"""Number of the part that decides which epoch is kept."""
+TEST = SUBSETS.index("test")
+"""Number of the part that is held out."""
 Strings = NDArray[np.str_]
 
 PER_ATOM = ("numbers", "positions", "molecules", "forces", "baseline_forces")

@@ -105,7 +105,7 @@ def test_a_part_is_read_without_reading_the_rest(path: Path, monkeypatch: pytest
     assert read == []
     origin_of(path, ENTRY, 0)
     assert read
-    assert all(where.startswith(f"/{ENTRY}") for where in read)
+    assert all(where.startswith(f"{path}: /{ENTRY}") for where in read)
     assert not any(names.POSITIONS in where for where in read)
 
 
