@@ -122,7 +122,7 @@ def test_crystal_at_another_volume_has_the_molecule_as_it_was():
         assert large.get_distance(i, j) == pytest.approx(small.get_distance(i, j, mic=True), abs=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_demo_passes_the_checks_of_its_tutorial(tmp_path):
     """Temperature and volume settled, no repeated molecule, real modes, and nothing from libraries."""
     import json

@@ -19,7 +19,7 @@ from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 TIMES = {"time_total_fs": 400.0, "time_equilibration_fs": 100.0, "sampling_interval_fs": 10.0, "time_step_fs": 1.0}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_forces_against_gfn2_are_five_times_better_with_the_delta_model(profile, tmp_path):
     pytest.importorskip("tblite", reason="tblite is not installed")
     short = {"finite_subsystem_filter": {"n_molecules": [1, 2]}, "md_crystal": TIMES | {"supercell_radius": 7.0}}

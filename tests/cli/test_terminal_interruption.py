@@ -145,7 +145,7 @@ def undisturbed(place: Workplace) -> tuple[Path, float]:
     return place.folder / "undisturbed.hdf5", time.monotonic() - started
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_at_ten_random_moments_is_one_line_and_loses_nothing(place, undisturbed):
     """Moments are drawn from start-up to the end of the run: before, during and between its stages."""
     expected, seconds = undisturbed

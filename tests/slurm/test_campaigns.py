@@ -20,7 +20,7 @@ from slurm_session import OPTIONS, SLURM_LOCAL, shell
 
 from aiida_mbetrain import demo
 
-pytestmark = [pytest.mark.slurm, pytest.mark.daemon, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.daemon, pytest.mark.long]
 
 ON_SLURM = {"code": "mbetrain@slurm-local", "options": OPTIONS, "max_jobs": 4}
 MOLECULAR = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from profiles import Workplace
 
-pytestmark = [pytest.mark.daemon, pytest.mark.slow]
+pytestmark = [pytest.mark.daemon, pytest.mark.long]
 
 N_TRAINING_SETS = 50
 PATIENCE_s = 3600
