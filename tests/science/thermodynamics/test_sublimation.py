@@ -153,7 +153,7 @@ def crystal_of(temperatures, *, energies, free_energies, entropies) -> HarmonicT
 
     return HarmonicThermodynamics(
         np.array(temperatures), full(free_energies), full(energies), 1.0, full(entropies), full(0.0), 4, (1, 1, 1), 12,
-        0, 3, 0.5, 1.0, True, True,
+        0, 0, 0, 0.5, 1.0, True, True,
     )  # fmt: skip
 
 
