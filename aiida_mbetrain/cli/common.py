@@ -89,9 +89,12 @@ def command_of(*arguments: str) -> str:
 
 
 def load(identifier: str) -> orm.Node:
-    """The node of a pk, uuid or label."""
+    """The node of a pk, uuid or label.  Raises NotExistent."""
     from aiida import orm
+    from aiida.common.exceptions import NotExistent
 
+    if not identifier.strip():
+        raise NotExistent("a node without pk, uuid or label: give one of them")
     return orm.load_node(identifier)
 
 

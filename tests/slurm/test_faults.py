@@ -24,7 +24,7 @@ from slurm_session import OPTIONS, shell, wait_until
 from aiida_mbetrain.settings import Inference
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
 
-pytestmark = [pytest.mark.slurm, pytest.mark.daemon]
+pytestmark = [pytest.mark.slurm, pytest.mark.daemon, pytest.mark.long]
 
 SLOW_IMPORT = """
 import pathlib, sysconfig, time
@@ -97,7 +97,6 @@ def test_cancelled_job_is_not_started_again_unless_asked(code):
     assert_same_outputs(in_process(inputs), continued)
 
 
-@pytest.mark.long
 def test_walltime_of_40_s_that_is_shorter_than_the_start_is_said_after_one_job(code, tmp_path):
     (tmp_path / "argparse.py").write_text(SLOW_IMPORT.format(seconds=39))
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
@@ -107,7 +106,6 @@ def test_walltime_of_40_s_that_is_shorter_than_the_start_is_said_after_one_job(c
     assert re.search(r"Starting up took \d+ s of max_wallclock_seconds = 40", node.exit_message)
 
 
-@pytest.mark.long
 def test_disk_that_is_full_in_the_work_directory_is_continued_in_another_job(code, tmp_path):
     """The first job may write files of 60 kB only; later ones as much as they like."""
     inputs, done = dynamics(2000), tmp_path / "done"
@@ -120,7 +118,6 @@ def test_disk_that_is_full_in_the_work_directory_is_continued_in_another_job(cod
 N_FAULTS = 20
 
 
-@pytest.mark.long
 def test_twenty_random_faults_end_in_the_arrays_of_the_undisturbed_run(code):
     """Killed workers, drained and lost nodes, killed daemon workers, purged scratch, in a random order (seeded)."""
     inputs, generator = dynamics(30000), random.Random(15)

@@ -276,13 +276,18 @@ def node_takes_jobs_afterwards(daemon):
 def test_preempted_dynamics_is_continued(code):
     """SLURM sends SIGTERM, as before a preemption; the worker saves what it has and the next job goes on."""
     inputs = on_cpu(argon_dynamics(6000))
-    node = submit_stage("molecular_dynamics", inputs, code)
+    metadata = {"options": OPTIONS}
+    node = submit(
+        HEAVY["molecular_dynamics"].job,
+        calculation={"code": code, **inputs, "metadata": metadata},
+        continue_cancelled=orm.Bool(True),  # without accounting, this SLURM does not tell a signal from a cancellation
+    )
     first = running_job(node, 1)
     wait_until(lambda: progress_lines(node), what="no progress")
     shell("scancel", "--full", "--signal=TERM", str(first.get_job_id()))
     expected = in_process("molecular_dynamics", inputs)
     finished(node)
-    assert [job.exit_status for job in jobs_of(node)] == [400, 0]
+    assert [job.exit_status for job in jobs_of(node)] == [421, 0]
     assert_same_outputs(expected, node)
 
 
