@@ -6,26 +6,27 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
+from aiida_mbetrain.cli.campaign_tables import print_plan, show_status, status_table
 from aiida_mbetrain.cli.common import database_is_locked, with_profile
 from aiida_mbetrain.errors import InvalidCampaign
 
 if TYPE_CHECKING:
     from aiida import orm
-    from rich.console import Console, Group
 
-    from aiida_mbetrain.campaigns.costs import Row
-    from aiida_mbetrain.campaigns.plan import Plan
     from aiida_mbetrain.campaigns.settings import CampaignSettings
     from aiida_mbetrain.campaigns.sources import Crystal, Model
-    from aiida_mbetrain.campaigns.state import StageState
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+form_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
+    help="Form of the answer.",
+)  # fmt: skip
 campaign_file = click.argument("file", type=click.Path(path_type=Path))
 
 
@@ -52,14 +53,7 @@ def campaign() -> None:
 @campaign.command("plan")
 @campaign_file
 @click.option("--ms-per-atom", type=float, help="Milliseconds of an evaluation per atom [measured here].")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer.",
-)
+@form_option
 @lists_refusals
 def plan(file: Path, ms_per_atom: float | None, form: str) -> None:
     """Show the members of the campaign FILE, what they share and what they cost; start nothing.
@@ -97,36 +91,6 @@ def sources_of(settings: CampaignSettings, folder: Path) -> tuple[list[Crystal],
 
     read: Callable[[CampaignSettings, Path], tuple[list[Crystal], list[Model]]] = read_sources
     return (with_profile(read) if needs_profile(settings, folder) else read)(settings, folder)
-
-
-def print_plan(plan: Plan, rows: list[Row]) -> None:
-    """A table of crystals and models, the last row their sum."""
-    from rich.console import Console
-    from rich.table import Table
-
-    headings = {
-        "crystal": "crystal", "model": "model", "formula": "formula", "members": "members",
-        "quasi_harmonic": "force\nconstants", "phonon_sampling": "phonon\nsampling", "md_sampling": "dynamics",
-        "atoms_per_supercell": "atoms per\nsupercell", "evaluations": "evaluations", "frames": "frames",
-        "clusters": "clusters", "hours": "hours", "peak_memory_bytes": "peak\nmemory", "stored_bytes": "stored",
-    }  # fmt: skip
-    table = Table(title=f"{plan.name}: {len(plan.members)} members, {len(plan.stages)} stages", box=None)
-    for name, heading in headings.items():
-        table.add_column(heading, justify="left" if name in ("crystal", "model", "formula") else "right")
-    for row in rows:
-        table.add_row(*(_cell(name, row[name]) for name in headings), end_section=row is rows[-2])
-    console = Console()
-    Console(width=max(console.width, 160) if not console.is_terminal else None).print(table)
-
-
-def _cell(name: str, value: Any) -> str:
-    from rich import filesize
-
-    if value is None:
-        return "-"
-    if name.endswith("_bytes"):
-        return filesize.decimal(value)
-    return f"{value:,.2f}" if name == "hours" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @campaign.command("run")
@@ -206,14 +170,7 @@ def add_to_group(group: orm.Group, pks: list[int | None]) -> None:
 @click.argument("name")
 @click.option("--watch", is_flag=True, help="Refresh until nothing runs.")
 @click.option("--interval", default=10.0, show_default=True, help="Seconds between refreshments.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer.",
-)
+@form_option
 @with_profile
 def status(name: str, watch: bool, interval: float, form: str) -> None:
     """Show the state of every stage of the campaign NAME, and why the failed ones failed."""
@@ -243,78 +200,6 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
                         raise
                     continue  # the next refreshment asks again
                 live.update(table, refresh=True)
-
-
-COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "blocked": "yellow", "interrupted": "yellow"}
-
-
-def status_table(name: str) -> tuple[Group, dict[str, StageState]]:
-    """A table of crystals and conditions, with the failures below it; and the states behind it."""
-    from rich.console import Group
-    from rich.markup import escape
-    from rich.table import Table
-
-    from aiida_mbetrain.campaigns.progress import rate
-    from aiida_mbetrain.campaigns.state import counts, recorded_states
-
-    made, states = recorded_states(name)
-    summary = ", ".join(f"{number} {state}" for state, number in counts(states.values()).items())
-    speed = rate(made, states)
-    if speed is not None:
-        summary += f"; {speed.stages_per_hour:.3g} stages/h, about {time_text(speed.seconds_left)} left"
-    table = Table(
-        "member", "force constants", "phonon sampling", "dynamics", title=f"{name}: {summary}", title_justify="left",
-        box=None,
-    )  # fmt: skip
-    for member in made.members:
-        found = [states[stage.name] for stage in member.stages]
-        table.add_row(member.name, *map(_mark, found))
-    reasons = [
-        f"{escape(stage)}{f' <{state.pk}>' if state.pk else ''}: {escape(state.reason)}"
-        for stage, state in states.items()
-        if state.reason
-    ]
-    return Group(table, *reasons, *graph_notes(name, states)), states
-
-
-def time_text(seconds: float) -> str:
-    """``2 h 5 min``, ``40 s``."""
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-def graph_notes(name: str, states: dict[str, StageState]) -> list[str]:
-    """A line where the newest graph ended and left stages unstarted."""
-    from aiida_mbetrain.campaigns.state import MISSING, graphs_of
-
-    graph = next(iter(graphs_of(name)), None)
-    unstarted = sum(state.state == MISSING for state in states.values())
-    if graph is None or not graph.is_terminated or not unstarted:
-        return []
-    return [
-        f"{graph.process_label}<{graph.pk}> ended and left {unstarted} stages unstarted: see `verdi process report "
-        f"{graph.pk}`; after an update of the plugin, `verdi daemon restart`; then run the campaign again."
-    ]
-
-
-def _mark(state: StageState) -> str:
-    from aiida_mbetrain.campaigns.progress import place
-    from aiida_mbetrain.campaigns.state import RUNNING
-
-    word = f"{state.state} <{state.pk}>" if state.pk else state.state
-    if state.state == RUNNING and state.pk is not None:
-        word += f" on {place(state.pk)}"
-    return f"[{COLOURS[state.state]}]{word}[/]" if state.state in COLOURS else word
-
-
-def show_status(console: Console, name: str) -> None:
-    """Print the table of a campaign."""
-    from rich.console import Console
-
-    wide = console if console.is_terminal else Console(width=160)
-    wide.print(status_table(name)[0], highlight=False, soft_wrap=True)
 
 
 @campaign.command("retry")

@@ -98,6 +98,12 @@ def load(identifier: str) -> orm.Node:
     return orm.load_node(identifier)
 
 
+def require_finished(node: orm.ProcessNode) -> None:
+    """Raise MbetrainError with exit status and message unless the process ended well."""
+    if not node.is_finished_ok:
+        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+
+
 def read_model(source: str) -> MaceModelData | SumModelData:
     """The node of a model file, which is registered if it is new, or of the pk or uuid of a model or sum of models."""
     from aiida.common.exceptions import NotExistent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.cli.common import require_finished
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,6 +106,5 @@ def _run(console: Console, builder: Any) -> Any:
 
     with progress_bars(console):
         _, node = run_get_node(builder)
-    if not node.is_finished_ok:
-        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     return node

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.common import require_finished, with_profile
 from aiida_mbetrain.cli.sources import load_node
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnwritableOutput
+from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -71,8 +71,7 @@ def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
             baseline=chain.inputs.baseline,
             settings=orm.Dict({"subset": subset}),
         )
-    if not node.is_finished_ok:
-        raise MbetrainError(f"evaluation<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     return node
 
 

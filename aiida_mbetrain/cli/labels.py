@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.common import require_finished, with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
-from aiida_mbetrain.errors import MbetrainError
 
 
 @click.group("labels")
@@ -42,8 +41,7 @@ def import_(file: str, process: str, level_of_theory: str, energy_key: str, forc
     settings = {"level_of_theory": level_of_theory, "energy_key": energy_key, "forces_key": forces_key}
     path = Path(file).resolve()
     _, node = import_labels.run_get_node(labels=orm.SinglefileData(path), settings=orm.Dict(settings), **stages)
-    if not node.is_finished_ok:
-        raise MbetrainError(f"import_labels<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     without = f", {external.n_energy_only} of them energies alone" if external.n_energy_only else ""
     click.echo(f"import_labels<{node.pk}>  {len(external.frames)} frames at {level_of_theory}{without}")
     for link in node.base.links.get_outgoing(node_class=orm.Data).all():

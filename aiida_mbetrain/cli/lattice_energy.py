@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiida_mbetrain.cli.common import read_reference_settings, submit_as_jobs, with_profile
+from aiida_mbetrain.cli.common import read_reference_settings, require_finished, submit_as_jobs, with_profile
 from aiida_mbetrain.cli.sources import load_node, stages_of_node
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -71,8 +71,7 @@ def lattice(
         return
     with progress_bars(console):
         _, made = run_get_node(builder)
-    if not made.is_finished_ok:
-        raise MbetrainError(f"{made.process_label}<{made.pk}> failed [{made.exit_status}]: {made.exit_message}")
+    require_finished(made)
     show(console, made, settings.method.name, Path(output))
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aiida_mbetrain.cli.common import read_reference_settings, submit_as_jobs, with_profile
+from aiida_mbetrain.cli.common import read_reference_settings, require_finished, submit_as_jobs, with_profile
 from aiida_mbetrain.cli.lattice_energy import lattice
 from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -21,8 +23,37 @@ if TYPE_CHECKING:
     from aiida_mbetrain.settings import ReferenceLabels
 
 
+@dataclass(frozen=True)
+class MethodOptions:
+    """The options that name a method, as they were given."""
+
+    path: str | None
+    method: str | None
+    order: int | None
+    counterpoise: str | None
+
+    def settings(self, folder: str | None = None) -> ReferenceLabels:
+        """Settings of the options, or of a folder of `reference export`, which has its own."""
+        from aiida_mbetrain.science.reference_labels.elsewhere import folder_settings
+
+        if folder is None:
+            return read_reference_settings(self.path, self.method, self.order, self.counterpoise)
+        if twice := [name for name, value in vars(self).items() if value is not None]:
+            options = ", ".join(f"--{'settings' if name == 'path' else name}" for name in twice)
+            raise InvalidSettings(f"--folder has settings of its own: leave out {options}.")
+        return folder_settings(Path(folder))
+
+
 def of_clusters(function: Callable[..., None]) -> Callable[..., None]:
     """Argument and options of the commands that choose clusters and a method."""
+
+    @functools.wraps(function)
+    def wrapped(
+        path: str | None, method: str | None, order: int | None, counterpoise: str | None, **others: object
+    ) -> None:
+        function(chosen=MethodOptions(path, method, order, counterpoise), **others)
+
+    command: Callable[..., None] = wrapped
     for decorate in (
         click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all."),
         click.option(
@@ -35,8 +66,8 @@ def of_clusters(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--settings", "path", help="YAML file with the settings of ReferenceLabels."),
         click.argument("process"),
     ):
-        function = decorate(function)
-    return with_profile(function)
+        command = decorate(command)
+    return with_profile(command)
 
 
 @click.group("reference")
@@ -50,10 +81,7 @@ def reference() -> None:
 @click.option("--budget", default=60.0, show_default=True, help="Seconds that the measurement may take.")
 def plan(
     process: str,
-    path: str | None,
-    method: str | None,
-    order: int | None,
-    counterpoise: str | None,
+    chosen: MethodOptions,
     sizes: tuple[int, ...] | None,
     measure: bool,
     budget: float,
@@ -68,7 +96,7 @@ def plan(
     from aiida_mbetrain.science.reference_labels import backend_of, estimate_cost
     from aiida_mbetrain.settings import IN_PROCESS
 
-    settings = read_reference_settings(path, method, order, counterpoise)
+    settings = chosen.settings()
     expansion, labels = _known(settings, process, sizes)
     fragments = expansion.fragments
     missing = fragments.select(np.flatnonzero(~labels.labelled))
@@ -104,10 +132,7 @@ def plan(
 @click.option("--options", help="YAML file with metadata.options of the jobs.")
 def run(
     process: str,
-    path: str | None,
-    method: str | None,
-    order: int | None,
-    counterpoise: str | None,
+    chosen: MethodOptions,
     sizes: tuple[int, ...] | None,
     code: str | None,
     n_jobs: int,
@@ -126,7 +151,7 @@ def run(
     from aiida_mbetrain.settings import IN_PROCESS
     from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 
-    settings = read_reference_settings(path, method, order, counterpoise)
+    settings = chosen.settings()
     if settings.method.program not in IN_PROCESS:
         raise InvalidSettings(f"{settings.method.program} is run elsewhere: use `reference export` and `import`.")
     sets, crystals = cluster_sets(stages_of_node(load_node(process)), sizes=sizes)
@@ -138,8 +163,7 @@ def run(
         return
     with progress_bars(console):
         _, node = run_get_node(builder)
-    if not node.is_finished_ok:
-        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     show_run(console, node, settings)
 
 
@@ -148,10 +172,7 @@ def run(
 @click.option("--folder", help="Folder of `reference export`: count its outputs too, and take its settings.")
 def status(
     process: str,
-    path: str | None,
-    method: str | None,
-    order: int | None,
-    counterpoise: str | None,
+    chosen: MethodOptions,
     sizes: tuple[int, ...] | None,
     folder: str | None,
 ) -> None:
@@ -162,7 +183,7 @@ def status(
 
     from aiida_mbetrain.science.reference_labels.elsewhere import folder_status
 
-    settings = _settings_of(folder, path, method, order, counterpoise)
+    settings = chosen.settings(folder)
     expansion, labels = _known(settings, process, sizes)
     table = Table("set", "frames", "labelled", "fragments", "missing")
     for name, cluster in expansion.clusters.items():
@@ -184,10 +205,7 @@ def status(
 @click.option("-o", "--output", default="reference", show_default=True, help="Folder to write to.")
 def export(
     process: str,
-    path: str | None,
-    method: str | None,
-    order: int | None,
-    counterpoise: str | None,
+    chosen: MethodOptions,
     sizes: tuple[int, ...] | None,
     output: str,
 ) -> None:
@@ -199,7 +217,7 @@ def export(
 
     from aiida_mbetrain.science.reference_labels.elsewhere import write_inputs
 
-    settings = read_reference_settings(path, method, order, counterpoise)
+    settings = chosen.settings()
     expansion, labels = _known(settings, process, sizes)
     missing = expansion.fragments.select(np.flatnonzero(~labels.labelled))
     if not len(missing):
@@ -241,23 +259,8 @@ def import_(folder: str, process: str, sizes: tuple[int, ...] | None) -> None:
     _, node = run_get_node(
         ReferenceLabelsWorkChain, sets=sets, crystals=crystals, settings=settings_node, outputs=outputs
     )
-    if not node.is_finished_ok:
-        raise MbetrainError(f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     show_run(Console(), node, settings)
-
-
-def _settings_of(
-    folder: str | None, path: str | None, method: str | None, order: int | None, counterpoise: str | None
-) -> ReferenceLabels:
-    """Settings of a folder, or those of the options."""
-    from aiida_mbetrain.science.reference_labels.elsewhere import folder_settings
-
-    if folder is None:
-        return read_reference_settings(path, method, order, counterpoise)
-    given = {"--settings": path, "--method": method, "--order": order, "--counterpoise": counterpoise}
-    if twice := [name for name, value in given.items() if value is not None]:
-        raise InvalidSettings(f"--folder has settings of its own: leave out {', '.join(twice)}.")
-    return folder_settings(Path(folder))
 
 
 def _known(settings: ReferenceLabels, process: str, sizes: tuple[int, ...] | None) -> tuple[Expansion, FragmentLabels]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+from aiida_mbetrain.cli.common import load, require_finished
+from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -92,8 +93,7 @@ def run_relaxation(console: Console, inputs: Nodes, output: Path) -> None:
     (current() or Interruption()).running = True
     with progress_bars(console):
         _, node = relaxation.run_get_node(**inputs)
-    if not node.is_finished_ok:
-        raise MbetrainError(f"relaxation<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     node.outputs.structure.get_ase().write(output)
     facts = node.outputs.summary.get_dict()
     console.print(
@@ -107,7 +107,6 @@ def read_force_constants(identifier: str | None) -> Any:
     """The ForceConstantsData of a pk or uuid, or of a run that has made them.  Raises InvalidSettings."""
     from aiida import orm
 
-    from aiida_mbetrain.cli.common import load
     from aiida_mbetrain.data.force_constants import ForceConstantsData
 
     if identifier is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.common import require_finished, with_profile
 from aiida_mbetrain.cli.sources import is_campaign, processes_of
 
 TRAITS = ("source", "temperature", "size", "orbit")
@@ -61,8 +61,7 @@ def subsample(processes: tuple[str, ...], seed: int, crystal: bool, clusters: bo
     chosen = [node for source in processes for node in _candidates(source)]
     inputs: Nodes = subsampling.subsample_inputs(chosen, crystal=crystal, clusters=clusters, rng_seed=seed, **settings)
     _, node = subsampling.subsample.run_get_node(**inputs)
-    if not node.is_finished_ok:
-        raise click.ClickException(f"subsample<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     _show(node)
 
 

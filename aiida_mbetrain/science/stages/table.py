@@ -24,7 +24,7 @@ from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
-"""What force constants and labels evaluate between two offers of their progress, on each device: seconds of work."""
+"""Atoms that force constants and labels evaluate between two offers of progress, by device: seconds of work."""
 
 
 def relaxation(job: Job) -> dict[str, object]:
