@@ -13,6 +13,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
+from aiida.storage.sqlite_temp import SqliteTempBackend
 from argon import LENNARD_JONES, argon_atoms, argon_settings
 from job_runs import assert_same_outputs
 
@@ -120,6 +121,17 @@ def test_same_job_twice_at_once_takes_two_files(folder):
     first.settle()
     third = checkpoints.StageCheckpoint(None)
     assert third("abc").name == "abc.segments"
+
+
+def test_checkpoint_of_a_process_whose_profile_was_closed_stays_and_is_free(folder):
+    closed = SqliteTempBackend(SqliteTempBackend.create_profile("closed"))
+    node = orm.CalcFunctionNode(backend=closed)
+    path = checkpoints.StageCheckpoint(node)("abc")
+    path.write_bytes(b"saved")
+    closed.close()
+    checkpoints.settle_checkpoints()
+    assert checkpoints.StageCheckpoint(None)("abc") == path
+    assert path.read_bytes() == b"saved"
 
 
 def test_checkpoint_of_a_process_that_was_killed_is_free_again(folder):

@@ -82,7 +82,10 @@ def _settle_at_exit() -> None:
 
 
 def _has_ended(process: orm.ProcessNode | None) -> bool:
-    """Return True for a process that is stored with its results or with an error that would come again."""
-    if process is None or not (process.is_sealed and process.is_finished):
+    """Return True for a process that is stored with its results or with an error that would come again.
+
+    A process of a profile that was closed meanwhile cannot be asked: its file stays.
+    """
+    if process is None or process.backend.is_closed or not (process.is_sealed and process.is_finished):
         return False
     return not 400 <= (process.exit_status or 0) < 450
