@@ -6,6 +6,7 @@ All models are frozen, refuse unknown fields with the nearest known name, take n
 and survive ``Class(**settings.to_dict())`` without loss, also through a stored AiiDA ``Dict``.
 """
 
+from aiida_mbetrain.settings.active_learning import ActiveLearning, Criterion
 from aiida_mbetrain.settings.base import (
     Finite,
     Floats,
@@ -41,9 +42,11 @@ __all__ = [
     "DISTANCE_RULES",
     "IN_PROCESS",
     "NUMBER_RULES",
+    "ActiveLearning",
     "AseMethod",
     "ClassicalMD",
     "Counterpoise",
+    "Criterion",
     "ExternalMethod",
     "Finite",
     "FiniteSubsystemFilter",

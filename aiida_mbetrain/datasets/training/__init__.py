@@ -28,7 +28,7 @@ from aiida_mbetrain.datasets.training.reference_energies import (
     undetermined,
 )
 from aiida_mbetrain.datasets.training.reference_targets import fit_shifts, with_reference
-from aiida_mbetrain.datasets.training.splits import SUBSETS, HoldOut, Split, split_entries
+from aiida_mbetrain.datasets.training.splits import SUBSETS, HoldOut, Split, split_entries, subset_of_units
 from aiida_mbetrain.datasets.training.subset import picked_entries
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "select_sections",
     "split_entries",
     "split_of",
+    "subset_of_units",
     "target_minus_baseline",
     "undetermined",
     "with_labels",

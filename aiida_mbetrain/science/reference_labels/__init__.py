@@ -8,7 +8,7 @@ energy corrects the baseline's periodic energy by the expansion of the differenc
 from aiida_mbetrain.science.reference_labels.backends import Backend, Evaluation, backend_of
 from aiida_mbetrain.science.reference_labels.baseline import baseline_labels
 from aiida_mbetrain.science.reference_labels.bundles import split_by_cost
-from aiida_mbetrain.science.reference_labels.cost import CostEstimate, estimate_cost
+from aiida_mbetrain.science.reference_labels.cost import CostEstimate, cluster_costs, estimate_cost
 from aiida_mbetrain.science.reference_labels.evaluation import label_fragments
 from aiida_mbetrain.science.reference_labels.fragments import Fragment, Fragments, MoleculeStates
 from aiida_mbetrain.science.reference_labels.labels import FragmentLabels, merge_labels
@@ -43,6 +43,7 @@ __all__ = [
     "Term",
     "backend_of",
     "baseline_labels",
+    "cluster_costs",
     "estimate_cost",
     "expand",
     "expand_lattice",

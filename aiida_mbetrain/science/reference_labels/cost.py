@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
+from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.reference_labels.backends import Backend
 from aiida_mbetrain.science.reference_labels.bundles import COST_EXPONENT, fragment_sizes
 from aiida_mbetrain.science.reference_labels.fragments import Fragments
+from aiida_mbetrain.science.reference_labels.many_body_expansion import expand
+from aiida_mbetrain.settings import ReferenceLabels
 
 DISTINCT = 1.2
 """Ratio of two sizes from which their times tell an exponent."""
@@ -68,3 +73,21 @@ def _exponent(measured: list[tuple[float, float]]) -> tuple[float, bool]:
         if largest / size >= DISTINCT and seconds > 0:
             return float(np.clip(np.log(longest / seconds) / np.log(largest / size), *EXPONENTS)), True
     return COST_EXPONENT, False
+
+
+def cluster_costs(
+    sets: Mapping[str, ClusterSet], crystals: Mapping[str, MolecularCrystal], settings: ReferenceLabels, exponent: float
+) -> dict[str, FloatArray]:
+    """Cost of labelling each frame of each set, (F,), that of the cheapest of all being 1.
+
+    The cost of a fragment is its number of electrons to the power of the exponent; a cluster's is the sum of those of
+    its fragments, each counted once.  Raises InvalidSettings as :func:`expand`.
+    """
+    expansion = expand(sets, crystals, settings)
+    of_fragments = fragment_sizes(expansion.fragments) ** exponent
+    costs = {
+        name: np.array([of_fragments[np.unique(rows)].sum() for rows in cluster.rows])
+        for name, cluster in expansion.clusters.items()
+    }
+    cheapest = min(values.min() for values in costs.values())
+    return {name: values / cheapest for name, values in costs.items()}

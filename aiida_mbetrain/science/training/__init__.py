@@ -5,9 +5,10 @@ own and is continued from its checkpoints, and the shifts become the energies of
 is judged on held-out frames, beside the baseline, a constant and a closed-form ridge model of the features.
 """
 
+from aiida_mbetrain.science.training.cluster_frames import LabelledClusters, frames_of_clusters
 from aiida_mbetrain.science.training.delta import TrainedModel, require_trainable, train_delta
 from aiida_mbetrain.science.training.evaluation import Evaluation, Predictions, error_table, evaluate_delta
-from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames
+from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames, Strings
 from aiida_mbetrain.science.training.mace_input import mace_fields
 from aiida_mbetrain.science.training.model_file import ModelFile
 from aiida_mbetrain.science.training.ridge import RidgeModel, fit_ridge
@@ -20,17 +21,20 @@ __all__ = [
     "TRAIN",
     "VALID",
     "Evaluation",
+    "LabelledClusters",
     "LabelledFrames",
     "MaceTraining",
     "ModelFile",
     "Predictions",
     "RidgeModel",
+    "Strings",
     "TrainedModel",
     "TrainingState",
     "error_table",
     "evaluate_delta",
     "fit_ridge",
     "fit_shifts",
+    "frames_of_clusters",
     "mace_fields",
     "require_trainable",
     "shifted_targets",

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import AnyArray, BoolArray, Configurations, FloatArray, IntArray
 
 SUBSETS = ("train", "valid", "test")
@@ -131,6 +132,22 @@ class LabelledFrames:
             if isinstance(values, np.ndarray) and item.name != "offsets":
                 changes[item.name] = values[atoms if item.name in PER_ATOM else rows]
         return replace(self, **changes)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All clusters of the parts; raises InvalidSettings for labels of different methods or baselines."""
+        facts = {(part.level_of_theory, part.method_hash, part.baseline) for part in parts}
+        if len(facts) > 1:
+            methods = "; ".join(f"{name} ({digest}) on {baseline}" for name, digest, baseline in sorted(facts))
+            raise InvalidSettings(f"Frames with labels of different methods cannot be joined: {methods}.")
+        changes: dict[str, Any] = {
+            item.name: np.concatenate([getattr(part, item.name) for part in parts])
+            for item in fields(cls)
+            if isinstance(getattr(parts[0], item.name), np.ndarray)
+        }
+        n_atoms = np.concatenate([part.n_atoms for part in parts])
+        changes["offsets"] = np.concatenate([[0], np.cumsum(n_atoms)]).astype(np.int64)
+        return replace(parts[0], **changes)
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes."""
