@@ -1,23 +1,22 @@
 """Labels that uncertainty saves: held-out error against number and cost of labels, beside random choice, five seeds.
 
-``python -m benchmarks.active_learning [--frames N] [--pool FILE] [--picture FILE] [--json FILE]``: the demo crystal at 298.15 K,
+``python -m benchmarks.active_learning [--frames N] [--pool FILE] [--picture FILE]``: the demo crystal at 298.15 K,
 molecules to trimers of N frames, GFN2-xTB beside the demo model, and the ridge model on the features of the latter.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aiida_mbetrain.demo import ROOM_TEMPERATURE, crystal, model_path
 from aiida_mbetrain.science.active_learning import FeatureUncertainty, choose_greedily
 from aiida_mbetrain.science.clusters import extract_clusters
-from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.crystal import make_supercell
 from aiida_mbetrain.science.molecular_dynamics import run_molecular_dynamics
 from aiida_mbetrain.science.molecules import detect_molecules
@@ -35,15 +34,23 @@ from aiida_mbetrain.science.training import (
     frames_of_clusters,
     shifted_targets,
 )
-from aiida_mbetrain.settings import ClassicalMD, FiniteSubsystemFilter, Inference, ReferenceLabels
+from aiida_mbetrain.settings import ClassicalMD, Criterion, FiniteSubsystemFilter, Inference, ReferenceLabels
 
 SUPERCELL = [[1, -1, 1], [2, 1, 0], [1, 2, 2]]
 """Of the demo: nine molecules."""
 SIZES = (1, 2, 3)
 INTERVAL_FS = 20.0
 EQUILIBRATION_FS = 500.0
-METHODS = ("random", "uncertainty", "variance_reduction")
-FIRST, STEP, LAST = 16, 8, 160
+CRITERIA: dict[str, tuple[Criterion, bool]] = {
+    "random": ("random", False),
+    "uncertainty": ("uncertainty", False),
+    "uncertainty per cost": ("uncertainty", True),
+    "variance reduction": ("variance_reduction", False),
+    "variance reduction per cost": ("variance_reduction", True),
+}
+"""Name -> criterion, and whether it is divided by the cost."""
+DRAWN = ("random", "uncertainty per cost", "variance reduction per cost")
+FIRST, STEP, LAST = 16, 16, 176
 """Labels of the first round, of each further one, and of all together."""
 COST_EXPONENT = 3.0
 SEEDS = range(5)
@@ -89,7 +96,7 @@ def held_out(frames: LabelledFrames, seed: int) -> LabelledFrames:
     return replace(frames, subsets=subsets).select(~at_seam | (subsets != TRAIN))
 
 
-def error_per_molecule(frames: LabelledFrames, chosen: Any) -> tuple[float, float, FeatureUncertainty]:
+def error_per_molecule(frames: LabelledFrames, chosen: IntArray) -> tuple[float, float, FeatureUncertainty]:
     """RMSE of the test set, meV per molecule, ratio of error and calibrated uncertainty there, and the uncertainty."""
     used = np.concatenate([chosen, np.flatnonzero(frames.subsets != TRAIN)])
     part = frames.select(used)
@@ -105,8 +112,8 @@ def error_per_molecule(frames: LabelledFrames, chosen: Any) -> tuple[float, floa
     return 1000 * rmse, ratio, uncertainty
 
 
-def curve(frames: LabelledFrames, method: str, seed: int, *, by_cost: bool) -> Iterator[dict[str, float]]:
-    """Error after every round; the first round is chosen at random, the same for every method."""
+def curve(frames: LabelledFrames, criterion: Criterion, seed: int, *, by_cost: bool) -> Iterator[dict[str, float]]:
+    """Error after every round; the first round is chosen at random, the same for every criterion."""
     rng = np.random.default_rng([seed, 2])
     candidates = np.flatnonzero(frames.subsets == TRAIN)
     sizes = frames.n_molecules.astype(np.float64)
@@ -123,17 +130,72 @@ def curve(frames: LabelledFrames, method: str, seed: int, *, by_cost: bool) -> I
             costs[left] if by_cost else np.ones(len(left)),
             frames.n_molecules[left],
             STEP,
-            criterion=method,  # type: ignore[arg-type]
+            criterion=criterion,
             rng=rng,
         )
         chosen = np.concatenate([chosen, left[picked.rows]])
 
 
+def curves(frames: LabelledFrames) -> dict[str, FloatArray]:
+    """Labels, cost, error and ratio of error and uncertainty, by criterion: (seeds, rounds, 4)."""
+    found = {}
+    for label, (criterion, by_cost) in CRITERIA.items():
+        rows = [list(curve(held_out(frames, seed), criterion, seed, by_cost=by_cost)) for seed in SEEDS]
+        found[label] = np.array([[list(row.values()) for row in one] for one in rows])
+    return found
+
+
+def table_of(found: Mapping[str, FloatArray]) -> str:
+    """Markdown: mean and standard error of the mean over the seeds, with the mean cost, by number of labels."""
+    lines = [f"| labels | {' | '.join(found)} |", "| --- " * (1 + len(found)) + "|"]
+    for number, row in enumerate(next(iter(found.values()))[0]):
+        cells = []
+        for values in found.values():
+            errors = values[:, number, 2]
+            mean, scatter = errors.mean(), errors.std(ddof=1) / np.sqrt(len(errors))
+            cells.append(f"{mean:.1f} ± {scatter:.1f} ({values[:, number, 1].mean():.0f})")
+        lines.append(f"| {row[0]:.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def needed(found: Mapping[str, FloatArray], target: float) -> str:
+    """Labels and cost at which the mean error stays at or below a target."""
+    parts = []
+    for label, values in found.items():
+        mean = values.mean(axis=0)
+        above = np.flatnonzero(mean[:, 2] > target)
+        first = 0 if not len(above) else int(above[-1]) + 1
+        reached = first < len(mean)
+        parts.append(f"{label} {mean[first, 0]:.0f} labels, cost {mean[first, 1]:.0f}" if reached else f"{label} never")
+    return f"{target:g} meV per molecule: " + "; ".join(parts)
+
+
+def draw(found: Mapping[str, FloatArray], path: Path) -> None:
+    """Error against labels, and against cost."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams |= {"svg.hashsalt": "active_learning", "svg.fonttype": "none"}
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    for label, values in found.items():
+        mean = values.mean(axis=0)
+        scatter = values[:, :, 2].std(axis=0, ddof=1) / np.sqrt(len(values))
+        for axis, column in zip(axes, (0, 1), strict=True):
+            axis.errorbar(mean[:, column], mean[:, 2], scatter, marker="o", markersize=3, capsize=2, label=label)
+    axes[0].set(xlabel="labels", ylabel="RMSE of the test set, meV per molecule")
+    axes[1].set(xlabel="cost of the labels (one molecule: 1)", xscale="log")
+    axes[1].legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
 def main() -> None:
-    """Compute, print."""
+    """Compute, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=150)
-    parser.add_argument("--pool", type=Path, help="keep the labelled clusters here")
+    parser.add_argument("--frames", type=int, default=150, help="of the trajectory (default 150)")
+    parser.add_argument("--pool", type=Path, help="npz file that keeps the labelled clusters for another time")
+    parser.add_argument("--picture", type=Path, help="draw the curves here")
     arguments = parser.parse_args()
     if arguments.pool and arguments.pool.exists():
         frames = LabelledFrames.from_arrays(np.load(arguments.pool))
@@ -141,6 +203,14 @@ def main() -> None:
         frames = pool(arguments.frames)
         if arguments.pool:
             np.savez(arguments.pool, **frames.to_arrays())
+    found = curves(frames)
+    print(table_of(found))
+    for target in (8.0, 7.0, 6.5):
+        print(needed(found, target))
+    for label, values in found.items():
+        print(f"{label}: error of the test set over calibrated uncertainty {values[:, :, 3].mean():.2f}")
+    if arguments.picture:
+        draw({label: found[label] for label in DRAWN}, arguments.picture)
 
 
 if __name__ == "__main__":

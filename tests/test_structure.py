@@ -64,6 +64,7 @@ BELOW = {
     "parsers": {"calculations", "data", "errors", "science", "settings", "worker"},
     "workflows": {"calculations", "data", "errors", "science", "settings"},
     "campaigns": {"calculations", "data", "datasets", "errors", "science", "settings", "workflows"},
+    "rounds": {"calculations", "campaigns", "data", "errors", "science", "settings", "workflows"},
     "provenance": {"data", "datasets", "errors", "settings"},
 }
 """Room of the package -> the rooms below it, into which it may look."""

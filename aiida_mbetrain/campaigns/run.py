@@ -135,7 +135,7 @@ def run_here(
     Raises InvalidSettings where another process runs the campaign, StoppedEarly after Ctrl-C.
     """
     code = None if record.settings.code is None else orm.load_code(record.settings.code)
-    with _only_here(group):
+    with only_here(group, "campaign"):
         known, done = dict(states), set()
         for number, name in enumerate(wanted, start=1):
             stage = plan.stages[name]
@@ -166,10 +166,14 @@ def _inputs(
 
 
 @contextmanager
-def _only_here(group: orm.Group) -> Iterator[None]:
+def only_here(group: orm.Group, what: str) -> Iterator[None]:
+    """Note in a group that this process works on it.
+
+    what: the kind of work, for the message.  Raises InvalidSettings where another process of this machine works on it.
+    """
     before = group.base.extras.get(RUNS_HERE, None)
     if before is not None and owner_is_alive(before):
-        raise InvalidSettings(f"The campaign is being run by the {before}: wait for it, or stop it first.")
+        raise InvalidSettings(f"The {what} is being run by the {before}: wait for it, or stop it first.")
     group.base.extras.set(RUNS_HERE, owner())
     try:
         yield

@@ -23,6 +23,7 @@ COMMANDS = {
     "labels": "Bring back energies and forces computed elsewhere.",
     "reference": "Label clusters by quantum chemistry, whole or by a many-body expansion.",
     "train": "Train a delta model on reference labels.",
+    "improve": "Improve a delta model in rounds: sample, label what is least certain, train.",
     "evaluate": "Judge a delta model on frames that it has not seen.",
     "status": "Show the stages of a run and how far its jobs are.",
     "check": "Try a code with a job of two frames.",

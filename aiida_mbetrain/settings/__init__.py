@@ -8,6 +8,7 @@ and survive ``Class(**settings.to_dict())`` without loss, also through a stored 
 
 from aiida_mbetrain.settings.active_learning import ActiveLearning, Criterion
 from aiida_mbetrain.settings.base import (
+    Count,
     Finite,
     Floats,
     JsonObject,
@@ -45,6 +46,7 @@ __all__ = [
     "ActiveLearning",
     "AseMethod",
     "ClassicalMD",
+    "Count",
     "Counterpoise",
     "Criterion",
     "ExternalMethod",

@@ -1,7 +1,8 @@
 """Directives whose text is made from the code at build time, so that the reference cannot fall behind it.
 
-``{settings}`` every settings class | ``{protocols}`` | ``{exit-codes}`` | ``{commands}`` | ``{processes}`` WorkChains
-with their ports | ``{node-types}`` | ``{steps}`` calculation plugins | ``{hdf5-names}`` names in the file
+``{settings}`` every settings class | ``{campaign-file}`` | ``{rounds-file}`` | ``{protocols}`` | ``{exit-codes}`` |
+``{commands}`` | ``{processes}`` WorkChains with their ports | ``{node-types}`` | ``{steps}`` calculation plugins |
+``{hdf5-names}`` names in the file
 """
 
 from __future__ import annotations
@@ -61,6 +62,13 @@ def campaign_file_text() -> str:
     from aiida_mbetrain.campaigns.settings import CampaignSettings, CrystalEntry
 
     return "\n".join(f"## {cls.__name__}\n\n{class_text(cls)}" for cls in (CampaignSettings, CrystalEntry))
+
+
+def rounds_file_text() -> str:
+    """The class of the file of ``improve``."""
+    from aiida_mbetrain.rounds.settings import RoundsSettings
+
+    return f"## {RoundsSettings.__name__}\n\n{class_text(RoundsSettings)}"
 
 
 def class_text(cls: Any) -> str:
@@ -331,6 +339,7 @@ class Generated(SphinxDirective):
 TEXTS: dict[str, Callable[[], str]] = {
     "settings": settings_text,
     "campaign-file": campaign_file_text,
+    "rounds-file": rounds_file_text,
     "protocols": protocols_text,
     "exit-codes": exit_codes_text,
     "commands": commands_text,
