@@ -64,7 +64,7 @@ def improve(file: Path, status: bool, here: bool, form: str) -> None:
             (current() or Interruption()).running = True
             with progress_bars(console), enable_caching(identifier=STEPS):
                 state = run_here(state, lambda number: console.print(f"round {number}", highlight=False))
-    running = running_graph(state.rounds.settings.name)
+    running = running_graph(state.rounds.settings)
     if form == "json":
         click.echo(json.dumps({"rounds": rows_of(state), "reason_to_stop": state.reason}, indent=2))
     else:

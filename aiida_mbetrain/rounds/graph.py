@@ -12,7 +12,6 @@ from aiida_workgraph import WorkGraph, task
 from aiida_workgraph.manager import get_current_graph
 
 from aiida_mbetrain.rounds.inputs import Rounds
-from aiida_mbetrain.rounds.run import graph_name
 from aiida_mbetrain.rounds.state import State, state_of
 from aiida_mbetrain.workflows.active_learning_round import ActiveLearningRoundWorkChain
 
@@ -24,7 +23,7 @@ def build_graph(state: State, record: orm.Dict) -> WorkGraph:
     that is empty where there is a reason to stop.
     """
     settings = state.rounds.settings
-    graph = WorkGraph(graph_name(settings.name))
+    graph = WorkGraph(settings.graph_name)
     before = None
     for number in range(len(state.finished), settings.max_rounds):
         added = graph.add_task(task.graph()(round_graph), name=f"round_{number}", record=record.uuid)

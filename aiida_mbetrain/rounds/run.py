@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from aiida.engine import run_get_node
 from aiida_mbetrain.campaigns.run import only_here
 from aiida_mbetrain.campaigns.state import ENDED
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, StoppedEarly
+from aiida_mbetrain.rounds.settings import RoundsSettings
 from aiida_mbetrain.rounds.state import State, state_of
 from aiida_mbetrain.workflows.active_learning_round import ActiveLearningRoundWorkChain
 
@@ -25,14 +25,10 @@ def group_of(name: str) -> orm.Group:
     return group
 
 
-def graph_name(name: str) -> str:
-    """Name of the WorkGraph."""
-    return "rounds_" + re.sub(r"\W", "_", name)
-
-
-def running_graph(name: str) -> orm.ProcessNode | None:
+def running_graph(settings: RoundsSettings) -> orm.ProcessNode | None:
     """The unfinished graph of some rounds."""
-    filters = {"attributes.process_label": f"WorkGraph<{graph_name(name)}>", "attributes.process_state": {"!in": ENDED}}
+    label = f"WorkGraph<{settings.graph_name}>"
+    filters = {"attributes.process_label": label, "attributes.process_state": {"!in": ENDED}}
     query = orm.QueryBuilder().append(orm.WorkflowNode, filters=filters)
     return query.first(flat=True)
 
@@ -72,13 +68,13 @@ def submit(state: State) -> orm.ProcessNode:
     """Submit the graph of what is missing to the daemon.  Raises InvalidSettings where one is running already."""
     from aiida_mbetrain.rounds.graph import build_graph
 
-    name = state.rounds.settings.name
-    if (running := running_graph(name)) is not None:
+    settings = state.rounds.settings
+    if (running := running_graph(settings)) is not None:
         raise InvalidSettings(
             f"{running.process_label}<{running.pk}> runs these rounds: wait for it, or kill it first."
         )
     state = stored(state)
-    group = group_of(name)
+    group = group_of(settings.name)
     record = orm.Dict(state.rounds.record()).store()
     graph = build_graph(state, record)
     graph.submit()

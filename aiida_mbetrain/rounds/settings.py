@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,11 @@ class RoundsSettings(Settings):
     code: str | None = Field(None, description="mbetrain-worker on some computer (LABEL@COMPUTER); None: no jobs.")
     options: JsonObject = Field({}, description="metadata.options of all jobs (queue, GPU, walltime).")
     n_jobs: Count = Field(1, description="Jobs of reference labels that run side by side.")
+
+    @property
+    def graph_name(self) -> str:
+        """Name of the WorkGraph of the rounds."""
+        return "rounds_" + re.sub(r"\W", "_", self.name)
 
     @field_validator("name")
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import FeaturesMissing, NotEnoughFrames
 from aiida_mbetrain.science.active_learning.greedy_choice import choose_greedily
@@ -19,7 +20,6 @@ from aiida_mbetrain.science.training import (
     TRAIN,
     VALID,
     LabelledFrames,
-    Strings,
     fit_ridge,
     fit_shifts,
     shifted_targets,
@@ -39,7 +39,7 @@ class Candidates:
         to, (F,), -1 for none.
     """
 
-    names: Strings
+    names: NDArray[np.str_]
     rows: IntArray
     features: FloatArray
     n_molecules: IntArray

@@ -8,7 +8,7 @@ is judged on held-out frames, beside the baseline, a constant and a closed-form 
 from aiida_mbetrain.science.training.cluster_frames import LabelledClusters, frames_of_clusters
 from aiida_mbetrain.science.training.delta import TrainedModel, require_trainable, train_delta
 from aiida_mbetrain.science.training.evaluation import Evaluation, Predictions, error_table, evaluate_delta
-from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames, Strings
+from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames
 from aiida_mbetrain.science.training.mace_input import mace_fields
 from aiida_mbetrain.science.training.model_file import ModelFile
 from aiida_mbetrain.science.training.ridge import RidgeModel, fit_ridge
@@ -27,7 +27,6 @@ __all__ = [
     "ModelFile",
     "Predictions",
     "RidgeModel",
-    "Strings",
     "TrainedModel",
     "TrainingState",
     "error_table",
