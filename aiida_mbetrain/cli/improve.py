@@ -83,10 +83,11 @@ def rows_of(state: State) -> list[JsonObject]:
 
 def show_rounds(console: Console, state: State, running: str) -> None:
     """A table of the finished rounds, and why they stop or what runs."""
+    from rich.markup import escape
     from rich.table import Table
 
     settings = state.rounds.settings
-    title = f"{settings.name}: {settings.reference.name}"
+    title = escape(f"{settings.name}: {settings.reference.name}")
     table = Table(*COLUMNS.values(), title=title, title_justify="left", box=None)
     for row in rows_of(state):
         table.add_row(*(f"{value:.4g}" if isinstance(value := row[key], float) else str(value) for key in COLUMNS))

@@ -26,7 +26,7 @@ def build_graph(state: State, record: orm.Dict) -> WorkGraph:
     graph = WorkGraph(settings.graph_name)
     before = None
     for number in range(len(state.finished), settings.max_rounds):
-        added = graph.add_task(task.graph()(round_graph), name=f"round_{number}", record=record.uuid)
+        added = graph.add_task(task.graph()(round_graph), name=f"round_{number}", record=record)
         if before is not None:
             before >> added
         before = added
@@ -34,8 +34,8 @@ def build_graph(state: State, record: orm.Dict) -> WorkGraph:
 
 
 def round_graph(record: Any) -> None:
-    """Body of the graph of one round; it runs in the daemon.  record: uuid of the record of the rounds."""
-    node = orm.load_node(str(record))
+    """Body of the graph of one round; it runs in the daemon.  record: the socket of the node."""
+    node = orm.load_node(record.uuid)
     assert isinstance(node, orm.Dict)
     state = state_of(Rounds.of_record(node.get_dict()))
     if not state.reason:
