@@ -90,6 +90,10 @@ def show_rounds(console: Console, state: State, running: str) -> None:
     title = escape(f"{settings.name}: {settings.reference.name}")
     table = Table(*COLUMNS.values(), title=title, title_justify="left", box=None)
     for row in rows_of(state):
-        table.add_row(*(f"{value:.4g}" if isinstance(value := row[key], float) else str(value) for key in COLUMNS))
+        table.add_row(*(_cell(row[key]) for key in COLUMNS))
     console.print(table, highlight=False)
     console.print(f"stopped: {state.reason}" if state.reason else running or "not finished", highlight=False)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

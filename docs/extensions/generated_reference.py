@@ -65,10 +65,10 @@ def campaign_file_text() -> str:
 
 
 def rounds_file_text() -> str:
-    """The class of the file of ``improve``."""
+    """The class of the file of ``improve``, whose parts are on the page of the settings."""
     from aiida_mbetrain.rounds.settings import RoundsSettings
 
-    return f"## {RoundsSettings.__name__}\n\n{class_text(RoundsSettings)}"
+    return f"## {RoundsSettings.__name__}\n\n{class_text(RoundsSettings)}".replace("](#", "](settings.md#")
 
 
 def class_text(cls: Any) -> str:

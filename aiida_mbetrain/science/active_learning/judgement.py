@@ -21,12 +21,14 @@ def judge_round(
     frames: of all rounds.  candidates: columns ``features`` and ``n_molecules`` of the clusters that the round sampled.
     picks: column ``cost``.  valid, test: predictions of the delta model, a row for each frame of the split in the order
     of the frames, columns ``reference_eV`` and ``delta_eV``.
-    Uncertainties are calibrated on the validation set and judged on the test set: a ratio of 1 is a perfect one.
+    Uncertainties are calibrated on the validation set and judged on the test set: a ratio of 1 is a perfect one,
+    None where no cluster of the test set has an uncertainty.
     """
     errors = {subset: table["delta_eV"] - table["reference_eV"] for subset, table in ((VALID, valid), (TEST, test))}
     features = {subset: frames.features[frames.subsets == subset] for subset in errors}
     uncertainty = uncertainty_of(frames).calibrated(features[VALID], errors[VALID])
     expected = np.sqrt(uncertainty.variances(features[TEST]))
+    uncertain = expected > 0  # not so for single atoms, which have no neighbours and no features
     sampled = np.sqrt(uncertainty.variances(candidates["features"])) / candidates["n_molecules"]
     return {
         "round": number,
@@ -37,7 +39,9 @@ def judge_round(
         "error_meV_per_molecule": MEV * _rms(errors[TEST] / test["n_molecules"]),
         "uncertainty_meV_per_molecule": MEV * _rms(sampled),
         "calibration_eV": float(np.sqrt(uncertainty.calibration)),
-        "test_error_over_uncertainty": _rms(errors[TEST] / expected),
+        "test_error_over_uncertainty": (
+            _rms(errors[TEST][uncertain] / expected[uncertain]) if uncertain.any() else None
+        ),
     }
 
 
