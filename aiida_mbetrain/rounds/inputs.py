@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from aiida import orm
 
+from aiida_mbetrain.calculations.functions.active_learning import split_units
 from aiida_mbetrain.campaigns.nodes import crystals_of_nodes, model_node, model_of_node
 from aiida_mbetrain.campaigns.reading import names_node
 from aiida_mbetrain.campaigns.refusals import Refusals
@@ -19,7 +21,7 @@ from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, NotEnoughFrames
 from aiida_mbetrain.rounds.settings import RoundsSettings, read_rounds
 from aiida_mbetrain.science.stages import estimate_all, estimate_md
-from aiida_mbetrain.science.training import mace_fields
+from aiida_mbetrain.science.training import TEST, TRAIN, VALID, mace_fields
 from aiida_mbetrain.settings import IN_PROCESS, Inference, JsonObject, MDSampling, Settings
 from aiida_mbetrain.workflows.base import check_inputs
 from aiida_mbetrain.workflows.protocols import protocol_settings
@@ -159,11 +161,15 @@ def _require_enough(settings: RoundsSettings, crystal: Crystal, dynamics: MDSamp
     """Raise unless the dynamics of the first round has the clusters that are asked for."""
     if dynamics.finite_subsystem_filter is None:
         raise InvalidSettings("MDSampling.finite_subsystem_filter = None: rounds choose among clusters; give a filter.")
-    n_clusters, choice = estimate_md(crystal.configurations, dynamics).n_clusters, settings.choice
-    wanted = choice.clusters_per_round + choice.n_validation + choice.n_test
-    if wanted > n_clusters and not settings.phonons:
-        raise NotEnoughFrames(
-            f"The dynamics of a round gives {n_clusters} clusters, and clusters_per_round = "
-            f"{choice.clusters_per_round}, n_validation = {choice.n_validation} and n_test = {choice.n_test} are "
-            f"{wanted}: ask for fewer, or for more frames by MDSampling.md_crystal.time_total_fs."
-        )
+    if settings.phonons:
+        return  # how many modes there are is known when the crystal is relaxed
+    size, choice = estimate_md(crystal.configurations, dynamics), settings.choice
+    [subsets] = split_units({"md_sampling": np.arange(size.n_frames)}, choice).values()
+    for name, subset in (("clusters_per_round", TRAIN), ("n_validation", VALID), ("n_test", TEST)):
+        n_frames = int((subsets == subset).sum())
+        available = n_frames * (size.n_clusters // size.n_frames)
+        if (wanted := getattr(choice, name)) > available:
+            raise NotEnoughFrames(
+                f"ActiveLearning.{name} = {wanted}, and of the {size.n_frames} frames of the first round {n_frames} "
+                f"with {available} clusters are for it: ask for fewer, or for more frames by time_total_fs of the dynamics."
+            )

@@ -27,7 +27,11 @@ def folder(profile, tmp_path_factory) -> Path:
         ({"target_error_meV_per_molecule": -1.0}, "target_error_meV_per_molecule = -1.0"),
         ({"target_eror": 3.0}, "no field 'target_eror': did you mean 'target_error_meV_per_molecule'"),
         ({"choice": {"clusters_per_rounds": 3}}, "did you mean 'clusters_per_round'"),
-        ({"choice": {"clusters_per_round": 300}}, "gives 30 clusters, and clusters_per_round = 300"),
+        (
+            {"choice": {"clusters_per_round": 300}},
+            "clusters_per_round = 300, and of the 10 frames",
+        ),
+        ({"choice": {"n_test": 7}}, "n_test = 7, and of the 10 frames of the first round 2 with 6 clusters are for it"),
         ({"choice": {"held_out": [0.5, 0.5]}}, "held_out = (0.5, 0.5): give shares whose sum leaves frames"),
         ({"least_fall": 1.0}, "least_fall = 1.0"),
         ({"max_rounds": 0}, "max_rounds = 0"),

@@ -44,7 +44,7 @@ def choose_clusters(settings: orm.Dict, reference: orm.Dict, number: orm.Int, **
     costs = cluster_costs(sets, crystals, ReferenceLabels(**reference.get_dict()), wanted.cost_exponent)
     units = {name: _units(name, item.configurations) for name, item in sets.items()}
     if labelled is None:
-        subsets = _split(units, wanted)
+        subsets = split_units(units, wanted)
     else:
         subsets = {name: np.full(len(values), TRAIN) for name, values in units.items()}
     candidates = Candidates.of(sets, costs, units, subsets)
@@ -66,7 +66,7 @@ def _units(name: str, frames: Configurations) -> IntArray:
     return np.asarray(origin["q_index"] * 2**12 + origin["mode"], dtype=np.int64) + 2**31
 
 
-def _split(units: dict[str, IntArray], settings: ActiveLearning) -> dict[str, IntArray]:
+def split_units(units: dict[str, IntArray], settings: ActiveLearning) -> dict[str, IntArray]:
     """Part of the split of every frame, by name: blocks of the dynamics, modes of the phonons."""
     validation, test = settings.held_out
     split = Split((1.0 - validation - test, validation, test), seed=settings.rng_seed, gap=settings.gap)
