@@ -171,5 +171,5 @@ def _require_enough(settings: RoundsSettings, crystal: Crystal, dynamics: MDSamp
         if (wanted := getattr(choice, name)) > available:
             raise NotEnoughFrames(
                 f"ActiveLearning.{name} = {wanted}, and of the {size.n_frames} frames of the first round {n_frames} "
-                f"with {available} clusters are for it: ask for fewer, or for more frames by time_total_fs of the dynamics."
+                f"with {available} clusters are for it: ask for fewer, or raise time_total_fs of the dynamics."
             )
