@@ -43,13 +43,14 @@ INTERVAL_FS = 20.0
 EQUILIBRATION_FS = 500.0
 CRITERIA: dict[str, tuple[Criterion, bool]] = {
     "random": ("random", False),
+    "random per cost": ("random", True),
     "uncertainty": ("uncertainty", False),
     "uncertainty per cost": ("uncertainty", True),
     "variance reduction": ("variance_reduction", False),
     "variance reduction per cost": ("variance_reduction", True),
 }
 """Name -> criterion, and whether it is divided by the cost."""
-DRAWN = ("random", "uncertainty per cost", "variance reduction per cost")
+DRAWN = ("random", "random per cost", "uncertainty per cost", "variance reduction per cost")
 FIRST, STEP, LAST = 16, 16, 176
 """Labels of the first round, of each further one, and of all together."""
 COST_EXPONENT = 3.0
@@ -125,15 +126,20 @@ def curve(frames: LabelledFrames, criterion: Criterion, seed: int, *, by_cost: b
         left = np.setdiff1d(candidates, chosen)
         if len(chosen) >= LAST or not len(left):
             return
-        picked = choose_greedily(
-            uncertainty.vectors(frames.features[left]),
-            costs[left] if by_cost else np.ones(len(left)),
-            frames.n_molecules[left],
-            STEP,
-            criterion=criterion,
-            rng=rng,
-        )
-        chosen = np.concatenate([chosen, left[picked.rows]])
+        if criterion == "random" and by_cost:  # by chance, in inverse proportion to the cost
+            shares = 1.0 / costs[left]
+            added = rng.choice(left, min(STEP, len(left)), replace=False, p=shares / shares.sum())
+        else:
+            picked = choose_greedily(
+                uncertainty.vectors(frames.features[left]),
+                costs[left] if by_cost else np.ones(len(left)),
+                frames.n_molecules[left],
+                STEP,
+                criterion=criterion,
+                rng=rng,
+            )
+            added = left[picked.rows]
+        chosen = np.concatenate([chosen, added])
 
 
 def curves(frames: LabelledFrames) -> dict[str, FloatArray]:
@@ -175,7 +181,7 @@ def draw(found: Mapping[str, FloatArray], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     matplotlib.rcParams |= {"svg.hashsalt": "active_learning", "svg.fonttype": "none"}
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
@@ -186,6 +192,8 @@ def draw(found: Mapping[str, FloatArray], path: Path) -> None:
             axis.errorbar(mean[:, column], mean[:, 2], scatter, marker="o", markersize=3, capsize=2, label=label)
     axes[0].set(xlabel="labels", ylabel="RMSE of the test set, meV per molecule")
     axes[1].set(xlabel="cost of the labels (one molecule: 1)", xscale="log")
+    axes[1].xaxis.set_minor_locator(ticker.NullLocator())
+    axes[1].set_xticks([200, 500, 1000, 2000], ["200", "500", "1000", "2000"])
     axes[1].legend(frameon=False)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
