@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
+from aiida_mbetrain.cli.delta_models import part_of_frames, training_of_frames
 from aiida_mbetrain.cli.sources import integers, load_node, model_of_source, numbers, stages_of_node, words
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError
 
@@ -33,6 +35,8 @@ SECTIONS = ("frames", "training")
               help="Only test on crystal=NAME, temperature=K or size=N; may be repeated.")  # fmt: skip
 @click.option("--sources", callback=words, help="Some of md,phonons [both].")
 @click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all with labels.")
+@click.option("--learning-curve", callback=numbers, metavar="PARTS",
+              help="Train on parts of the training set as well, as in 0.25,0.5.")  # fmt: skip
 @click.option("--settings", "path", help="YAML file with the sections frames (TrainingFrames) and training (Training).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Compute device [auto].")
 @click.option("--code", help="mbetrain-worker as LABEL@COMPUTER: submit a job; without, train here.")
@@ -45,7 +49,6 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     Training, validation and test set share no related frames.  Interrupted, the same command goes on.
     """
     from aiida import orm
-    from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
     from rich.console import Console
 
@@ -56,23 +59,46 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     mace_fields(settings)  # a refusal comes before anything is stored
     if options is not None and code is None:
         raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
+    parts = read_parts(given["learning_curve"] or ())
+    if code is not None and not get_daemon_client().is_daemon_running:
+        raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     console = Console()
     frames, baseline = frames_of(process, reference, wanted)
-    builder = DeltaModelWorkChain.get_builder_from_protocol(
-        frames,
-        baseline,
-        None if code is None else orm.load_code(code),
-        overrides=settings.to_dict(),
-        options=read_options(options),
-    )
-    if code is None:
+    for chosen in (frames, *(part_of_frames(frames, part) for part in parts)):
+        done = training_of_frames(chosen, baseline, settings) if parts else None
+        if done is not None:
+            console.print(f"{done.process_label}<{done.pk}> has trained on this part", highlight=False)
+            continue
+        builder = DeltaModelWorkChain.get_builder_from_protocol(
+            chosen,
+            baseline,
+            None if code is None else orm.load_code(code),
+            overrides=settings.to_dict(),
+            options=read_options(options),
+        )
+        _train(console, builder, submitted=code is not None)
+
+
+def _train(console: Console, builder: ProcessBuilder, *, submitted: bool) -> None:
+    """Train in this process, or in the daemon."""
+    from aiida.engine import submit
+
+    if not submitted:
         show_training(console, run_training(console, builder))
         return
-    if not get_daemon_client().is_daemon_running:
-        raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     node = submit(builder)
     follow = command_of("status", str(node.pk), "--watch")
     console.print(f"submitted {node.process_label}<{node.pk}>; follow it: {follow}", soft_wrap=True)
+
+
+def read_parts(fractions: Sequence[float]) -> list[float]:
+    """Parts of the training set, but for the whole.  Raises InvalidSettings."""
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise InvalidSettings(
+                f"--learning-curve {fraction:g}: give parts above 0 and at most 1 of the training set, as in 0.25,0.5."
+            )
+    return sorted({fraction for fraction in fractions if fraction < 1})
 
 
 def read_settings(given: Options) -> tuple[TrainingFrames, Training]:

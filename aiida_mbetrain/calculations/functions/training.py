@@ -15,6 +15,7 @@ from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.data.labelled_frames import LabelledFramesData
 from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.ridge_model import RidgeModelData
 from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF, chosen_composition, compositions_of, dataset_of
@@ -150,7 +151,8 @@ def evaluation(
     """Errors of a delta model, beside those of the baseline, of a constant and of a ridge model of the features.
 
     settings: ``subset`` (train, valid or test) and ``inference`` (the settings class Inference).
-    Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``summary``.
+    Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``forces`` by component,
+    ``learning_curve`` of constant and ridge model, ``ridge`` where the frames have features, ``summary``.
     """
     wanted = settings.get_dict()
     inference = Inference(**wanted.get("inference", {}))
@@ -162,11 +164,11 @@ def evaluation(
         subset=wanted.get("subset", "test"),
         report=report_for("evaluation"),
     )
-    return {
-        "errors": TableData.from_science(found.errors),
-        "predictions": TableData.from_science(found.predictions),
-        "summary": orm.Dict(found.facts),
-    }
+    tables = {name: getattr(found, name) for name in ("errors", "predictions", "forces", "learning_curve")}
+    outputs: dict[str, orm.Data] = {name: TableData.from_science(table) for name, table in tables.items()}
+    if found.ridge is not None:
+        outputs["ridge"] = RidgeModelData.from_science(found.ridge)
+    return outputs | {"summary": orm.Dict(found.facts)}
 
 
 def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:
