@@ -13,7 +13,7 @@ from report_datasets import md_section
 
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.report import Call, RunFacts, write_model_report, write_report
-from aiida_mbetrain.report.sections import delta_models
+from aiida_mbetrain.report.sections import delta_figures
 
 CALL = Call("DeltaModelWorkChain", 12, "finished", False, 3.0)
 
@@ -74,7 +74,7 @@ def test_every_figure_shows_what_its_name_says(model, tmp_path):
 
 
 def test_many_points_are_a_stated_seeded_subset(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(delta_models, "MOST_POINTS", 7)
+    monkeypatch.setattr(delta_figures, "MOST_POINTS", 7)
     first, second = (page_of(model, tmp_path) for _ in range(2))
     assert first == second
     forces = figure(first, "Force parity")
