@@ -9,8 +9,8 @@ import click
 
 from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
 from aiida_mbetrain.cli.delta_models import part_of_frames, training_of_frames
-from aiida_mbetrain.cli.sources import integers, load_node, model_of_source, numbers, stages_of_node, words
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+from aiida_mbetrain.cli.sources import integers, model_of_source, numbers, processes_of, stages_of_node, words
+from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, MbetrainError
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -44,7 +44,7 @@ SECTIONS = ("frames", "training")
 @stopping_in_order
 @with_profile
 def train(process: str, reference: str, code: str | None, options: str | None, **given: Any) -> None:
-    """Train a delta model on the labelled clusters of PROCESS (pk or uuid of a finished run).
+    """Train a delta model on the labelled clusters of PROCESS (pk or uuid of a finished run, or name of a campaign).
 
     Training, validation and test set share no related frames.  Interrupted, the same command goes on.
     """
@@ -122,25 +122,53 @@ def read_settings(given: Options) -> tuple[TrainingFrames, Training]:
 
 
 def frames_of(process: str, reference: str, settings: TrainingFrames) -> tuple[LabelledFramesData, orm.Data]:
-    """The labelled frames of a run, stored once for the same labels and split, and the baseline model."""
+    """The labelled frames of a run or campaign, stored once for the same labels and split, and the baseline model."""
     from aiida import orm
     from aiida.manage.caching import enable_caching
 
-    from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages
-    from aiida_mbetrain.datasets.from_graph import dataset_of
+    from aiida_mbetrain.calculations.functions.training import labelled_frames
 
-    stages = stages_of_node(load_node(process))
-    labels = labels_of_stages(stages, reference)
-    baseline = model_of_source(process, dataset_of(stages))
-    if baseline is None:
-        raise InvalidSettings(f"The clusters of {process} were labelled by several models: train a model for each.")
+    parts, baseline = labelled_parts(process, reference)
+    if "" in parts:
+        wanted, inputs = settings.to_dict(), parts[""]
+    else:
+        places = {f"stage_{number}": place for number, place in enumerate(parts)}
+        wanted = settings.to_dict() | {"root_keys": places}
+        inputs = {name: parts[place] for name, place in places.items()}
     with enable_caching():
-        _, node = labelled_frames.run_get_node(
-            settings=orm.Dict(settings.to_dict()), baseline=baseline, **stages, **labels
-        )
+        _, node = labelled_frames.run_get_node(settings=orm.Dict(wanted), baseline=baseline, **inputs)
     if not node.is_finished_ok:
         raise MbetrainError(f"labelled_frames<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     return node.outputs.result, baseline
+
+
+def labelled_parts(process: str, reference: str) -> tuple[dict[str, dict[str, Any]], orm.Data]:
+    """Stages, labels and expansions of a run (under ""), or of each labelled stage of a campaign, and the baseline.
+
+    Raises LabelsMissing where nothing is labelled, InvalidSettings for clusters of several models.
+    """
+    from aiida_mbetrain.calculations.functions.training import identity_of_model, labels_of_stages
+    from aiida_mbetrain.datasets.from_graph import dataset_of
+
+    parts: dict[str, dict[str, Any]] = {}
+    models: dict[str, orm.Data] = {}
+    missing: LabelsMissing | None = None
+    for place, node in sorted(processes_of(process).items()):
+        stages = stages_of_node(node)
+        try:
+            labels = labels_of_stages(stages, reference)
+        except LabelsMissing as error:  # of a campaign, some stages may be labelled and others not
+            missing = error
+            continue
+        parts[place] = {**stages, **labels}
+        model = model_of_source(process, dataset_of(stages))
+        if model is not None:
+            models.setdefault(identity_of_model(model), model)
+    if missing is not None and not parts:
+        raise missing
+    if len(models) != 1:
+        raise InvalidSettings(f"The clusters of {process} were labelled by several models: train a model for each.")
+    return parts, next(iter(models.values()))
 
 
 def run_training(console: Console, builder: ProcessBuilder) -> orm.ProcessNode:
