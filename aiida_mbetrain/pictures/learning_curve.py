@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from aiida_mbetrain.pictures.parity import COLOURS
 from aiida_mbetrain.pictures.style import INK, NORMAL, SMALL, dress
@@ -30,6 +31,10 @@ def learning_curve_picture(curve: Table) -> Figure:
                 axes.plot(x, y, "o-", color=COLOURS[name], label=name, linewidth=1.2, markersize=4)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for scale in (axes.xaxis, axes.yaxis):
+            scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            scale.set_major_formatter("{x:g}")
+            scale.set_minor_formatter(NullFormatter())
         axes.set_xlabel("training frames", fontsize=NORMAL, color=INK)
         axes.set_ylabel(f"RMSE of {PANELS[column]}", fontsize=NORMAL, color=INK)
         axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK)

@@ -51,7 +51,7 @@ def parity_picture(predictions: Table, forces: Table, *, level_of_theory: str) -
         panel.plot(ends, ends, color=GREEN, linewidth=0.8, zorder=0)
         panel.set_xlabel(f"force component of {level_of_theory} / eV/Å", fontsize=NORMAL, color=INK)
         panel.set_ylabel("model / eV/Å", fontsize=NORMAL, color=INK)
-        panel.legend(frameon=False, fontsize=SMALL, labelcolor=INK)
+        panel.legend(frameon=False, fontsize=SMALL, labelcolor=INK, markerscale=2.0)
     for axes in (left, right, *rest):
         dress(axes)
     left.legend(frameon=False, fontsize=SMALL, labelcolor=INK)
