@@ -17,6 +17,7 @@ from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.reference_labels import Fragments, backend_of, expand, split_by_cost
+from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import AseMethod, FiniteSubsystemFilter, ReferenceLabels, TbliteMethod
 
 
@@ -93,6 +94,40 @@ def test_a_label_that_the_profile_has_is_not_calculated_again(clusters):
     assert calculated(first) > 0
     assert calculated(first) + calculated(second) + calculated(third) == n_all
     assert calculated(run(clusters, settings(1.61))) == calculated(first) + calculated(second)
+
+
+def test_only_picked_frames_are_calculated(clusters):
+    """What is known is used all the same: the other frame of the pairs, labelled before, keeps its label."""
+    sets, crystals = clusters
+    wanted = settings(1.62)
+    pairs = run(({"n_2": sets["n_2"]}, {"n_2": crystals["n_2"]}), wanted)
+    picks = as_node(Table({"set": np.array(["n_3", "n_2", "md_sampling_frames"]), "row": np.array([1, 0, 7])}))
+    node = run(clusters, wanted, picks=picks)
+    assert node.is_finished_ok, node.exit_message
+    rows = {name: as_science(found).configurations.origin["row"].tolist() for name, found in outputs(node).items()}
+    assert rows == {"n_2": [0, 1], "n_3": [1]}
+    assert node.outputs.missing["fragments"] == {}
+    n_all = len(node.outputs.labels.get_array("ids"))
+    assert 0 < calculated(node) < n_all - calculated(pairs)
+    assert np.isfinite(node.outputs.labels.get_array("energies")).sum() == calculated(pairs) + calculated(node)
+
+
+def outputs(node):
+    return {name: node.outputs.clusters[name] for name in node.outputs.clusters}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"set": np.array(["n_9"]), "row": np.array([0])}, "picks has no frame of the sets n_2, n_3"),
+        ({"set": np.array(["n_2"]), "row": np.array([2])}, "n_2 has 2 frames, and not the row 2"),
+        ({"set": np.array(["n_2"]), "row": np.array([-1])}, "n_2 has 2 frames, and not the row -1"),
+    ],
+)
+def test_picks_that_the_sets_do_not_have_are_named(clusters, columns, message):
+    node = run(clusters, settings(1.64), picks=as_node(Table(columns)))
+    assert node.exit_status == InvalidSettings.code
+    assert message in node.exit_message
 
 
 def test_the_crystal_is_found_in_the_history_of_a_set(profile):
