@@ -184,6 +184,62 @@ def test_failures_are_recorded_with_the_message_of_the_program(profile):
     assert labels.outputs.labels.base.attributes.get("n_failed") == 1
 
 
+HUNGRY = """
+import os
+import resource
+import signal
+
+import numpy as np
+from ase.calculators.calculator import register_calculator_class
+from ase.calculators.lj import LennardJones
+
+
+class Hungry(LennardJones):
+    def get_potential_energy(self, atoms=None, **kwargs):
+        if len(atoms) == 6:
+            in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**28, resource.RLIM_INFINITY))
+            try:
+                taken = []
+                while True:
+                    taken.append(np.ones(2**22))
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if len(atoms) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().get_potential_energy(atoms, **kwargs)
+
+
+register_calculator_class("lj", Hungry)
+"""
+"""Module of a job whose calculator has no memory left for two molecules, and is killed for its memory by three."""
+
+
+def test_calculations_that_exceed_the_memory_are_recorded_and_the_rest_goes_on(profile, code, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HUNGRY)
+    crystal, sets = shaken_clusters(carbon_dioxide(), [1, 2, 3, 4], n_frames=1)
+    nodes = {f"n_{cluster.cluster.n_molecules}": as_node(cluster) for cluster in sets}
+    options = {
+        "prepend_text": f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"',
+        "max_memory_kb": 2 * 1024**2,
+        "resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1},
+    }
+    node = run(
+        (nodes, dict.fromkeys(nodes, as_node(crystal))),
+        settings(1.68, order=None),
+        code=code,
+        reference_labels={"metadata": {"options": options}},
+    )
+    assert node.is_finished_ok, node.exit_message
+    assert [job.exit_status for job in jobs_of(node)] == [310, 310, 0]
+    assert set(node.outputs.clusters) == {"n_1", "n_4"}
+    missing = node.outputs.missing.get_dict()
+    reasons = {name: missing["failures"][ids["0"][0]] for name, ids in missing["fragments"].items()}
+    assert "out of memory of 1638 MB (Unable to allocate" in reasons["n_2"]
+    assert "killed 2 times in the midst of the calculation" in reasons["n_3"]
+    assert "the program was given 1638 MB" in reasons["n_3"]
+
+
 def test_bundles_have_about_equal_cost_and_every_fragment_once():
     crystal, sets = shaken_clusters(carbon_dioxide(), [3], n_frames=5)
     fragments = expand({"n": sets[0]}, {"n": crystal}, settings(order=3)).fragments
