@@ -17,9 +17,9 @@ from aiida_mbetrain import __version__
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.arrays import StoredArray
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
+from aiida_mbetrain.datasets.hdf5.file_tree import opened
 from aiida_mbetrain.datasets.hdf5.guarded_file import GuardedFile
 from aiida_mbetrain.datasets.hdf5.merging import merge, settle_references
-from aiida_mbetrain.datasets.hdf5.reader import opened
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, stated_provenance
