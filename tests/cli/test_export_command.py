@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,20 @@ def test_stages_join_to_the_file_of_the_run(finished, tmp_path: Path):
     call("export", finished.pk, "-o", tmp_path / "whole.hdf5")
     joined, whole = read_dataset(tmp_path / "joined.hdf5"), read_dataset(tmp_path / "whole.hdf5")
     assert [section.group for section in joined.sections] == [section.group for section in whole.sections]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_but_the_earlier_file(finished, tmp_path: Path):
+    whole, again = tmp_path / "whole.hdf5", tmp_path / "again.hdf5"
+    call("export", finished.pk, "-o", whole)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size // 2, limits[1]))
+    try:
+        assert "cannot be written" in one_line("export", finished.pk, "-o", again)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.glob("*.hdf5")) == [whole]
+    call("export", finished.pk, "-o", again)
+    assert again.read_bytes() == whole.read_bytes()
 
 
 def test_refusals_are_one_line(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

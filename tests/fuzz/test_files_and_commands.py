@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from ase.build import bulk
+import torch
+from ase.build import bulk, molecule
 from click.testing import CliRunner
 from dataset_examples import md_section
 from fuzzing import Hang, limited, mutated_bytes, mutated_text, mutated_tree, odd, refused
+from models import save_random_mace
 
 from aiida_mbetrain.cli import main
 from aiida_mbetrain.cli.root import COMMANDS
@@ -18,6 +21,7 @@ from aiida_mbetrain.datasets.hdf5 import clusters, list_groups, origin_of, read_
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.potentials import load_mace
 from aiida_mbetrain.settings import Inference
 from aiida_mbetrain.worker import codec
 from aiida_mbetrain.worker.main import run_job
@@ -39,6 +43,17 @@ JOB = {
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return Dataset((md_section(np.random.default_rng(3), ensemble="NVT"),))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return save_random_mace(tmp_path_factory.mktemp("fuzz") / "right.model", channels=2)
+
+
+def energy_of(path: Path) -> float:
+    """Energy (eV) of a molecule."""
+    [labelled] = load_mace(path).evaluate([Configurations.from_atoms(molecule("HCN"))])
+    return float(labelled.energies[0])
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +90,49 @@ def test_entries_of_results(tmp_path, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_models(tmp_path, seed):
-    from aiida_mbetrain.science.potentials import load_mace
-
-    random = Random(seed)
-    path = tmp_path / "a.model"
+    random, path = Random(seed), tmp_path / "a.model"
     for number in range(10):
         size = random.randrange(1, 3000)
         path.write_bytes((b"PK\x03\x04" if number % 2 else b"") + bytes(random.randrange(256) for _ in range(size)))
         assert refused(f"seed {seed}", lambda: load_mace(path))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_models_with_changed_bytes(tmp_path, model, seed):
+    """Refused, or the change is outside the content: the same model."""
+    random, path = Random(seed), tmp_path / "a.model"
+    expected = energy_of(model)
+    for _ in range(10):
+        path.write_bytes(mutated_bytes(random, model.read_bytes()))
+        assert refused(f"seed {seed}", lambda: load_mace(path)) or energy_of(path) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_models_with_changed_attributes(tmp_path, model, seed):
+    """A file that PyTorch reads, of a model that was put together wrongly or diverged."""
+    random, path = Random(seed), tmp_path / "a.model"
+    for _ in range(10):
+        changed = torch.load(model, weights_only=False)
+        place = random.choice(
+            ["r_max", "atomic_numbers", "num_interactions", "heads", "atomic_energies_fn.atomic_energies", "products.0",
+             "interactions.1.linear.weight", "readouts.0.linear.weight", "scale_shift.scale"]
+        )  # fmt: skip
+        owner, _, name = place.rpartition(".")
+        part = changed.get_submodule(owner)
+        before = getattr(part, name)
+        if isinstance(before, torch.Tensor):
+            odd_values = [float("nan"), float("inf"), 1e300] if before.is_floating_point() else [10**9, 119]
+            value = random.choice([*odd_values, -1, 0, 3])
+            with torch.no_grad():
+                before.view(-1)[random.randrange(before.numel())] = value
+        elif isinstance(before, torch.nn.Module) or random.random() < 0.5:
+            delattr(part, name)
+        else:
+            setattr(part, name, odd(random))
+        torch.save(changed, path)
+        case = f"seed {seed}: {place}"
+        energies: list[float] = []
+        assert refused(case, lambda energies=energies: energies.append(energy_of(path))) or np.isfinite(energies[0])
 
 
 @pytest.mark.parametrize("seed", range(30))

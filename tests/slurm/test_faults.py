@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,14 +157,14 @@ def drain(job: orm.CalcJobNode) -> None:
     """The node takes no new job for a moment, and the one on it is killed."""
     set_node("drain")
     kill_worker(job)
-    set_node("resume")
+    resume_node()
 
 
 def lose_node(job: orm.CalcJobNode) -> None:
     """The node is down, and SLURM ends what ran on it."""
     set_node("down")
     wait_until(lambda: state_of(job) != "RUNNING", what="job runs on a node that is down")
-    set_node("resume")
+    resume_node()
     wait_until(lambda: job.is_terminated, what=f"{job} goes on")
 
 
@@ -182,14 +183,29 @@ def purge(job: orm.CalcJobNode) -> None:
     wait_until(lambda: job.is_terminated, what=f"{job} goes on")
 
 
+def node(form: str) -> str:
+    """Of the one node, by sinfo's format: %N its name, %T its state."""
+    return shell("sinfo", "--noheader", "--Node", f"--format={form}").split()[0].lower()
+
+
 def set_node(state: str) -> None:
-    name = shell("sinfo", "--noheader", "--Node", "--format=%N").split()[0]
-    shell("scontrol", "update", f"nodename={name}", f"state={state}", *(["reason=test"] if state != "resume" else []))
+    shell("scontrol", "update", f"nodename={node('%N')}", f"state={state}", "reason=test")
+
+
+def resume_node() -> None:
+    """Let the node take jobs again; one that is down may have come back by itself, and cannot be resumed then."""
+
+    def takes_jobs() -> bool:
+        if not re.search("drain|down", node("%T")):
+            return True
+        subprocess.run(["scontrol", "update", f"nodename={node('%N')}", "state=resume"], check=False)
+        return False
+
+    wait_until(takes_jobs, what="the node takes no jobs")
 
 
 @pytest.fixture(autouse=True)
 def node_takes_jobs_afterwards(daemon):
     """Whatever a test did to the node."""
     yield
-    if re.search("drain|down", shell("sinfo", "--noheader", "--Node", "--format=%T").lower()):
-        set_node("resume")
+    resume_node()

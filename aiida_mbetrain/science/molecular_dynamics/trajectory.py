@@ -72,7 +72,7 @@ class Recorder:
     def record(self, step: int, results: Results, conserved_energy_eV: float) -> None:
         """Append a point of the series and, where the schedule stores one, a frame.
 
-        results: of the evaluation of the current geometry, see :class:`.single_pass.SinglePass`.
+        results: of the evaluation of the current geometry, see :class:`.cached_calculator.SinglePass`.
         """
         kinetic = self._atoms.get_kinetic_energy()
         volume = self._atoms.get_volume() if self._atoms.pbc.all() else np.nan

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import io
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -34,6 +35,9 @@ with _quiet():
 import torch  # noqa: E402
 
 SUPPORTED = (modules.MACE, modules.ScaleShiftMACE)  # other classes of mace need inputs that we do not have
+
+LONGEST_CUTOFF = 100.0
+"""Å; the neighbours within a longer one would not fit into memory."""
 
 
 def read_model(path: Path, sha256: str | None = None) -> tuple[MaceModule, str]:
@@ -63,11 +67,40 @@ def read_model(path: Path, sha256: str | None = None) -> tuple[MaceModule, str]:
             f"The model in {path} also wants {', '.join(embedded)} of every structure, which nothing here states: "
             "give a model of numbers, positions and cells alone."
         )
+    try:
+        fault = _first_fault(model)
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        fault = _first_line(error)
+    if fault is not None:
+        raise NotAModel(f"The model in {path} cannot be used: {fault}. Train or save it anew.")
     return model, digest
 
 
+def _first_fault(model: MaceModule) -> str | None:
+    """The first fact of a model that allows no evaluation, such as the weights of a training that diverged."""
+    numbers = [int(number) for number in model.atomic_numbers]
+    if not numbers or len(set(numbers)) < len(numbers) or not all(0 < n < len(chemical_symbols) for n in numbers):
+        return f"its atomic_numbers are {numbers}"
+    if not 0.0 < float(model.r_max) <= LONGEST_CUTOFF:
+        return f"its cutoff r_max is {float(model.r_max)} Å"
+    layers = (len(model.interactions), len(model.products), len(model.readouts))
+    if layers != (int(model.num_interactions),) * 3:
+        return f"interactions, products and readouts are {layers}, num_interactions is {int(model.num_interactions)}"
+    energies = torch.atleast_2d(model.atomic_energies_fn.atomic_energies)
+    if tuple(energies.shape) != (len(heads_of(model)), len(numbers)):
+        return f"its atomic_energies of {len(heads_of(model))} heads and {len(numbers)} elements are {energies.shape}"
+    for name, values in (*model.named_parameters(), *model.named_buffers()):
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            return f"its {name} is not finite"
+    return None
+
+
 def _unpickle(file: BinaryIO, path: Path) -> MaceModule:
+    """Unpickle a file whose checksums are right: PyTorch does not compare those of its archives itself."""
     try:
+        if zipfile.is_zipfile(file) and (damaged := zipfile.ZipFile(file).testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        file.seek(0)
         with _quiet():
             return torch.load(file, map_location="cpu", weights_only=False)
     except Exception as error:  # an unpickler meets arbitrary bytes: any exception is possible
