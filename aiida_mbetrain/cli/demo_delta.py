@@ -72,7 +72,7 @@ def label(console: Console, node: Any) -> Any:
     from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 
     builder: Any = ReferenceLabelsWorkChain.get_builder()
-    builder.sets, builder.crystals = cluster_sets(stages_of_node(node), sizes=SIZES)
+    builder.sets, builder.crystals, _ = cluster_sets(stages_of_node(node), sizes=SIZES)
     builder.settings = orm.Dict(ReferenceLabels(method=method_of_name(METHOD), order=max(SIZES)).to_dict())
     return _run(console, builder)
 
