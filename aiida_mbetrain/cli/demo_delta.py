@@ -34,9 +34,10 @@ DYNAMICS = {
 def run_delta(console: Console, node: Any, place: Path) -> None:
     """Label molecules and pairs of a finished run, train on them, judge the model and run dynamics with the sum.
 
-    Tables and the parity plot go into the folder ``delta`` of ``place``.  Raises MbetrainError for a failed step.
+    Tables and pictures go into the folder ``delta`` of ``place``.  Raises MbetrainError for a failed step.
     """
-    from aiida_mbetrain.cli.evaluate import evaluate_model, show_errors, write_evaluation
+    from aiida_mbetrain.cli.delta_models import evaluate_model
+    from aiida_mbetrain.cli.evaluate import show_errors, write_evaluation
     from aiida_mbetrain.cli.train import frames_of, run_training, show_training
     from aiida_mbetrain.settings import TrainingFrames
     from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
@@ -56,7 +57,7 @@ def run_delta(console: Console, node: Any, place: Path) -> None:
     }
     factor = forces["baseline"] / forces["delta"]
     console.print(f"force error against {METHOD}: {factor:.1f} times smaller with the delta model", highlight=False)
-    for path in write_evaluation(place / "delta", errors, judged.outputs.predictions.to_science(), facts):
+    for path in write_evaluation(place / "delta", judged, judged.outputs.learning_curve.to_science()):
         console.print(str(path), highlight=False, soft_wrap=True)
     show_dynamics(console, run_dynamics(console, chain.outputs.sum))
 
@@ -71,7 +72,7 @@ def label(console: Console, node: Any) -> Any:
     from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 
     builder: Any = ReferenceLabelsWorkChain.get_builder()
-    builder.sets, builder.crystals = cluster_sets(stages_of_node(node), sizes=SIZES)
+    builder.sets, builder.crystals, _ = cluster_sets(stages_of_node(node), sizes=SIZES)
     builder.settings = orm.Dict(ReferenceLabels(method=method_of_name(METHOD), order=max(SIZES)).to_dict())
     return _run(console, builder)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiida_mbetrain.cli.common import require_finished, with_profile
+from aiida_mbetrain.cli.common import with_profile
+from aiida_mbetrain.cli.delta_models import evaluate_model, learning_curve_of, require_training
 from aiida_mbetrain.cli.sources import load_node
-from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
+from aiida_mbetrain.errors import UnwritableOutput
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -27,52 +28,33 @@ SHOWN = {
     "force_rmse_meV_per_A": "force meV/Å",
 }
 """Column of the errors -> heading on the terminal."""
-CHAIN = "DeltaModelWorkChain"
 
 
 @click.command("evaluate")
 @click.argument("process")
 @click.option("--subset", type=click.Choice(["test", "valid", "train"]), default="test", show_default=True,
               help="Part of the split.")  # fmt: skip
-@click.option("-o", "--output", help="Folder for errors.csv, errors.json, predictions.csv and parity.png.")
+@click.option("-o", "--output", help="Folder for tables (errors, predictions, learning curve) and pictures.")
 @with_profile
 def evaluate(process: str, subset: str, output: str | None) -> None:
     """Judge the delta model of PROCESS (pk or uuid of a `train`) on frames that it has not seen.
 
     Errors are root mean squares, beside those of the baseline alone, of baseline plus constant, and of a ridge
-    regression on the features; by size, source and section of the dataset.
+    regression on the features; by size, source, temperature, crystal, section and closest contact; and against the
+    size of the training set, for the delta model where `train --learning-curve` has trained on parts of it.
     """
     from rich.console import Console
 
-    node = evaluate_model(load_node(process), subset)
-    errors, facts = node.outputs.errors.to_science(), node.outputs.summary.get_dict()
+    chain = require_training(load_node(process))
+    node = evaluate_model(chain, subset)
+    curve = learning_curve_of(chain, node, subset)
     console = Console()
-    show_errors(console, errors, facts)
-    console.print(f"evaluation<{node.pk}>")
+    show_errors(console, node.outputs.errors.to_science(), node.outputs.summary.get_dict())
+    show_learning_curve(console, curve.to_science())
+    console.print(f"evaluation<{node.pk}>, learning curve TableData<{curve.pk}>")
     if output is not None:
-        for path in write_evaluation(Path(output), errors, node.outputs.predictions.to_science(), facts):
+        for path in write_evaluation(Path(output), node, curve.to_science()):
             console.print(str(path.resolve()), highlight=False, soft_wrap=True)
-
-
-def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
-    """The evaluation of a trained model, stored once.  Raises InvalidSettings, MbetrainError."""
-    from aiida import orm
-    from aiida.manage.caching import enable_caching
-
-    from aiida_mbetrain.calculations.functions.training import evaluation
-
-    if not isinstance(chain, orm.WorkChainNode) or chain.process_label != CHAIN or "model" not in chain.outputs:
-        name = type(chain).__name__
-        raise InvalidSettings(f"{name}<{chain.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
-    with enable_caching():
-        _, node = evaluation.run_get_node(
-            frames=chain.inputs.frames,
-            delta=chain.outputs.model,
-            baseline=chain.inputs.baseline,
-            settings=orm.Dict({"subset": subset}),
-        )
-    require_finished(node)
-    return node
 
 
 def show_errors(console: Console, errors: Table, facts: JsonObject) -> None:
@@ -89,27 +71,48 @@ def show_errors(console: Console, errors: Table, facts: JsonObject) -> None:
         group, n_frames = str(errors["group"][row]), int(errors["n_frames"][row])
         if group != "all" and n_frames == facts["n_frames"]:
             continue
-        values = (float(errors[name][row]) for name in SHOWN)
-        text = ("-" if value != value else f"{value:.4g}" for value in values)
+        text = (_text(float(errors[name][row])) for name in SHOWN)
         printed.add_row(group, str(n_frames), str(errors["model"][row]), *text)
     console.print(printed)
 
 
-def write_evaluation(folder: Path, errors: Table, predictions: Table, facts: JsonObject) -> list[Path]:
-    """Write the tables and the picture.  Raises UnwritableOutput."""
-    from aiida_mbetrain.pictures import parity_picture, save
+def show_learning_curve(console: Console, curve: Table) -> None:
+    """Errors against the number of training frames, as a table; baseline and constant stand in the table above."""
+    from rich.table import Table as Printed
 
+    rows = [row for row, model in enumerate(curve["model"]) if model in ("ridge", "delta")]
+    console.print("learning curve (RMSE of all frames)", highlight=False)
+    printed = Printed("training frames", "part", "model", *SHOWN.values())
+    for row in rows:
+        numbers = [f"{curve['n_frames'][row]}", f"{curve['fraction'][row]:.0%}", str(curve["model"][row])]
+        printed.add_row(*numbers, *(_text(float(curve[name][row])) for name in SHOWN))
+    console.print(printed)
+
+
+def _text(value: float) -> str:
+    return "-" if value != value else f"{value:.4g}"
+
+
+def write_evaluation(folder: Path, evaluated: orm.ProcessNode, curve: Table) -> list[Path]:
+    """Write the tables and the pictures.  Raises UnwritableOutput."""
+    from aiida_mbetrain.pictures import learning_curve_picture, parity_picture, save
+
+    outputs = evaluated.outputs
+    errors, predictions, forces = (outputs[name].to_science() for name in ("errors", "predictions", "forces"))
+    facts = outputs.summary.get_dict()
+    tables = {"errors": errors, "predictions": predictions, "learning_curve": curve}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [_write_csv(folder / "errors.csv", errors), _write_csv(folder / "predictions.csv", predictions)]
+        paths = [_write_csv(folder / f"{name}.csv", table) for name, table in tables.items()]
         columns = {name: [None if value != value else value for value in column.tolist()]
                    for name, column in errors.columns.items()}  # fmt: skip
         paths.append(folder / "errors.json")
         paths[-1].write_text(json.dumps(facts | {"errors": columns}, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UnwritableOutput(f"{folder} cannot be written: {error.strerror or error}.") from error
-    picture = parity_picture(predictions, level_of_theory=facts["level_of_theory"])
-    return [*paths, save(picture, folder / "parity.png")]
+    parity = parity_picture(predictions, forces, level_of_theory=facts["level_of_theory"])
+    learned = learning_curve_picture(curve)
+    return [*paths, save(parity, folder / "parity.png"), save(learned, folder / "learning_curve.png")]
 
 
 def _write_csv(path: Path, table: Table) -> Path:

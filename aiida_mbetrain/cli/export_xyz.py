@@ -30,7 +30,7 @@ E0S_HELP = "model, average, a .json or .yaml file {C: -1029.6, ...} (eV), or a .
 @click.option("--block", type=int, help="MD frames that stay together; a tenth of the trajectory by default.")
 @click.option("--gap", default=1, show_default=True, help="MD frames left out at the seams between two sets.")
 @click.option("--hold-out", multiple=True, metavar="WHAT=VALUE",
-              help="Of a campaign: only test on crystal=NAME, temperature=K or size=N; may be repeated.")  # fmt: skip
+              help="Only test on crystal=NAME of a campaign, temperature=K or size=N; may be repeated.")  # fmt: skip
 @click.option("--sources", callback=source_options.words, help="Some of md,phonons,quasi_harmonic [md,phonons].")
 @click.option("--sizes", callback=source_options.integers, help="Numbers of molecules, 0 for the crystal [all].")
 @click.option("--picks", help="Only the frames that a `subsample` of this run picked: its pk.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.command("report")
 @click.argument("source")
 @click.option("-o", "--output", default="report.html", show_default=True, help="Page to write.")
-@click.option("--seed", default=42, show_default=True, help="Of the clusters that a page of a large dataset shows.")
+@click.option("--seed", default=42, show_default=True, help="Of the clusters and points that a large page shows.")
 @click.option(
     "--parts/--no-parts", default=True, show_default=True, help="Of a campaign, a page for every member as well."
 )
@@ -29,15 +30,16 @@ if TYPE_CHECKING:
               help="Add labels of `reference run`: their name, its pk, or all; may be repeated.")  # fmt: skip
 @click.pass_context
 def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool, references: tuple[str, ...]) -> None:
-    """Write one HTML page about SOURCE, an HDF5 file, the pk or uuid of a run, or the name of a campaign.
+    """Write one HTML page about SOURCE, an HDF5 file, the pk or uuid of a run or training, or the name of a campaign.
 
     Verdicts, figures, a map of all clusters with molecules in 3D, provenance.  The page opens offline in any browser.
     A file is enough; where the profile knows its run, the page also shows processes, times and disk.  Of a run that
     failed it shows the stages that finished.  Of a campaign, by its file or its name, it shows all crystals and
-    conditions, and links to a page for every member.
+    conditions, and links to a page for every member.  Of a training it shows the errors of the delta model, which is
+    judged first where it was not; the page of the run that it was trained on shows them too.
     """
     from aiida_mbetrain.cli.run import require_writable
-    from aiida_mbetrain.report import write_report
+    from aiida_mbetrain.report import write_model_report, write_report
 
     require_writable(Path(output))
     if sources.is_file(source):
@@ -49,6 +51,10 @@ def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool,
         written = write_report(source, output, run=run, seed=seed, parts=parts)
     elif sources.is_campaign(source):
         written = write_report_of_campaign(source, output, references, seed=seed, parts=parts)
+    elif (model := training_behind(source)) is not None:
+        if references:
+            raise InvalidSettings(f"--reference takes labels of a run: {source} is a training, which has its own.")
+        written = write_model_report(model, output, seed=seed)
     else:
         dataset, run = dataset_and_run(source, references)
         written = write_report(dataset, output, run=run, seed=seed)
@@ -82,6 +88,27 @@ def run_of_file(path: str, profile: str | None) -> RunFacts | None:
         if isinstance(process, orm.ProcessNode):
             return run_facts(root_of(process))
     return None
+
+
+def training_behind(source: str) -> RunFacts | None:
+    """Facts about a training of a delta model, or of that which an evaluation judged; None for another node.
+
+    A model without evaluation is judged on its test set.  Raises MbetrainError.
+    """
+    from aiida import orm
+
+    from aiida_mbetrain.cli.delta_models import CHAIN, evaluate_model, evaluations_of, training_of_model
+    from aiida_mbetrain.cli.run_facts import delta_model, run_facts
+
+    node = sources.load_node(source)
+    label, subset = getattr(node, "process_label", None), "test"
+    if isinstance(node, orm.CalcFunctionNode) and label == "evaluation":
+        node, subset = training_of_model(node.inputs.delta), node.inputs.settings.get("subset", subset)
+    elif not isinstance(node, orm.WorkChainNode) or label != CHAIN or "model" not in node.outputs:
+        return None
+    if not evaluations_of(node, subset):
+        evaluate_model(node, subset)
+    return replace(run_facts(node), delta_models=(delta_model(node, subset),))
 
 
 def dataset_and_run(source: str, references: Sequence[str] = ()) -> tuple[Dataset, RunFacts]:

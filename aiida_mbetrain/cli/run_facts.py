@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from aiida_mbetrain.cli.common import command_of
+from aiida_mbetrain.cli.delta_models import evaluations_of, learning_curve_of, trainings
 from aiida_mbetrain.cli.summary import stage_times
-from aiida_mbetrain.report import Call, RunFacts
+from aiida_mbetrain.report import Call, DeltaModel, Judgement, RunFacts
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -24,7 +26,48 @@ def run_facts(process: orm.ProcessNode) -> RunFacts:
         failure=" ".join(str(reason).split()) if failed else "",
         stage_seconds=stage_times(process),
         repository_bytes=_stored_bytes(process),
+        delta_models=tuple(delta_model(chain) for chain in trainings_on(process)),
     )
+
+
+def trainings_on(process: orm.ProcessNode) -> Iterator[orm.WorkChainNode]:
+    """Finished trainings on clusters that the process or its calls made, the newest first; those on parts left out."""
+    chains = [chain for chain in trainings() if (maker := chain.inputs.frames.creator) is not None
+              and maker.process_label == "labelled_frames"]  # fmt: skip
+    if not chains:
+        return
+    made = {node.pk for call in [process, *process.called_descendants] for node in _outputs(call)}
+    for chain in chains:
+        links = chain.inputs.frames.creator.base.links.get_incoming().all()
+        if made & {link.node.pk for link in links}:
+            yield chain
+
+
+def _outputs(process: orm.ProcessNode) -> list[orm.Node]:
+    from aiida.common import LinkType
+
+    return process.base.links.get_outgoing(link_type=(LinkType.CREATE, LinkType.RETURN)).all_nodes()
+
+
+def delta_model(chain: orm.WorkChainNode, subset: str = "test") -> DeltaModel:
+    """Facts about a training, and its newest evaluation on a part of the split where there is one."""
+    facts = chain.outputs.summary.get_dict()
+    evaluations = evaluations_of(chain, subset)
+    return DeltaModel(
+        name=f"{chain.process_label}<{chain.pk}>",
+        level_of_theory=facts["level_of_theory"],
+        baseline=facts["baseline"],
+        sha256=facts["sha256"],
+        n_frames=facts["n_frames"],
+        n_epochs=facts["n_epochs"],
+        command=command_of("evaluate", str(chain.pk)),
+        judgement=_judgement(chain, evaluations[0], subset) if evaluations else None,
+    )
+
+
+def _judgement(chain: orm.WorkChainNode, evaluated: orm.ProcessNode, subset: str) -> Judgement:
+    tables = {name: evaluated.outputs[name].to_science() for name in ("errors", "predictions", "forces")}
+    return Judgement(subset, **tables, learning_curve=learning_curve_of(chain, evaluated, subset).to_science())
 
 
 def root_of(process: orm.ProcessNode) -> orm.ProcessNode:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
-from aiida_mbetrain.cli.sources import integers, load_node, model_of_source, numbers, stages_of_node, words
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+from aiida_mbetrain.cli.delta_models import part_of_frames, training_of_frames
+from aiida_mbetrain.cli.sources import integers, model_of_source, numbers, processes_of, stages_of_node, words
+from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, MbetrainError
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -33,6 +35,8 @@ SECTIONS = ("frames", "training")
               help="Only test on crystal=NAME, temperature=K or size=N; may be repeated.")  # fmt: skip
 @click.option("--sources", callback=words, help="Some of md,phonons [both].")
 @click.option("--sizes", callback=integers, help="Numbers of molecules, such as 1,2,3; default: all with labels.")
+@click.option("--learning-curve", callback=numbers, metavar="PARTS",
+              help="Train on parts of the training set as well, as in 0.25,0.5.")  # fmt: skip
 @click.option("--settings", "path", help="YAML file with the sections frames (TrainingFrames) and training (Training).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Compute device [auto].")
 @click.option("--code", help="mbetrain-worker as LABEL@COMPUTER: submit a job; without, train here.")
@@ -40,12 +44,11 @@ SECTIONS = ("frames", "training")
 @stopping_in_order
 @with_profile
 def train(process: str, reference: str, code: str | None, options: str | None, **given: Any) -> None:
-    """Train a delta model on the labelled clusters of PROCESS (pk or uuid of a finished run).
+    """Train a delta model on the labelled clusters of PROCESS (pk or uuid of a finished run, or name of a campaign).
 
     Training, validation and test set share no related frames.  Interrupted, the same command goes on.
     """
     from aiida import orm
-    from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
     from rich.console import Console
 
@@ -56,23 +59,46 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     mace_fields(settings)  # a refusal comes before anything is stored
     if options is not None and code is None:
         raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
+    parts = read_parts(given["learning_curve"] or ())
+    if code is not None and not get_daemon_client().is_daemon_running:
+        raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     console = Console()
     frames, baseline = frames_of(process, reference, wanted)
-    builder = DeltaModelWorkChain.get_builder_from_protocol(
-        frames,
-        baseline,
-        None if code is None else orm.load_code(code),
-        overrides=settings.to_dict(),
-        options=read_options(options),
-    )
-    if code is None:
+    for chosen in (frames, *(part_of_frames(frames, part) for part in parts)):
+        done = training_of_frames(chosen, baseline, settings) if parts else None
+        if done is not None:
+            console.print(f"{done.process_label}<{done.pk}> has trained on this part", highlight=False)
+            continue
+        builder = DeltaModelWorkChain.get_builder_from_protocol(
+            chosen,
+            baseline,
+            None if code is None else orm.load_code(code),
+            overrides=settings.to_dict(),
+            options=read_options(options),
+        )
+        _train(console, builder, submitted=code is not None)
+
+
+def _train(console: Console, builder: ProcessBuilder, *, submitted: bool) -> None:
+    """Train in this process, or in the daemon."""
+    from aiida.engine import submit
+
+    if not submitted:
         show_training(console, run_training(console, builder))
         return
-    if not get_daemon_client().is_daemon_running:
-        raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     node = submit(builder)
     follow = command_of("status", str(node.pk), "--watch")
     console.print(f"submitted {node.process_label}<{node.pk}>; follow it: {follow}", soft_wrap=True)
+
+
+def read_parts(fractions: Sequence[float]) -> list[float]:
+    """Parts of the training set, but for the whole.  Raises InvalidSettings."""
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise InvalidSettings(
+                f"--learning-curve {fraction:g}: give parts above 0 and at most 1 of the training set, as in 0.25,0.5."
+            )
+    return sorted({fraction for fraction in fractions if fraction < 1})
 
 
 def read_settings(given: Options) -> tuple[TrainingFrames, Training]:
@@ -96,25 +122,53 @@ def read_settings(given: Options) -> tuple[TrainingFrames, Training]:
 
 
 def frames_of(process: str, reference: str, settings: TrainingFrames) -> tuple[LabelledFramesData, orm.Data]:
-    """The labelled frames of a run, stored once for the same labels and split, and the baseline model."""
+    """The labelled frames of a run or campaign, stored once for the same labels and split, and the baseline model."""
     from aiida import orm
     from aiida.manage.caching import enable_caching
 
-    from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages
-    from aiida_mbetrain.datasets.from_graph import dataset_of
+    from aiida_mbetrain.calculations.functions.training import labelled_frames
 
-    stages = stages_of_node(load_node(process))
-    labels = labels_of_stages(stages, reference)
-    baseline = model_of_source(process, dataset_of(stages))
-    if baseline is None:
-        raise InvalidSettings(f"The clusters of {process} were labelled by several models: train a model for each.")
+    parts, baseline = labelled_parts(process, reference)
+    if "" in parts:
+        wanted, inputs = settings.to_dict(), parts[""]
+    else:
+        places = {f"stage_{number}": place for number, place in enumerate(parts)}
+        wanted = settings.to_dict() | {"root_keys": places}
+        inputs = {name: parts[place] for name, place in places.items()}
     with enable_caching():
-        _, node = labelled_frames.run_get_node(
-            settings=orm.Dict(settings.to_dict()), baseline=baseline, **stages, **labels
-        )
+        _, node = labelled_frames.run_get_node(settings=orm.Dict(wanted), baseline=baseline, **inputs)
     if not node.is_finished_ok:
         raise MbetrainError(f"labelled_frames<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
     return node.outputs.result, baseline
+
+
+def labelled_parts(process: str, reference: str) -> tuple[dict[str, dict[str, Any]], orm.Data]:
+    """Stages, labels and expansions of a run (under ""), or of each labelled stage of a campaign, and the baseline.
+
+    Raises LabelsMissing where nothing is labelled, InvalidSettings for clusters of several models.
+    """
+    from aiida_mbetrain.calculations.functions.training import identity_of_model, labels_of_stages
+    from aiida_mbetrain.datasets.from_graph import dataset_of
+
+    parts: dict[str, dict[str, Any]] = {}
+    models: dict[str, orm.Data] = {}
+    missing: LabelsMissing | None = None
+    for place, node in sorted(processes_of(process).items()):
+        stages = stages_of_node(node)
+        try:
+            labels = labels_of_stages(stages, reference)
+        except LabelsMissing as error:  # of a campaign, some stages may be labelled and others not
+            missing = error
+            continue
+        parts[place] = {**stages, **labels}
+        model = model_of_source(process, dataset_of(stages))
+        if model is not None:
+            models.setdefault(identity_of_model(model), model)
+    if missing is not None and not parts:
+        raise missing
+    if len(models) != 1:
+        raise InvalidSettings(f"The clusters of {process} were labelled by several models: train a model for each.")
+    return parts, next(iter(models.values()))
 
 
 def run_training(console: Console, builder: ProcessBuilder) -> orm.ProcessNode:

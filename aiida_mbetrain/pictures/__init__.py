@@ -7,6 +7,7 @@ from aiida_mbetrain.pictures.bands import bands_picture
 from aiida_mbetrain.pictures.clusters import clusters_picture
 from aiida_mbetrain.pictures.density_of_states import density_of_states_picture
 from aiida_mbetrain.pictures.lattice_energy import lattice_energy_picture
+from aiida_mbetrain.pictures.learning_curve import learning_curve_picture
 from aiida_mbetrain.pictures.md import md_picture
 from aiida_mbetrain.pictures.parity import parity_picture
 from aiida_mbetrain.pictures.style import save
@@ -19,6 +20,7 @@ __all__ = [
     "expansion_picture",
     "free_energy_picture",
     "lattice_energy_picture",
+    "learning_curve_picture",
     "md_picture",
     "parity_picture",
     "save",

@@ -19,10 +19,12 @@ from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import UnwritableOutput
 from aiida_mbetrain.report.campaign import Member, is_campaign, members, part_of, results
 from aiida_mbetrain.report.html import element, escaped, join
-from aiida_mbetrain.report.page import page
+from aiida_mbetrain.report.page import Section, page
 from aiida_mbetrain.report.run_facts import RunFacts
 from aiida_mbetrain.report.sections import all_sections, headline
 from aiida_mbetrain.report.sections.campaign import Row, attention_section, campaign_section, unfinished_section
+from aiida_mbetrain.report.sections.delta_models import delta_models_section
+from aiida_mbetrain.report.sections.provenance import processes
 from aiida_mbetrain.report.source import Source
 
 DEFAULT_FILE = "training_set.hdf5"
@@ -54,6 +56,20 @@ def write_report(
         if is_campaign(root):
             return _write_campaign(given, Path(path), parts=parts)
         return _write(Path(path), _training_set_page(given))
+
+
+def write_model_report(run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
+    """Write the report of the delta models of a training to ``path``.
+
+    run: the training.  seed: of the choice of points where there are too many for a figure.
+    Raises UnwritableOutput.
+    """
+    source = Source(root=Group(), file_name=DEFAULT_FILE, run=run, seed=seed)
+    names = ", ".join(dict.fromkeys(model.level_of_theory for model in run.delta_models))
+    subtitle = escaped(" \u00b7 ".join(model.name for model in run.delta_models))
+    made = [delta_models_section(source), Section("provenance", "Processes", processes(run))]
+    shown = [section for section in made if section is not None]
+    return _write(Path(path), page(f"{names}: delta model", escaped(f"{names}: delta model"), subtitle, shown))
 
 
 def _training_set_page(source: Source) -> str:

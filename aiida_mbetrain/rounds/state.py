@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiida import orm
 
@@ -28,7 +27,7 @@ class State:
         """Facts of every finished round."""
         return [node.outputs.summary.get_dict() for node in self.finished]
 
-    def next_inputs(self) -> dict[str, Any]:
+    def next_inputs(self) -> JsonObject:
         """Inputs of the round that follows."""
         return self.rounds.inputs(len(self.finished), self.finished[-1] if self.finished else None)
 

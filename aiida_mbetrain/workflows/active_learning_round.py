@@ -131,9 +131,10 @@ class ActiveLearningRoundWorkChain(StageWorkChain):
         if (failure := self.failed(self.ctx.sampling)) is not None:
             return failure
         try:
-            self.ctx.sets, self.ctx.crystals = cluster_sets(_sampled(self.ctx.sampling))
+            found = cluster_sets(_sampled(self.ctx.sampling))
         except MbetrainError as error:
             return self.refuse(error)
+        self.ctx.sets, self.ctx.crystals = found.sets, found.crystals
         self.ctx.choice = self._take_or_call(
             choose_clusters,
             "choose",

@@ -213,7 +213,7 @@ class ReferenceLabelsJob(StageJob):
     def continue_out_of_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """The scheduler killed the job for its memory: go on from what was saved.
 
-        Where one fragment alone needs more than the job has, the jobs make no progress and the chain says so.
+        A calculation in the midst of which two jobs were killed is recorded as failed, and the rest goes on.
         """
         return self._next_job(node) if node.exit_status == OUT_OF_MEMORY else None
 

@@ -56,6 +56,12 @@ class ReferenceLabelsWorkChain(FragmentBundles):
             required=False,
             help="Reference of each set, under its name; without, the one that the set was cut from.",
         )
+        spec.input(
+            "picks",
+            valid_type=TableData,
+            required=False,
+            help="Columns `set` and `row` of the frames to be labelled, as `subsample` gives them; without, all.",
+        )
         spec.outline(cls.setup, cls.make_fragments, cls.run_jobs, cls.inspect_jobs, cls.compose, cls.results)
         spec.output("labels", valid_type=ReferenceLabelsData, help="Of all fragments.")
         spec.output("missing", valid_type=orm.Dict, help="Missing fragments by set and frame; messages of failures.")
@@ -72,7 +78,8 @@ class ReferenceLabelsWorkChain(FragmentBundles):
         except MbetrainError as error:
             return self.refuse(error)
         self.ctx.known = known_labels(settings, set(fragments.ids.tolist()))
-        self.ctx.shared = {"settings": self.inputs.settings, "sets": sets, "crystals": crystals}
+        picks = {"picks": self.inputs.picks} if "picks" in self.inputs else {}
+        self.ctx.shared = {"settings": self.inputs.settings, "sets": sets, "crystals": crystals, **picks}
         return None
 
     def make_fragments(self) -> ExitCode | None:

@@ -268,7 +268,7 @@ class TestRestarts:
         statuses = [self.inspect(process, 110, checkpoint=str(number).encode()).status for number in range(5)]
         assert statuses == [0, 0, 0, 0, 110]
 
-    def test_reference_labels_out_of_memory_go_on_from_the_last_fragment_and_end_where_one_needs_too_much(self, code):
+    def test_reference_labels_out_of_memory_go_on_from_the_last_fragment_and_end_where_none_is_begun(self, code):
         process = self.chain(code, "reference_labels")
         assert self.inspect(process, 110, checkpoint=b"first").status == 0
         assert process.ctx.inputs.checkpoint.get_content("rb") == b"first"

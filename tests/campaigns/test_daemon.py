@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -21,6 +21,8 @@ from profiles import Workplace
 pytestmark = pytest.mark.daemon
 
 N_STAGES = 2 * (1 + 2 + 2)
+ALL_FINISHED = "set(found) == {'finished'}"
+NOTHING_RUNS = "not {'running', 'scheduled'} & set(found)"
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +45,24 @@ def states(place: Workplace, name: str) -> list[dict[str, Any]]:
     return json.loads(place.succeed("aiida-mbetrain", "campaign", "status", name, "--format", "json"))
 
 
-def wait_until(place: Workplace, name: str, enough: Callable[[list[str]], bool], seconds: float = 300.0) -> None:
-    """Wait until the states of a campaign's stages are as wanted."""
-    until = time.monotonic() + seconds
-    while not enough(found := [row["state"] for row in states(place, name)]):
-        assert time.monotonic() < until, found
-        time.sleep(1.0)
+WAIT = """
+import sys, time
+from aiida import load_profile
+load_profile()
+from aiida_mbetrain.campaigns.state import recorded_states
+until = time.monotonic() + float(sys.argv[3])
+while True:
+    found = [state.state for state in recorded_states(sys.argv[1])[1].values()]
+    if eval(sys.argv[2]):
+        break
+    assert time.monotonic() < until, found
+    time.sleep(1.0)
+"""
+
+
+def wait_until(place: Workplace, name: str, enough: str, seconds: float = 300.0) -> None:
+    """Wait until the states of a campaign's stages, the list ``found``, are as an expression wants them."""
+    place.python(WAIT, name, enough, str(seconds), timeout=seconds + 60.0)
 
 
 def n_stage_nodes(place: Workplace) -> int:
@@ -68,7 +82,7 @@ def test_a_campaign_survives_kills_and_gives_the_same_file_everywhere(workplace)
     until = time.monotonic() + 60
     while not workplace.run("aiida-mbetrain", "campaign", "status", "killed").stdout.count("<"):
         assert time.monotonic() < until
-    wait_until(workplace, "killed", lambda found: "finished" in found)
+    wait_until(workplace, "killed", "'finished' in found")
     run.kill()
     run.wait()
     before = [row for row in states(workplace, "killed") if row["state"] == "finished"]
@@ -77,10 +91,10 @@ def test_a_campaign_survives_kills_and_gives_the_same_file_everywhere(workplace)
 
     workplace.succeed("verdi", "daemon", "start", "1")
     workplace.succeed("aiida-mbetrain", "campaign", "run", path)
-    wait_until(workplace, "killed", lambda found: found.count("finished") > len(before))
+    wait_until(workplace, "killed", f"found.count('finished') > {len(before)}")
     kill_worker(workplace)
     assert "nothing to start" in workplace.succeed("aiida-mbetrain", "campaign", "run", path)
-    wait_until(workplace, "killed", lambda found: set(found) == {"finished"})
+    wait_until(workplace, "killed", ALL_FINISHED)
     after = {row["stage"]: row["pk"] for row in states(workplace, "killed")}
     assert all(after[row["stage"]] == row["pk"] for row in before)
     assert n_stage_nodes(workplace) <= N_STAGES + 1, "the one that was under way when the process was killed"
@@ -120,11 +134,11 @@ def test_a_failing_stage_and_a_cancelled_campaign(workplace):
     conditions = {"temperatures_K": [25.0], "overrides": overrides, "overrides_by_crystal": {"ar_526": unstable}}
     path = write_file(workplace, "failing", **conditions)
     workplace.succeed("aiida-mbetrain", "campaign", "run", path)
-    wait_until(workplace, "failing", lambda found: "running" in found)
+    wait_until(workplace, "failing", "'running' in found")
     assert "killed WorkGraph" in workplace.succeed("aiida-mbetrain", "campaign", "cancel", "failing")
-    wait_until(workplace, "failing", lambda found: not {"running", "scheduled"} & set(found))
+    wait_until(workplace, "failing", NOTHING_RUNS)
     workplace.succeed("aiida-mbetrain", "campaign", "run", path)
-    wait_until(workplace, "failing", lambda found: not {"running", "scheduled"} & set(found))
+    wait_until(workplace, "failing", NOTHING_RUNS)
     found = {row["stage"]: row for row in states(workplace, "failing")}
     failed = found.pop("ar_526/lj/25K_0.0001GPa/md_sampling")
     assert failed["state"] == "failed"
@@ -132,7 +146,7 @@ def test_a_failing_stage_and_a_cancelled_campaign(workplace):
     assert {row["state"] for row in found.values()} == {"finished"}
     (workplace.folder / "repair.yaml").write_text(yaml.safe_dump({"md_sampling": {"md_crystal": {"max_force": 100.0}}}))
     workplace.succeed("aiida-mbetrain", "campaign", "retry", "failing", "--override", "repair.yaml")
-    wait_until(workplace, "failing", lambda found: set(found) == {"finished"})
+    wait_until(workplace, "failing", ALL_FINISHED)
 
 
 EXTENDED = """
@@ -187,7 +201,7 @@ def test_phonons_at_the_volume_of_their_temperature(workplace):
         del overrides[section]["temperature_K"]
     conditions = {"crystals": ["wide"], "temperatures_K": [10.0, 20.0, 150.0], "overrides": overrides}
     workplace.succeed("aiida-mbetrain", "campaign", "run", write_file(workplace, "expanding", **conditions))
-    wait_until(workplace, "expanding", lambda found: not {"running", "scheduled"} & set(found), seconds=500.0)
+    wait_until(workplace, "expanding", NOTHING_RUNS, seconds=500.0)
     found = {row["stage"]: row for row in states(workplace, "expanding")}
     without_volume = found.pop("ar_542/lj/150K_0.0001GPa/phonon_sampling")
     assert without_volume["state"] == "blocked"

@@ -10,16 +10,22 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.plugins import WorkflowFactory
 from click.testing import CliRunner
 
 from aiida_mbetrain.campaigns import export
 from aiida_mbetrain.campaigns.export import export_campaign
 from aiida_mbetrain.campaigns.state import MISSING, StageState
 from aiida_mbetrain.cli import main
+from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.datasets.hdf5 import read_dataset, write_dataset
 from aiida_mbetrain.datasets.training import SUBSETS, HoldOut, Split, entries_of, split_entries
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import InvalidSettings
+from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.settings import AseMethod, ReferenceLabels
 
 
 def test_every_stage_is_there_once_under_its_root_key(exported):
@@ -143,3 +149,44 @@ def test_labels_of_a_reference_method_join_the_stages_that_the_file_has(finished
     assert refused.exit_code == 1
     assert "No cluster of the run has labels of 'PBE': there are those of lj" in refused.output
     assert at_once.read_bytes() == path.read_bytes()
+
+
+def label_pairs(stage: str, states: dict[str, StageState], wanted: ReferenceLabels, rows: list[int]) -> None:
+    """Label some frames of the pairs of a stage."""
+    node = orm.load_node(states[stage].uuid)
+    picks = Table({"set": np.array(["n_2"] * len(rows)), "row": np.array(rows)})
+    _, chain = run_get_node(
+        WorkflowFactory("mbetrain.reference_labels_of_clusters"),
+        sets={"n_2": node.outputs.clusters.n_2},
+        crystals={"n_2": node.outputs.molecular_crystal},
+        settings=orm.Dict(wanted.to_dict()),
+        picks=as_node(picks),
+    )
+    assert chain.is_finished_ok, chain.exit_message
+
+
+def test_labels_that_have_grown_since_replace_those_of_the_file(finished_campaign, tmp_path):
+    """One frame first, then two: the file is that of one export."""
+    plan, states = finished_campaign
+    some = {name: state if "ar_530" in name else StageState(MISSING) for name, state in states.items()}
+    wanted = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 3.25}), order=2)
+    path, at_once, n_labelled = tmp_path / "set.hdf5", tmp_path / "at_once.hdf5", []
+    for rows in ([0], [0, 1]):
+        label_pairs("ar_530/lj/20K_0.0001GPa/md_sampling", states, wanted, rows)
+        export_campaign(path, plan, some, references=["lj[order=2]"])
+        ((_, labels),) = read_dataset(path).references.items()
+        n_labelled.append(labels["lj[order=2]"].n_labelled)
+    assert n_labelled == [1, 2]
+    export_campaign(at_once, plan, some, references=["lj[order=2]"])
+    assert at_once.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_report_of_a_campaign_shows_labels_of_a_reference_on_the_page_of_their_member(finished_campaign, tmp_path):
+    wanted = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 3.27}), order=1)
+    label_pairs("ar_530/lj/20K_0.0001GPa/md_sampling", finished_campaign[1], wanted, [0, 1])
+    words = ["report", "exported", "-o", str(tmp_path / "report.html"), "--reference", "lj[order=1]"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    labelled = {page.name for page in tmp_path.rglob("*.html") if "lj[order=1]" in page.read_text("utf-8")}
+    assert labelled == {"ar_530_lj_20K_0.0001GPa.html"}

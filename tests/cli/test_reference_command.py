@@ -70,6 +70,50 @@ def test_a_method_by_name_counts_ghosts(succeed, finished):
     assert ghosts > plain
 
 
+def test_sources_and_a_subsample_choose_the_clusters(succeed, fail, finished, tmp_path):
+    """Frames that were not picked stay without a label, and those of a whole set later are only what is left."""
+    path = tmp_path / "reference.yaml"
+    path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": {"sigma": 3.35}}}))
+    arguments = (finished.pk, "--settings", path, "--order", 4, "--sizes", 2)
+    plan = ("reference", "plan", *arguments, "--no-measure")
+    n_md, n_phonons, n_both = (
+        count(succeed(*plan, *options), "clusters")
+        for options in (("--sources", "md"), ("--sources", "phonons"), ("--sources", "md,phonons"))
+    )
+    assert min(n_md, n_phonons) > 0
+    assert n_md + n_phonons == n_both == count(succeed(*plan), "clusters")
+    strata = ("--stratify-by", "source", "--stratify-by", "size")
+    said = succeed("subsample", finished.pk, "-n", 12, "--method", "random", "--no-crystal", *strata)
+    pk = re.findall(r"subsample<(\d+)>", said)[0]
+    picked = orm.load_node(int(pk))
+    n_picked = {
+        name: int(np.count_nonzero(picked.outputs.picks.get_array("set") == name)) for name in picked_pairs(picked)
+    }
+    assert 1 < sum(n_picked.values()) < n_both
+    assert count(succeed(*plan, "--picks", pk), "clusters") == sum(n_picked.values())
+    said = succeed("reference", "run", *arguments, "--picks", pk)
+    found = re.search(r"ReferenceLabelsWorkChain<(\d+)>", said)
+    assert found is not None
+    chain = orm.load_node(int(found[1]))
+    assert chain.inputs.picks.uuid == picked.outputs.picks.uuid
+    assert chain.outputs.missing.get_dict() == {"fragments": {}, "failures": {}}
+    assert count(succeed(*plan, "--picks", pk), "to be calculated") == 0
+    assert count(succeed(*plan), "to be calculated") > 0
+    rows = json.loads(succeed("query", "unlabelled", finished.pk, "lj[order=4]", "--format", "json"))
+    # phonons move some pairs as a whole: frames that were not picked, of the same one calculation
+    assert sum(n_picked.values()) <= sum(row["n_labelled"] for row in rows) < n_both
+    refused = fail(*plan, "--picks", finished.pk)
+    assert "is no finished subsample: give what it printed" in refused
+    assert "`reference lattice` is for the static crystal" in fail(*plan, "--sources", "static")
+    assert re.search(rf"no clusters of sizes = \[7\], picks = \[{pk}\]", fail(*plan, "--picks", pk, "--sizes", 7))
+
+
+def picked_pairs(choice):
+    """Names of the sets of pairs that frames were picked from."""
+    names = np.unique(choice.outputs.picks.get_array("set")).tolist()
+    return [name for name in names if choice.inputs[name].base.attributes.get("n_molecules") == 2]
+
+
 def test_labels_stand_beside_those_of_the_baseline_in_the_file(succeed, finished, labelled, tmp_path):
     succeed("export", finished.pk, "-o", tmp_path / "a.hdf5", "--reference", "lj[order=3]")
     succeed("export", finished.pk, "-o", tmp_path / "b.hdf5", "--reference", labelled[1])

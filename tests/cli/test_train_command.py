@@ -15,6 +15,7 @@ from argon import argon_atoms
 from job_runs import assert_same_outputs, local_code, process_of
 
 from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
+from aiida_mbetrain.cli.delta_models import evaluations_of
 from aiida_mbetrain.cli.sources import stages_of_node
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.errors import InvalidSettings
@@ -91,10 +92,48 @@ def test_evaluation_writes_tables_and_a_picture(succeed, chain, tmp_path):
     assert {row["model"] for row in rows} == {"baseline", "constant", "delta"}
     judged = json.loads((tmp_path / "judged" / "errors.json").read_text())
     assert judged["errors"]["model"] == [row["model"] for row in rows]
-    assert (tmp_path / "judged" / "parity.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("parity.png", "learning_curve.png"):
+        assert (tmp_path / "judged" / name).read_bytes().startswith(b"\x89PNG")
     number = re.search(r"evaluation<(\d+)>", said).group(1)
     again = orm.load_node(int(re.search(r"evaluation<(\d+)>", succeed("evaluate", chain.pk)).group(1)))
     assert again.base.caching.get_cache_source() == orm.load_node(int(number)).uuid
+
+
+def test_learning_curve_of_parts_stands_beside_the_whole(succeed, chain, finished, labelled, settings_file, tmp_path):
+    given = ("--reference", labelled, "--settings", settings_file, "--epochs", 2, "--learning-curve", "0.5,1")
+    said = succeed("train", finished.pk, *given)
+    assert f"DeltaModelWorkChain<{chain.pk}> has trained on this part" in said
+    [trained] = re.findall(r"^DeltaModelWorkChain<(\d+)>$", said, re.MULTILINE)
+    half = orm.load_node(int(trained))
+    frames = [node.inputs.frames.to_science() for node in (chain, half)]
+    train = [set(packed.units[packed.subsets == 0]) for packed in frames]
+    assert train[1] < train[0]
+    assert len(train[1]) == round(0.5 * len(train[0]))
+    assert f"DeltaModelWorkChain<{half.pk}> has trained on this part" in succeed("train", finished.pk, *given)
+    succeed("evaluate", chain.pk, "-o", tmp_path / "judged")
+    with (tmp_path / "judged" / "learning_curve.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "delta"]
+    assert [int(row["n_frames"]) for row in rows] == [np.count_nonzero(packed.subsets == 0) for packed in frames[::-1]]
+    assert f"{float(rows[0]['force_rmse_meV_per_A']):.4g}" in succeed("evaluate", half.pk)
+    assert rows[0]["force_rmse_meV_per_A"] != rows[1]["force_rmse_meV_per_A"]
+
+
+def test_report_shows_the_judged_model_on_its_page_and_on_that_of_the_run(succeed, fail, chain, finished, tmp_path):
+    """A page of its own judges the model where that was not done."""
+    page = tmp_path / "model.html"
+    succeed("report", chain.pk, "-o", page)
+    text = page.read_text("utf-8")
+    errors = evaluations_of(chain)[0].outputs.errors.to_science()
+    (row,) = np.flatnonzero((errors["model"] == "delta") & (errors["group"] == "all"))
+    assert f"<td>{errors['force_rmse_meV_per_A'][row]:.4g}</td>" in text
+    assert "<h4>Energy parity</h4>" in text
+    whole = tmp_path / "run.html"
+    succeed("report", finished.pk, "-o", whole)
+    assert f"DeltaModelWorkChain&lt;{chain.pk}&gt;" in whole.read_text("utf-8")
+    again = tmp_path / "evaluation.html"
+    succeed("report", evaluations_of(chain)[0].pk, "-o", again)
+    assert again.read_bytes() == page.read_bytes()
+    assert "--reference takes labels of a run" in fail("report", chain.pk, "--reference", "lj")
 
 
 def test_the_sum_gives_the_same_labels_in_process_and_as_a_job(chain, tmp_path):
@@ -137,6 +176,8 @@ def test_a_baseline_that_did_not_label_the_clusters_is_refused(finished, labelle
         (("--reference", "PBE/def2-SVP"), "No cluster of the run has labels of 'PBE/def2-SVP'"),
         (("--reference", "lj", "--split", "0.9,0.1"), "TrainingFrames.fractions"),
         (("--reference", "lj", "--split", "1,0,0"), "the first two above 0"),
+        (("--reference", "lj", "--learning-curve", "0.5,2"), "--learning-curve 2: give parts above 0"),
+        (("--reference", LABELS, "--hold-out", "temperature=77"), "the dataset has no temperature 77"),
         (("--reference", "lj", "--options", "o.yaml"), "--options o.yaml is about jobs"),
     ],
 )

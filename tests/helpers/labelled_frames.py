@@ -54,6 +54,7 @@ def labelled_frames(
             columns["subsets"].append(subset_of_frame[row])
             columns["units"].append(row)
             columns["sources"].append("md")
+            columns["temperatures_K"].append(300.0 if row % 2 else 200.0)
             columns["paths"].append(f"training/md_sampling/finite_subsystems/n={n}")
             columns["uids"].append(f"u{n}_{row}")
     offsets = np.concatenate([[0], np.cumsum([len(numbers) for numbers in columns["numbers"]])])

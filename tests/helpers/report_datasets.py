@@ -9,6 +9,7 @@ from crystals import carbon_dioxide
 from numpy.typing import NDArray
 
 from aiida_mbetrain.datasets import names
+from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import (
     Dataset,
     MDSection,
@@ -17,6 +18,7 @@ from aiida_mbetrain.datasets.model import (
     PhononSection,
     QuasiHarmonicSection,
 )
+from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.science.clusters import extract_clusters
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
@@ -176,6 +178,31 @@ def expansion_section() -> QuasiHarmonicSection:
         thermodynamics_equilibrium_volume=equilibrium,
         eos_interpolated=curves,
     )
+
+
+def campaign_trees() -> list[Group]:
+    """Two crystals at 200 and 300 K; the hotter member of the second failed.  Names need care in pages and links."""
+    members = [(name, at) for name in ("co2", "ice #2 & <b>") for at in (200.0, 300.0)]
+    finished = [("finished", "")] * 3 + [("failed", "md_sampling: [450] moved")]
+    trees = [
+        from_dataset(
+            Dataset((replace(md_section(6), root_key=f"{name}/lj/{at:g}K_0GPa/md_sampling", temperature_K=at),))
+        )
+        for (name, at), (state, _) in zip(members, finished, strict=True)
+        if state == "finished"
+    ]
+    columns = {
+        "crystal": [name for name, _ in members],
+        "model": ["lj"] * len(members),
+        "state": [state for state, _ in finished],
+        "reason": [reason for _, reason in finished],
+    }
+    table = Group(
+        attributes={names.DATACLASS: "CampaignMembers", "campaign": "made up", "n_members": len(members)},
+        datasets={name: np.array(values, dtype=object) for name, values in columns.items()}
+        | {names.T_COLUMN: np.array([at for _, at in members]), names.PRESSURE: np.zeros(len(members))},
+    )
+    return [*trees, Group(groups={names.MEMBERS: table})]
 
 
 def carbon_dioxide_dataset(**changes: object) -> Dataset:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_datasets import carbon_dioxide_dataset
+from judged_models import judged_model
+from report_datasets import campaign_trees, carbon_dioxide_dataset
 
-from aiida_mbetrain.report import write_report
+from aiida_mbetrain.datasets.hdf5 import append_trees
+from aiida_mbetrain.report import Call, RunFacts, write_model_report, write_report
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +20,21 @@ def carbon_dioxide_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of dynamics, phonons and thermal expansion of carbon dioxide."""
     folder = tmp_path_factory.mktemp("report")
     return write_report(carbon_dioxide_dataset(n_frames=12), folder / "report.html", file_name="co2 set.hdf5")
+
+
+@pytest.fixture(scope="session")
+def delta_model_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a delta model of two crystals, judged on its test set."""
+    run = RunFacts(Call("DeltaModelWorkChain", 12, "finished", False, 3.0), delta_models=(judged_model(),))
+    return write_model_report(run, tmp_path_factory.mktemp("delta") / "model.html")
+
+
+@pytest.fixture(scope="session")
+def campaign_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a campaign of two crystals at two temperatures; one member has failed, one name is hostile."""
+    folder = tmp_path_factory.mktemp("campaign")
+    append_trees(folder / "set.hdf5", campaign_trees())
+    return write_report(folder / "set.hdf5", folder / "all of it.html")
 
 
 @pytest.fixture(scope="session")

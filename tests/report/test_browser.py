@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser_logs import errors, requests
 from matplotlib.image import imread
 from report_datasets import md_section
 
@@ -18,17 +19,6 @@ from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.report import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("width", [1400, 400])]
-
-
-def errors(browser: Any) -> list[str]:
-    """Messages of the console that are errors."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-def requests(browser: Any) -> set[str]:
-    """Everything that the page asked for, itself included."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
 
 
 def page_data(browser: Any) -> dict[str, Any]:

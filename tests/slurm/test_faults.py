@@ -121,7 +121,7 @@ N_FAULTS = 20
 
 def test_twenty_random_faults_end_in_the_arrays_of_the_undisturbed_run(code):
     """Killed workers, drained and lost nodes, killed daemon workers, purged scratch, in a random order (seeded)."""
-    inputs, generator = dynamics(30000), random.Random(15)
+    inputs, generator = dynamics(15000), random.Random(15)
     faults: list[Callable[[orm.CalcJobNode], None]] = [kill_worker, drain, lose_node, kill_daemon_worker, purge]
     order = [generator.choice(faults) for _ in range(N_FAULTS)]
     node = submitted(inputs, code)

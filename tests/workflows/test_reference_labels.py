@@ -17,6 +17,7 @@ from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.reference_labels import Fragments, backend_of, expand, split_by_cost
+from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import AseMethod, FiniteSubsystemFilter, ReferenceLabels, TbliteMethod
 
 
@@ -95,6 +96,40 @@ def test_a_label_that_the_profile_has_is_not_calculated_again(clusters):
     assert calculated(run(clusters, settings(1.61))) == calculated(first) + calculated(second)
 
 
+def test_only_picked_frames_are_calculated(clusters):
+    """What is known is used all the same: the other frame of the pairs, labelled before, keeps its label."""
+    sets, crystals = clusters
+    wanted = settings(1.62)
+    pairs = run(({"n_2": sets["n_2"]}, {"n_2": crystals["n_2"]}), wanted)
+    picks = as_node(Table({"set": np.array(["n_3", "n_2", "md_sampling_frames"]), "row": np.array([1, 0, 7])}))
+    node = run(clusters, wanted, picks=picks)
+    assert node.is_finished_ok, node.exit_message
+    rows = {name: as_science(found).configurations.origin["row"].tolist() for name, found in outputs(node).items()}
+    assert rows == {"n_2": [0, 1], "n_3": [1]}
+    assert node.outputs.missing["fragments"] == {}
+    n_all = len(node.outputs.labels.get_array("ids"))
+    assert 0 < calculated(node) < n_all - calculated(pairs)
+    assert np.isfinite(node.outputs.labels.get_array("energies")).sum() == calculated(pairs) + calculated(node)
+
+
+def outputs(node):
+    return {name: node.outputs.clusters[name] for name in node.outputs.clusters}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"set": np.array(["n_9"]), "row": np.array([0])}, "picks has no frame of the sets n_2, n_3"),
+        ({"set": np.array(["n_2"]), "row": np.array([2])}, "n_2 has 2 frames, and not the row 2"),
+        ({"set": np.array(["n_2"]), "row": np.array([-1])}, "n_2 has 2 frames, and not the row -1"),
+    ],
+)
+def test_picks_that_the_sets_do_not_have_are_named(clusters, columns, message):
+    node = run(clusters, settings(1.64), picks=as_node(Table(columns)))
+    assert node.exit_status == InvalidSettings.code
+    assert message in node.exit_message
+
+
 def test_the_crystal_is_found_in_the_history_of_a_set(profile):
     structure = orm.StructureData(ase=carbon_dioxide())
     rule = orm.Dict(FiniteSubsystemFilter(n_molecules=[1, 2]).to_dict())
@@ -147,6 +182,62 @@ def test_failures_are_recorded_with_the_message_of_the_program(profile):
     labels = next(child for child in node.called_descendants if child.process_label == "reference_labels")
     assert labels.outputs.summary["n_failed"] == 1
     assert labels.outputs.labels.base.attributes.get("n_failed") == 1
+
+
+HUNGRY = """
+import os
+import resource
+import signal
+
+import numpy as np
+from ase.calculators.calculator import register_calculator_class
+from ase.calculators.lj import LennardJones
+
+
+class Hungry(LennardJones):
+    def get_potential_energy(self, atoms=None, **kwargs):
+        if len(atoms) == 6:
+            in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**28, resource.RLIM_INFINITY))
+            try:
+                taken = []
+                while True:
+                    taken.append(np.ones(2**22))
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if len(atoms) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().get_potential_energy(atoms, **kwargs)
+
+
+register_calculator_class("lj", Hungry)
+"""
+"""Module of a job whose calculator has no memory left for two molecules, and is killed for its memory by three."""
+
+
+def test_calculations_that_exceed_the_memory_are_recorded_and_the_rest_goes_on(profile, code, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HUNGRY)
+    crystal, sets = shaken_clusters(carbon_dioxide(), [1, 2, 3, 4], n_frames=1)
+    nodes = {f"n_{cluster.cluster.n_molecules}": as_node(cluster) for cluster in sets}
+    options = {
+        "prepend_text": f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"',
+        "max_memory_kb": 2 * 1024**2,
+        "resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1},
+    }
+    node = run(
+        (nodes, dict.fromkeys(nodes, as_node(crystal))),
+        settings(1.68, order=None),
+        code=code,
+        reference_labels={"metadata": {"options": options}},
+    )
+    assert node.is_finished_ok, node.exit_message
+    assert [job.exit_status for job in jobs_of(node)] == [310, 310, 0]
+    assert set(node.outputs.clusters) == {"n_1", "n_4"}
+    missing = node.outputs.missing.get_dict()
+    reasons = {name: missing["failures"][ids["0"][0]] for name, ids in missing["fragments"].items()}
+    assert "out of memory of 1638 MB (Unable to allocate" in reasons["n_2"]
+    assert "killed 2 times in the midst of the calculation" in reasons["n_3"]
+    assert "the program was given 1638 MB" in reasons["n_3"]
 
 
 def test_bundles_have_about_equal_cost_and_every_fragment_once():

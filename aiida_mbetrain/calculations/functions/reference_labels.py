@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from aiida import orm
 
 from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
+from aiida_mbetrain.calculations.functions.subsampling import picked_sets
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.reference_labels import FragmentsData, ReferenceLabelsData
+from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import IntArray
@@ -31,48 +34,99 @@ from aiida_mbetrain.science.reference_labels.elsewhere import SETTINGS_FILE, fol
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.settings import ReferenceLabels
 
+SOURCES = {"md": "md_sampling", "phonons": "phonon_sampling"}
+"""Stages that cut clusters, by the words for them in settings and options."""
 ROW = "row"
 """Origin of a composed frame: its number in the set that it was cut from."""
 
 
+class ChosenClusters(NamedTuple):
+    """Inputs of the WorkChain: cluster sets, the crystal of each, and the picks that choose some of their frames."""
+
+    sets: dict[str, ClusterSetData]
+    crystals: dict[str, MolecularCrystalData]
+    picks: TableData | None
+
+    def inputs(self) -> Nodes:
+        """By the names of the ports."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
 def cluster_sets(
-    stages: Mapping[str, Nodes], *, sizes: Sequence[int] | None = None
-) -> tuple[dict[str, ClusterSetData], dict[str, MolecularCrystalData]]:
+    stages: Mapping[str, Nodes],
+    *,
+    sizes: Sequence[int] | None = None,
+    sources: Sequence[str] | None = None,
+    choice: orm.Node | None = None,
+) -> ChosenClusters:
     """Cluster sets of finished stages and the crystal of each, under names such as ``md_sampling_n_3``.
 
-    sizes: numbers of molecules; None: all.  Raises InvalidSettings where nothing is left.
+    sizes: numbers of molecules.  sources: some of ``md`` and ``phonons``.  choice: a finished ``subsample``, whose
+    picked frames are labelled and whose names the sets then have.  None: all.
+    Raises InvalidSettings for an unknown source, for what is no subsample, and where nothing is left.
     """
+    if unknown := sorted(set(sources or ()) - SOURCES.keys()):
+        raise InvalidSettings(
+            f"sources = {unknown}: give some of {', '.join(SOURCES)}; `reference lattice` is for the static crystal."
+        )
+    wanted = [SOURCES[source] for source in sources or SOURCES]
+    picked = None if choice is None else picked_sets(choice)
     sets: dict[str, ClusterSetData] = {}
     crystals: dict[str, MolecularCrystalData] = {}
-    for stage, outputs in sorted(stages.items()):
+    for stage, outputs in sorted((stage, outputs) for stage, outputs in stages.items() if stage in wanted):
         for label, node in sorted(outputs.get("clusters", {}).items()):
-            if sizes is None or node.base.attributes.get("n_molecules") in sizes:
-                sets[f"{stage}_{label}"] = node
-                crystals[f"{stage}_{label}"] = outputs["molecular_crystal"]
+            name = f"{stage}_{label}" if picked is None else picked.get(node.uuid)
+            if name is not None and (sizes is None or node.base.attributes.get("n_molecules") in sizes):
+                sets[name], crystals[name] = node, outputs["molecular_crystal"]
     if not sets:
-        raise InvalidSettings(f"The run has no clusters{'' if sizes is None else f' of sizes = {list(sizes)}'}.")
-    return sets, crystals
+        given = {"sizes": sizes, "sources": sources, "picks": None if choice is None else [choice.pk]}
+        asked = ", ".join(f"{name} = {list(value)}" for name, value in given.items() if value is not None)
+        raise InvalidSettings(f"The run has no clusters{f' of {asked}' if asked else ''}.")
+    return ChosenClusters(sets, crystals, None if choice is None else choice.outputs.picks)
 
 
-def expansion_of(settings: ReferenceLabels, sets: Nodes, crystals: Nodes) -> Expansion:
-    """The expansion of stored cluster sets.  Raises InvalidSettings for impossible charges and multiplicities."""
-    return expand(
-        {name: as_science(node) for name, node in sorted(sets.items())},
-        {name: as_science(node) for name, node in crystals.items()},
-        settings,
-    )
+def rows_of(picks: TableData | None, name: str, n_frames: int) -> IntArray:
+    """Rows of a set that were picked, in ascending order; all where there are no picks.
+
+    Raises InvalidSettings for a row that the set does not have.
+    """
+    if picks is None:
+        return np.arange(n_frames)
+    rows = np.unique(picks.get_array("row")[picks.get_array("set") == name])
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < n_frames:
+        raise InvalidSettings(f"picks: {name} has {n_frames} frames, and not the row {rows[-1]}.")
+    return rows
+
+
+def expansion_of(settings: ReferenceLabels, sets: Nodes, crystals: Nodes, picks: TableData | None = None) -> Expansion:
+    """The expansion of stored cluster sets, of their picked frames where ``picks`` are given.
+
+    Raises InvalidSettings for impossible charges and multiplicities, and for picks of which the sets have none.
+    """
+    chosen = {}
+    for name, node in sorted(sets.items()):
+        clusters = as_science(node)
+        rows = rows_of(picks, name, len(clusters.configurations))
+        if len(rows):
+            chosen[name] = ClusterSet(clusters.cluster, clusters.configurations.select(rows))
+    if not chosen:
+        raise InvalidSettings(f"picks has no frame of the sets {', '.join(sorted(sets))}: name them in its column set.")
+    return expand(chosen, {name: as_science(node) for name, node in crystals.items()}, settings)
 
 
 @calcfunction
 @exit_codes
-def reference_fragments(settings: orm.Dict, n_jobs: orm.Int, **inputs: Nodes) -> dict[str, orm.Data]:
+def reference_fragments(
+    settings: orm.Dict, n_jobs: orm.Int, picks: TableData | None = None, **inputs: Nodes
+) -> dict[str, orm.Data]:
     """Distinct fragments of cluster sets that have no label yet, in bundles of about equal cost.
 
+    picks: columns ``set`` and ``row`` of the frames to be labelled; None: all frames.
     inputs: namespaces ``sets`` (ClusterSetData), ``crystals`` (the reference of each set, under the same name) and
     ``known`` (ReferenceLabelsData).  Outputs: ``bundle_0`` ... and ``summary``; no bundle where all is known.
     """
     wanted = ReferenceLabels(**settings.get_dict())
-    expansion = expansion_of(wanted, inputs["sets"], inputs["crystals"])
+    expansion = expansion_of(wanted, inputs["sets"], inputs["crystals"], picks)
     known = [as_science(node) for _, node in sorted(inputs.get("known", {}).items())]
     missing = np.flatnonzero(~merge_labels(expansion.fragments, wanted.method.hash, known).labelled)
     bundles = split_by_cost(expansion.fragments.select(missing), n_jobs.value)
@@ -118,14 +172,17 @@ def import_reference_labels(
 
 @calcfunction
 @exit_codes
-def compose_reference_labels(settings: orm.Dict, **inputs: Nodes) -> dict[str, orm.Data]:
+def compose_reference_labels(
+    settings: orm.Dict, picks: TableData | None = None, **inputs: Nodes
+) -> dict[str, orm.Data]:
     """Energies and forces of clusters from those of their fragments.
 
+    Frames that are not among the ``picks`` get a label too where all their fragments are known.
     inputs: namespaces ``sets`` and ``crystals`` as for :func:`reference_fragments`, and ``labels``
     (ReferenceLabelsData).  Outputs: ``labels``, those of all fragments; ``clusters``, the complete frames of each set
     with energies and, where the method gives them, forces of the reference (``origin`` has their numbers in the set as
     ``row``); ``expansions``, interaction and m-body energies of the same frames; ``missing``, the ids of missing
-    fragments by set and frame, with the messages of those that failed.
+    fragments by set and frame that was to be labelled, with the messages of those that failed.
     Raises LabelsMissing where not a single frame is complete.
     """
     wanted = ReferenceLabels(**settings.get_dict())
@@ -137,7 +194,8 @@ def compose_reference_labels(settings: orm.Dict, **inputs: Nodes) -> dict[str, o
     missing: dict[str, dict[str, list[str]]] = {}
     for name, cluster in expansion.clusters.items():
         composed = cluster.compose(labels)
-        if incomplete := {str(frame): list(ids) for frame, ids in enumerate(composed.missing) if ids}:
+        asked = rows_of(picks, name, len(composed.energies)).tolist()
+        if incomplete := {str(frame): list(composed.missing[frame]) for frame in asked if composed.missing[frame]}:
             missing[name] = incomplete
         rows = np.flatnonzero(~np.isnan(composed.energies))
         if len(rows):

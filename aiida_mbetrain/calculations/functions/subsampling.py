@@ -102,12 +102,22 @@ def _sets_of(stage: orm.ProcessNode, *, crystal: bool, clusters: bool) -> dict[s
     return found
 
 
-def picked_rows(node: orm.ProcessNode) -> dict[str, IntArray]:
+def picked_sets(node: orm.Node) -> dict[str, str]:
+    """Names of the sets from which a finished :func:`subsample` picked frames, by uuid of their nodes.
+
+    Raises InvalidSettings for anything else.
+    """
+    if getattr(node, "process_label", None) != "subsample" or not node.is_finished_ok:
+        shown = getattr(node, "process_label", None) or type(node).__name__
+        raise InvalidSettings(f"{shown}<{node.pk}> is no finished subsample: give what it printed.")
+    return {node.inputs[name].uuid: name for name in np.unique(node.outputs.picks.get_array("set")).tolist()}
+
+
+def picked_rows(node: orm.Node) -> dict[str, IntArray]:
     """Rows of the frames that a finished :func:`subsample` picked, by uuid of the node that they are in.
 
-    Raises InvalidSettings for any other process.
+    Raises InvalidSettings for anything else.
     """
-    if node.process_label != "subsample" or not node.is_finished_ok:
-        raise InvalidSettings(f"{node.process_label}<{node.pk}> is no finished subsample: give what it printed.")
+    named = picked_sets(node)
     names, rows = node.outputs.picks.get_array("set"), node.outputs.picks.get_array("row")
-    return {node.inputs[name].uuid: rows[names == name] for name in np.unique(names).tolist()}
+    return {uuid: rows[names == name] for uuid, name in named.items()}

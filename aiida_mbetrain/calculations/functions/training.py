@@ -15,10 +15,11 @@ from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.data.labelled_frames import LabelledFramesData
 from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.data.ridge_model import RidgeModelData
 from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.datasets.from_graph import STAGE_OF, chosen_composition, compositions_of, dataset_of
-from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection
+from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection, Section
 from aiida_mbetrain.datasets.training import labelled_frames as pack_frames
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
 from aiida_mbetrain.science.training import evaluate_delta
@@ -52,23 +53,32 @@ def labels_of_stages(stages: Nodes, word: str) -> dict[str, Nodes]:
 @calcfunction
 @exit_codes
 def labelled_frames(settings: orm.Dict, baseline: orm.Data, **inputs: Nodes) -> LabelledFramesData:
-    """Pack the labelled clusters of a run: training, validation and test set of a delta model.
+    """Pack the labelled clusters of a run or of a campaign: training, validation and test set of a delta model.
 
     inputs: the stages as for ``build_dataset``, and the namespaces ``labels`` and ``expansions`` of
-    :func:`labels_of_stages`.  baseline: the model that labelled the clusters of the run.
+    :func:`labels_of_stages`; of a campaign a namespace with these for each of its stages, whose places in the file are
+    in ``settings`` under ``root_keys``.  baseline: the model that labelled the clusters.
     Raises InvalidSettings for another baseline and for labels of two methods.
     """
-    stages = {name: nodes for name, nodes in inputs.items() if name in STAGE_OF.values()}
-    dataset = dataset_of(stages)
-    _require_baseline(dataset, baseline)
-    names = {node.base.attributes.get("level_of_theory") for node in inputs["labels"].values()}
+    wanted = settings.get_dict()
+    root_keys = wanted.pop("root_keys", {})
+    parts = {place: inputs[name] for name, place in root_keys.items()} or {"": inputs}
+    names = {node.base.attributes.get("level_of_theory") for part in parts.values() for node in part["labels"].values()}
     if len(names) > 1:
         raise InvalidSettings(
             f"The labels are of {len(names)} methods ({', '.join(sorted(names))}): give those of one."
         )
-    with_labels = _with_labels(dataset, stages, inputs)
-    wanted = TrainingFrames(**settings.get_dict())
-    packed = pack_frames(with_labels, names.pop(), wanted, baseline=identity_of_model(baseline))
+    sections: list[Section] = []
+    for place, part in parts.items():
+        stages = {name: nodes for name, nodes in part.items() if name in STAGE_OF.values()}
+        dataset = dataset_of(stages)
+        _require_baseline(dataset, baseline)
+        found = _with_labels(dataset, stages, part).sections
+        sampled = [section for section in found if isinstance(section, MDSection | PhononSection)]
+        sections += [replace(section, root_key=place) if place else section for section in sampled]
+    packed = pack_frames(
+        Dataset(tuple(sections)), names.pop(), TrainingFrames(**wanted), baseline=identity_of_model(baseline)
+    )
     return LabelledFramesData.from_science(packed)
 
 
@@ -93,7 +103,7 @@ def _require_baseline(dataset: Dataset, baseline: orm.Data) -> None:
         )
 
 
-def _with_labels(dataset: Dataset, stages: Nodes, inputs: dict[str, Nodes]) -> Dataset:
+def _with_labels(dataset: Dataset, stages: Nodes, inputs: Nodes) -> Dataset:
     """The dataset with the labels of the reference beside those of the baseline."""
     sections = []
     for section in dataset.sections:
@@ -150,7 +160,8 @@ def evaluation(
     """Errors of a delta model, beside those of the baseline, of a constant and of a ridge model of the features.
 
     settings: ``subset`` (train, valid or test) and ``inference`` (the settings class Inference).
-    Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``summary``.
+    Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``forces`` by component,
+    ``learning_curve`` of constant and ridge model, ``ridge`` where the frames have features, ``summary``.
     """
     wanted = settings.get_dict()
     inference = Inference(**wanted.get("inference", {}))
@@ -162,11 +173,11 @@ def evaluation(
         subset=wanted.get("subset", "test"),
         report=report_for("evaluation"),
     )
-    return {
-        "errors": TableData.from_science(found.errors),
-        "predictions": TableData.from_science(found.predictions),
-        "summary": orm.Dict(found.facts),
-    }
+    tables = {name: getattr(found, name) for name in ("errors", "predictions", "forces", "learning_curve")}
+    outputs: dict[str, orm.Data] = {name: TableData.from_science(table) for name, table in tables.items()}
+    if found.ridge is not None:
+        outputs["ridge"] = RidgeModelData.from_science(found.ridge)
+    return outputs | {"summary": orm.Dict(found.facts)}
 
 
 def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:

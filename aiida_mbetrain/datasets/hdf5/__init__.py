@@ -4,18 +4,16 @@ A file is written under a temporary name and renamed; only additions to an exist
 Its content has a digest, by which equal training sets are recognised.
 """
 
+from aiida_mbetrain.datasets.hdf5.file_tree import opened, require_unchanged, verified
 from aiida_mbetrain.datasets.hdf5.reader import (
     EntryOrigin,
     GroupSummary,
     clusters,
     list_groups,
-    opened,
     origin_of,
     read_dataset,
     reference_facts,
-    require_unchanged,
     validate,
-    verified,
 )
 from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.tree import Attribute, Group
 from aiida_mbetrain.errors import InvalidSettings
+
+OF_THE_METHOD = (names.LEVEL_OF_THEORY, names.METHOD_HASH, names.N_FRAMES, names.N_ATOMS)
+"""Attributes of labels of a reference method that do not change when labels are added."""
+ROUNDING_eV = 1e-9
+"""Difference of two energies per atom that are sums of the same numbers."""
 
 Digests = Mapping[tuple[str, str], str]
 
@@ -32,6 +39,35 @@ def merge(old: Group, new: Group, old_digests: Digests, new_digests: Digests, pa
         else:
             merged.groups[name] = merge(first, second, old_digests, new_digests, where)
     return merged
+
+
+def settle_references(old: Group, new: Group) -> None:
+    """Remove labels of reference methods that are in both trees from the one that has fewer of them.
+
+    Labels grow: what had failed, or was not asked for, is calculated later.  Groups of the same method whose common
+    labels differ stay in both, for ``merge`` to refuse.
+    """
+    for name in old.groups.keys() & new.groups.keys():
+        first, second = old.groups[name], new.groups[name]
+        if name != names.REFERENCE_LABELS:
+            settle_references(first, second)
+            continue
+        for method in first.groups.keys() & second.groups.keys():
+            if _extends(first.groups[method], second.groups[method]):
+                del second.groups[method]
+            elif _extends(second.groups[method], first.groups[method]):
+                del first.groups[method]
+
+
+def _extends(group: Group, other: Group) -> bool:
+    """True if a group has all labels of another, of the same method and frames, and perhaps more."""
+    if any(group.attributes.get(name) != other.attributes.get(name) for name in OF_THE_METHOD):
+        return False
+    if group.datasets.keys() - {names.FORCES} != other.datasets.keys() - {names.FORCES}:
+        return False
+    energies, others = group.array(names.E_POT), other.array(names.E_POT)
+    # the order of a sum of fragments depends on the sets that were composed together
+    return bool(np.all(np.isnan(others) | (np.abs(energies - others) <= ROUNDING_eV)))
 
 
 def _has_content(group: Group) -> bool:

@@ -17,9 +17,9 @@ from aiida_mbetrain import __version__
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.arrays import StoredArray
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
+from aiida_mbetrain.datasets.hdf5.file_tree import opened
 from aiida_mbetrain.datasets.hdf5.guarded_file import GuardedFile
-from aiida_mbetrain.datasets.hdf5.merging import merge
-from aiida_mbetrain.datasets.hdf5.reader import opened
+from aiida_mbetrain.datasets.hdf5.merging import merge, settle_references
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, stated_provenance
@@ -84,8 +84,9 @@ def append_dataset(
     """Add the dataset to a file, which is made if there is none, and return the new ``content_sha256``.
 
     Groups that the file already has must be equal, otherwise it is left unchanged; its arrays keep their precision
-    and compression.  Writers wait for one another (``file_lock``); each writes the whole file anew and renames it, so
-    that readers never see an incomplete file.
+    and compression.  Labels of a reference method may have grown: of equal ones those of more frames are kept.
+    Writers wait for one another (``file_lock``); each writes the whole file anew and renames it, so that readers never
+    see an incomplete file.
     Raises UnreadableFile for a foreign or damaged file, UnwritableOutput, InvalidSettings for other data under the
     same key.
     """
@@ -97,6 +98,7 @@ def append_dataset(
         if not target.exists():
             return _replace(target, root, digests, storage)
         with opened(target) as old:
+            settle_references(old, root)
             old_digests = array_digests(old)
             merged = merge(old, root, old_digests, digests)
             return _replace(target, merged, {**digests, **old_digests}, storage)
@@ -130,6 +132,7 @@ def append_trees(
         digests = array_digests(new)
         if target.exists():
             old = stack.enter_context(opened(target))
+            settle_references(old, new)
             old_digests = array_digests(old)
             for name in replaced or {}:
                 old.groups.pop(name, None)

@@ -3,12 +3,8 @@
 Names and shapes follow the reference layout; nothing here opens a file.
 """
 
-from aiida_mbetrain.datasets.layout.objects import (
-    to_band_structure,
-    to_cluster_set,
-    to_force_constants,
-    to_reference,
-)
+from aiida_mbetrain.datasets.layout.objects import to_cluster_set, to_reference
+from aiida_mbetrain.datasets.layout.phonons import to_band_structure, to_force_constants
 from aiida_mbetrain.datasets.layout.sections import SCHEMA_VERSION, cluster_order, from_dataset, to_dataset
 from aiida_mbetrain.datasets.layout.thermodynamics import (
     equilibrium_table,

@@ -9,9 +9,7 @@ import numpy as np
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.layout.objects import (
-    from_band_structure,
     from_cluster_set,
-    from_force_constants,
     from_molecular_crystal,
     from_reference,
     from_series,
@@ -19,13 +17,17 @@ from aiida_mbetrain.datasets.layout.objects import (
     from_trajectory,
     per_atom,
     rows_at,
-    to_band_structure,
     to_cluster_set,
-    to_force_constants,
     to_molecular_crystal,
     to_reference,
     to_series,
     to_structure,
+)
+from aiida_mbetrain.datasets.layout.phonons import (
+    from_band_structure,
+    from_force_constants,
+    to_band_structure,
+    to_force_constants,
 )
 from aiida_mbetrain.datasets.model import (
     Dataset,

@@ -37,12 +37,14 @@ class Lineage:
     key: path of the section.  n_units: their number.
     unit_of_frame: unit of every parent frame, (P,); -1 for one that repeats an earlier frame.
     ordered: units follow one another in time, so that neighbours are related.
+    temperature_K: of the sampling; None for relaxed crystals.
     """
 
     key: str
     n_units: int
     unit_of_frame: IntArray
     ordered: bool
+    temperature_K: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def check_sources(sources: Sequence[str]) -> tuple[str, ...]:
 
 def _entries(section: Section) -> Iterator[Entry]:
     if isinstance(section, MDSection):
-        lineage = _trajectory_lineage(section.group, section.trajectory)
+        lineage = _trajectory_lineage(section)
         path = f"{section.group}/{names.TRAJECTORY}"
         yield _crystal_entry(path, "md", "md", section.trajectory, lineage)
         yield from _cluster_entries(section.group, "md", "md", section.molecules, lineage)
@@ -138,7 +140,7 @@ def _entries(section: Section) -> Iterator[Entry]:
             frames = section.molecules.frames
             path = f"{section.group}/{names.MOLECULAR_CRYSTAL}/{names.SUPERCELL}"
         assert frames is not None
-        lineage = _phonon_lineage(section.group, frames)
+        lineage = _phonon_lineage(section, frames)
         yield _crystal_entry(path, "phonons", "phonon", frames, lineage)
         yield from _cluster_entries(section.group, "phonons", "phonon", section.molecules, lineage)
     else:
@@ -172,13 +174,14 @@ def _cluster_entries(
         )
 
 
-def _trajectory_lineage(key: str, frames: Configurations) -> Lineage:
+def _trajectory_lineage(section: MDSection) -> Lineage:
     """Units of a trajectory: every frame, numbered in the order of time."""
+    frames = section.trajectory
     units = np.argsort(np.argsort(frames.origin["time_fs"], kind="stable"), kind="stable")
-    return Lineage(key, len(frames), units.astype(np.int64), ordered=True)
+    return Lineage(section.group, len(frames), units.astype(np.int64), True, section.temperature_K)
 
 
-def _phonon_lineage(key: str, frames: Configurations) -> Lineage:
+def _phonon_lineage(section: PhononSection, frames: Configurations) -> Lineage:
     """Units of phonon frames: all frames of one mode, or every frame where all modes are superposed."""
     origin = frames.origin
     modes = np.stack([origin["q_index"], origin["mode"]], axis=1)
@@ -187,7 +190,8 @@ def _phonon_lineage(key: str, frames: Configurations) -> Lineage:
     else:
         units = np.unique(modes, axis=0, return_inverse=True)[1].reshape(-1)
     n_units = int(units.max(initial=-1)) + 1
-    return Lineage(key, n_units, np.where(_repeats(frames, units), -1, units).astype(np.int64), ordered=False)
+    kept = np.where(_repeats(frames, units), -1, units).astype(np.int64)
+    return Lineage(section.group, n_units, kept, False, section.temperature_K)
 
 
 def _repeats(frames: Configurations, units: NDArray[np.int_]) -> NDArray[np.bool_]:

@@ -104,6 +104,7 @@ def _columns(
     forces = np.full((n, n_atoms, 3), np.nan) if labels.forces is None else labels.forces[where]
     interactions = np.full(n, np.nan) if labels.interaction is None else labels.interaction[where]
     features = np.empty((n, 0)) if frames.features is None else frames.features[rows].sum(axis=1)
+    temperature = np.nan if entry.lineage.temperature_K is None else entry.lineage.temperature_K
     units = entry.units[rows] + (lineages[entry.lineage.key] << 32)
     return {
         "numbers": np.tile(frames.numbers, n),
@@ -118,6 +119,7 @@ def _columns(
         "subsets": share[rows],
         "units": units,
         "sources": np.full(n, entry.source),
+        "temperatures_K": np.full(n, temperature),
         "paths": np.full(n, entry.path),
         "uids": np.array(entry.select(rows).uids),
     }

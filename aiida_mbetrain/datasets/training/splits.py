@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,15 +19,11 @@ LEFT_OUT = -1
 N_BLOCKS = 10
 
 
-CONDITION = re.compile(r"(?:^|/)([0-9.]+)K(?:_|/)")
-"""The temperature among the groups of a campaign's file: ``urea/mace/298.15K_0.0001GPa/...``."""
-
-
 @dataclass(frozen=True)
 class HoldOut:
-    """Parts of a campaign's dataset that are only tested on.
+    """Parts of a dataset that are only tested on.
 
-    crystals: names, the first group of a path.  temperatures_K: as the conditions in a path say.
+    crystals: names, the first group of a path.  temperatures_K: of the sampling.
     sizes: numbers of molecules, 0 for the crystal.
     """
 
@@ -38,10 +33,8 @@ class HoldOut:
 
     def holds_section(self, entry: Entry) -> bool:
         """True for an entry of a crystal or temperature that is held out."""
-        found = CONDITION.search(entry.path)
-        return entry.path.split("/")[0] in self.crystals or (
-            found is not None and float(found[1]) in self.temperatures_K
-        )
+        held_out = [_rounded(value) for value in self.temperatures_K]
+        return entry.path.split("/")[0] in self.crystals or _temperature(entry) in held_out
 
     def holds_size(self, entry: Entry) -> bool:
         """True for an entry of a size that is held out."""
@@ -49,18 +42,30 @@ class HoldOut:
 
     def require_known(self, entries: Sequence[Entry]) -> None:
         """Raise InvalidSettings for a crystal, temperature or size that no entry has."""
-        conditions = [CONDITION.search(entry.path) for entry in entries]
         known: dict[str, set[str | float]] = {
             "crystal": {entry.path.split("/")[0] for entry in entries},
-            "temperature": {float(found[1]) for found in conditions if found is not None},
+            "temperature": {found for entry in entries if (found := _temperature(entry)) is not None},
             "size": {entry.n_molecules or 0 for entry in entries},
         }
-        wanted = {"crystal": self.crystals, "temperature": self.temperatures_K, "size": self.sizes}
+        wanted = {
+            "crystal": self.crystals,
+            "temperature": tuple(map(_rounded, self.temperatures_K)),
+            "size": self.sizes,
+        }
         for name, values in wanted.items():
             for value in values:
                 if value not in known[name]:
                     there = ", ".join(map(str, sorted(known[name]))) or "none"
                     raise InvalidSettings(f"hold_out: the dataset has no {name} {value}; there are {there}.")
+
+
+def _temperature(entry: Entry) -> float | None:
+    return None if entry.lineage.temperature_K is None else _rounded(entry.lineage.temperature_K)
+
+
+def _rounded(temperature_K: float) -> float:
+    """A temperature as it is written, to 0.01 K."""
+    return round(temperature_K, 2)
 
 
 @dataclass(frozen=True)

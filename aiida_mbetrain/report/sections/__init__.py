@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiida_mbetrain.report.page import Section
+from aiida_mbetrain.report.sections.delta_models import delta_models_section
 from aiida_mbetrain.report.sections.distances import distances_section
 from aiida_mbetrain.report.sections.dynamics import dynamics_section
 from aiida_mbetrain.report.sections.map import map_section
@@ -25,6 +26,7 @@ SECTIONS = (
     map_section,
     distances_section,
     reference_labels_section,
+    delta_models_section,
     provenance_section,
 )
 

@@ -51,7 +51,8 @@ def unfinished_section(rows: Sequence[Row]) -> Section | None:
     left = [[_name(row.member), row.member.state, row.member.reason] for row in rows if row.member.state != "finished"]
     if not left:
         return None
-    return Section("unfinished", "Not finished", table(["member", "state", "reason"], left, caption="Not finished"))
+    listing = table(["member", "state", "reason"], left, caption="Not finished")
+    return Section("unfinished", "Not finished", element("div", listing, class_="prose"))
 
 
 def attention_section(rows: Sequence[Row]) -> Section:
@@ -73,7 +74,8 @@ def attention_section(rows: Sequence[Row]) -> Section:
         ],
         caption="Checks that did not pass",
     )
-    return Section("verdicts", "Verdicts", listing, lead="Checks that did not pass; the pages of the members say more.")
+    lead = "Checks that did not pass; the pages of the members say more."
+    return Section("verdicts", "Verdicts", element("div", listing, class_="prose"), lead=lead)
 
 
 def _name(member: Member) -> str:
@@ -128,8 +130,9 @@ def _figure(name: str, rows: Sequence[Row], quantity: str) -> Markup | None:
     title, label = QUANTITIES[quantity]
     temperatures, values = np.array([item[1] for item in known]), np.array([item[2] for item in known])
     said = "; ".join(f"{number(value)} at {number(at)} K, {number(p)} GPa" for p, at, value in known)
+    low, high = float(temperatures.min()), float(temperatures.max())
     plot = Plot(
-        padded(float(temperatures.min()), float(temperatures.max()), 0.05),
+        padded(low, high, 0.05) if low < high else (low - 15.0, high + 15.0),
         padded(float(values.min()), float(values.max())),
         x_label="T / K",
         y_label=label,

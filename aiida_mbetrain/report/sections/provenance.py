@@ -30,7 +30,7 @@ def provenance_section(source: Source) -> Section:
     run = source.run
     parts = [
         element("div", figure, _identity(source), class_="beside"),
-        None if run is None else _run(run),
+        None if run is None else processes(run),
         *_settings(source),
     ]
     return Section("provenance", "Provenance", join(*parts), lead="From the crystal and the model to the file.")
@@ -126,7 +126,8 @@ def _identity(source: Source) -> Markup:
     return cards(facts("Identity", rows), facts("Versions", known) if known else None)
 
 
-def _run(run: RunFacts) -> Markup:
+def processes(run: RunFacts) -> Markup:
+    """Time by stage, disk, and the tree of calls."""
     total = sum(run.stage_seconds.values())
     rows = [[name, f"{seconds:.1f}", f"{seconds / total:.0%}"] for name, seconds in run.stage_seconds.items()]
     times = table(["stage", "seconds", "share"], rows, caption="Time by stage") if rows else None

@@ -6,12 +6,8 @@ and applied to every frame.  Clusters that a symmetry operation maps onto each o
 
 from aiida_mbetrain.science.clusters.extraction import Cluster, ClusterSet, extract_clusters, select_clusters
 from aiida_mbetrain.science.clusters.neighbours import Measure
-from aiida_mbetrain.science.clusters.symmetry_orbits import (
-    MoleculeSymmetry,
-    Orbit,
-    Representative,
-    orbit_representatives,
-)
+from aiida_mbetrain.science.clusters.orbit_census import Representative, orbit_representatives
+from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry, Orbit
 
 __all__ = [
     "Cluster",

@@ -58,8 +58,11 @@ class SegmentFile:
         except OSError as error:
             raise UnreadableFile(f"{self.path} cannot be read ({error}): start anew without it.") from error
 
-    def append(self, segment: bytes) -> None:
-        """Write a segment and wait until it is on the disk."""
+    def append(self, segment: bytes, *, durable: bool = True) -> None:
+        """Write a segment and wait until it is on the disk.
+
+        durable: False where it has to survive this process, but not a failure of the machine; costs less.
+        """
         if self._end is None:
             deque(self.read(), maxlen=0)
         digest = hashlib.sha256(self._digest + segment).digest()
@@ -71,5 +74,6 @@ class SegmentFile:
             file.write(LENGTH.pack(len(segment)) + digest)
             file.write(segment)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
             self._end, self._digest = file.tell(), digest

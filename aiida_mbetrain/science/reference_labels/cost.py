@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
+from aiida_mbetrain.errors import ReferenceCalculationFailed
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import FloatArray
 from aiida_mbetrain.science.molecules import MolecularCrystal
@@ -45,19 +46,28 @@ def estimate_cost(fragments: Fragments, backend: Backend, *, budget_s: float = 6
 
     The time follows a power of the size, fitted to the largest two that differ; a size is measured as long as what was
     measured so far lets expect that it fits into the budget.  The first calculation also loads the program: it is made
-    twice and counts once.  Raises what the program raises for the fragment, and InvalidSettings as ``Backend.check``.
+    twice and counts once.  A size that exceeds the memory
+    ends the measurement.  Raises what the program raises for the fragment, and InvalidSettings as ``Backend.check``.
     """
     backend.check(fragments)
     sizes = fragment_sizes(fragments)
     distinct, first = np.unique(sizes, return_index=True)
-    backend.evaluate(fragments[int(first[0])])
+    try:
+        backend.evaluate(fragments[int(first[0])])
+    except MemoryError as error:
+        raise ReferenceCalculationFailed(
+            f"{backend.package}: the memory of this machine does not suffice for the smallest fragment ({error})."
+        ) from error
     measured: list[tuple[float, float]] = []
     spent = 0.0
     for size, row in zip(distinct.tolist(), first.tolist(), strict=True):
         if measured and spent + measured[-1][1] * (size / measured[-1][0]) ** COST_EXPONENT > budget_s:
             break
         begin = perf_counter()
-        backend.evaluate(fragments[row])
+        try:
+            backend.evaluate(fragments[row])
+        except MemoryError:
+            break  # the machine of the jobs may have more
         measured.append((size, perf_counter() - begin))
         spent += measured[-1][1]
     exponent, fitted = _exponent(measured)

@@ -22,11 +22,13 @@ def label_fragments(
     done: FragmentLabels | None = None,
     on_fragment: Callable[[FragmentLabels], None] = lambda labels: None,
     report: Report = silent,
+    memory_MB: float | None = None,
 ) -> FragmentLabels:
     """Energies and forces of all fragments.
 
     done: of an earlier run, to be continued: what has an energy or a failure there is not calculated again.
     on_fragment: called with the labels so far after each fragment; it may raise to interrupt the work.
+    memory_MB: that of the program, for the message of a calculation that runs out of it.
     A calculation that fails is recorded with the program's message, and the rest goes on.  ``report`` counts fragments.
     Raises InvalidSettings before anything is calculated where the program cannot treat one of the fragments.
     """
@@ -42,6 +44,10 @@ def label_fragments(
             evaluation = backend.evaluate(fragments[row])
         except ReferenceCalculationFailed as error:
             labels = replace(labels, failures={**labels.failures, row: error.message})
+        except MemoryError as error:
+            given = "" if memory_MB is None else f" of {memory_MB:.0f} MB"
+            message = f"{backend.package}: out of memory{given} ({error or 'MemoryError'}): give the job more."
+            labels = replace(labels, failures={**labels.failures, row: message})
         else:
             labels.energies[row] = evaluation.energy
             if evaluation.forces is not None:

@@ -5,7 +5,6 @@ its checkpoint file.  The cost of every stage is estimated before anything expen
 """
 
 from aiida_mbetrain.science.stages.cost_estimate import (
-    Probe,
     StageEstimate,
     SupercellPrice,
     estimate_all,
@@ -14,11 +13,11 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     estimate_phonons,
     expected_modes,
     price_supercells,
-    probe_potential,
 )
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels import compute_labels
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
+from aiida_mbetrain.science.stages.potential_probe import Probe, probe_potential
 from aiida_mbetrain.science.stages.table import STAGES
 
 __all__ = [

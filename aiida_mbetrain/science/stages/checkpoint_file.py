@@ -82,8 +82,11 @@ class CheckpointFile:
         if self._timer.fires():
             self.save()
 
-    def save(self) -> None:
-        """Append what was offered last and is not in the file yet."""
+    def save(self, *, durable: bool = True) -> None:
+        """Append what was offered last and is not in the file yet.
+
+        durable: False where it has to survive this process, but not a failure of the machine.
+        """
         if self._file is None or self._latest is None:
             return
         progress, arrays = self._latest(), {}
@@ -93,9 +96,12 @@ class CheckpointFile:
         if not arrays and _same(progress.state, self._state or {}):
             return  # so that the file of a job without progress stays the same, which is how a loop of such jobs ends
         if not self._begun:
-            self._file.append(self._fingerprint)
+            self._file.append(self._fingerprint, durable=durable)
             self._begun = True
-        self._file.append(npz_bytes(arrays | {f"state.{name}": value for name, value in progress.state.items()}))
+        self._file.append(
+            npz_bytes(arrays | {f"state.{name}": value for name, value in progress.state.items()}),
+            durable=durable,
+        )
         self._n_saved.update({name: len(rows) for name, rows in progress.rows.items()})
         self._state = progress.state
 

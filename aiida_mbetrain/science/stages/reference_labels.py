@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,58 +15,119 @@ from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.settings import ReferenceLabels
 
 FRAGMENT_INTERVAL_s = 5.0
-"""Least time between two saves of reference labels: a kill loses one long calculation, or some short ones."""
+"""Least time between two saves that outlast a failure of the machine."""
 
 DEFAULT_MEMORY_MB = 4000.0
 """Memory of a program where the job does not say."""
+
+KILLS = 2
+"""Kills in the midst of one calculation after which it counts as failed.  The second job began with it: neither what
+ran before nor the end of a walltime explains its kill."""
+
+KILLED_IN_A_ROW = 3
+"""Calculations in a row that were killed, after which those behind them, none of which is smaller, are not tried."""
+
+
+@dataclass(frozen=True)
+class Kills:
+    """Traces of jobs that were killed in the midst of a calculation.
+
+    begun: jobs that began the next calculation and did not end it.  in_a_row: calculations given up before it.
+    """
+
+    begun: int = 0
+    in_a_row: int = 0
 
 
 def reference_labels(job: Job) -> dict[str, object]:
     """fragments -> labels by quantum chemistry, and the number of calculations that failed.
 
-    Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and MBETRAIN_MEMORY_MB.
+    Fragments are tried in order.  Threads and memory are the job's: OMP_NUM_THREADS, as for all programs, and
+    MBETRAIN_MEMORY_MB.  The checkpoint says when a calculation begins, so that one that kills its job, most often by
+    its memory, is recorded as failed by the job after the next, and the rest goes on.
     """
     settings = ReferenceLabels(**job.settings)
-    backend = backend_of(
-        settings.method,
-        threads=int(os.environ.get("OMP_NUM_THREADS", "1")),
-        memory_MB=float(os.environ.get("MBETRAIN_MEMORY_MB", DEFAULT_MEMORY_MB)),
-    )
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+    memory_MB = float(os.environ.get("MBETRAIN_MEMORY_MB", DEFAULT_MEMORY_MB))
+    backend = backend_of(settings.method, threads=threads, memory_MB=memory_MB)
     interval = min(job.checkpoint_interval_s, FRAGMENT_INTERVAL_s)
     timed = replace(job, checkpoint_interval_s=interval)
     checkpoint = CheckpointFile(timed, "reference_labels", settings.to_dict())
     fragments, method = job.inputs["fragments"], settings.method.hash
-    done = FragmentLabels.empty(fragments, method)
+    done, kills = FragmentLabels.empty(fragments, method), Kills()
     if checkpoint.found is not None:
-        done = _found(done, checkpoint.found)
+        done, kills = _found(done, checkpoint.found)
+        done, kills = _with_killed(done, kills, memory_MB)
+    tried, n_tried = done, _number_of_tried(done)
+
+    def begin() -> None:
+        """Leave the trace that a kill from here on would leave."""
+        if n_tried < len(fragments):
+            checkpoint.offer(lambda: _progress(tried, n_tried, Kills(kills.begun + 1, kills.in_a_row)))
+            checkpoint.save(durable=False)
 
     def on_fragment(labels: FragmentLabels) -> None:
-        n_tried = int(np.count_nonzero(labels.labelled)) + len(labels.failures)
-        checkpoint.offer(lambda: _progress(labels, n_tried))
+        nonlocal tried, n_tried, kills
+        tried, n_tried, kills = labels, _number_of_tried(labels), Kills()
+        checkpoint.offer(lambda: _progress(tried, n_tried, kills))
         if n_tried < len(fragments):
             checkpoint.stop_if_asked()
+        begin()
 
-    labels = label_fragments(fragments, backend, method, done=done, on_fragment=on_fragment, report=job.report)
+    begin()
+    try:
+        labels = label_fragments(
+            fragments, backend, method, done=done, on_fragment=on_fragment, report=job.report, memory_MB=memory_MB
+        )
+    except BaseException:  # this is no kill
+        checkpoint.offer(lambda: _progress(tried, n_tried, kills))
+        checkpoint.save()
+        raise
     facts = {"n_fragments": len(fragments), "n_failed": len(labels.failures), "programs": list(labels.programs)}
     return {"labels": labels, "summary": facts}
 
 
-def _progress(labels: FragmentLabels, n_tried: int) -> Progress:
+def _number_of_tried(labels: FragmentLabels) -> int:
+    """Fragments with an energy or a failure: the first ones, for they are tried in order."""
+    return int(np.count_nonzero(labels.labelled)) + len(labels.failures)
+
+
+def _with_killed(labels: FragmentLabels, kills: Kills, memory_MB: float) -> tuple[FragmentLabels, Kills]:
+    """Record a failure of the next calculation if it was begun too often, and of all if too many were in a row."""
+    row = _number_of_tried(labels)
+    if kills.begun < KILLS or row == len(labels):
+        return labels, kills
+    new = {
+        row: f"killed {KILLS} times in the midst of the calculation, without a message; the program was given "
+        f"{memory_MB:.0f} MB: give its job more memory, or more time."
+    }
+    in_a_row = kills.in_a_row + 1
+    if in_a_row == KILLED_IN_A_ROW:
+        reason = f"not tried: {KILLED_IN_A_ROW} calculations before it, none of them larger, were killed."
+        new |= dict.fromkeys(range(row + 1, len(labels)), reason)
+    return replace(labels, failures={**labels.failures, **new}), Kills(in_a_row=in_a_row)
+
+
+def _progress(labels: FragmentLabels, n_tried: int, kills: Kills) -> Progress:
     """Labels and failures of the first fragments: they are tried in order, so that these rows only grow."""
-    failed = sorted(labels.failures)
+    failed = sorted(row for row in labels.failures if row < n_tried)
     rows: dict[str, Sequence[object] | FloatArray] = {
         "energies": labels.energies[:n_tried],
         "forces": labels.forces[: labels.offsets[n_tried]],
         "failed_rows": failed,
         "failure_messages": [labels.failures[row] for row in failed],
     }
-    return Progress(rows, {"programs": np.array(labels.programs)})
+    state = {"programs": np.array(labels.programs), "kills": np.array([kills.begun, kills.in_a_row])}
+    return Progress(rows, state)
 
 
-def _found(empty: FragmentLabels, found: Progress) -> FragmentLabels:
+def _found(empty: FragmentLabels, found: Progress) -> tuple[FragmentLabels, Kills]:
     """The inverse of ``_progress``; those that were not tried are left without a label."""
-    empty.energies[: len(found.rows["energies"])] = found.rows["energies"]
-    empty.forces[: len(found.rows["forces"])] = found.rows["forces"]
+    n_tried = len(found.rows.get("energies", ()))
+    if n_tried:
+        empty.energies[:n_tried] = found.rows["energies"]
+        empty.forces[: empty.offsets[n_tried]] = found.rows["forces"]
     failed = zip(found.rows.get("failed_rows", ()), found.rows.get("failure_messages", ()), strict=True)
     failures = {int(row): str(message) for row, message in failed}
-    return replace(empty, failures=failures, programs=tuple(found.state["programs"].tolist()))
+    begun, in_a_row = found.state["kills"].tolist()
+    return replace(empty, failures=failures, programs=tuple(found.state["programs"].tolist())), Kills(begun, in_a_row)

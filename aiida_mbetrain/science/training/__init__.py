@@ -9,6 +9,7 @@ from aiida_mbetrain.science.training.cluster_frames import LabelledClusters, fra
 from aiida_mbetrain.science.training.delta import TrainedModel, require_trainable, train_delta
 from aiida_mbetrain.science.training.evaluation import Evaluation, Predictions, error_table, evaluate_delta
 from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames
+from aiida_mbetrain.science.training.grouping import CONTACT_EDGES_A, closest_contacts, part_of_training_set
 from aiida_mbetrain.science.training.mace_input import mace_fields
 from aiida_mbetrain.science.training.model_file import ModelFile
 from aiida_mbetrain.science.training.ridge import RidgeModel, fit_ridge
@@ -16,6 +17,7 @@ from aiida_mbetrain.science.training.run import MaceTraining, TrainingState
 from aiida_mbetrain.science.training.shifts import fit_shifts, shifted_targets
 
 __all__ = [
+    "CONTACT_EDGES_A",
     "SUBSETS",
     "TEST",
     "TRAIN",
@@ -29,12 +31,14 @@ __all__ = [
     "RidgeModel",
     "TrainedModel",
     "TrainingState",
+    "closest_contacts",
     "error_table",
     "evaluate_delta",
     "fit_ridge",
     "fit_shifts",
     "frames_of_clusters",
     "mace_fields",
+    "part_of_training_set",
     "require_trainable",
     "shifted_targets",
     "train_delta",

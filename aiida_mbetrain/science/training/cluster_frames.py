@@ -61,6 +61,7 @@ def frames_of_clusters(
                 subsets=item.subsets,
                 units=item.units,
                 sources=np.full(n, item.source),
+                temperatures_K=frames.origin.get("temperature_K", np.full(n, np.nan)),
                 paths=np.full(n, item.path),
                 uids=item.uids,
                 level_of_theory=level_of_theory,

@@ -37,7 +37,8 @@ class LabelledFrames:
     interactions: energies of the reference less those of its molecules, (F,), eV; NaN where they are not known.
     features: sums of the baseline's feature vectors over the atoms of a cluster, (F, D); D is 0 without features.
     subsets: index into ``SUBSETS``, (F,).  units: number of the unit of the split, (F,): frames of one are related.
-    sources: such as ``md``, (F,).  paths: groups in the file, (F,).  uids: (F,).
+    sources: such as ``md``, (F,).  temperatures_K: of the sampling, (F,).  paths: groups in the file, (F,).
+    uids: (F,).
     level_of_theory, method_hash: of the reference.  baseline: sha256 of the baseline model, or name of a calculator.
     """
 
@@ -54,6 +55,7 @@ class LabelledFrames:
     subsets: IntArray
     units: IntArray
     sources: Strings
+    temperatures_K: FloatArray
     paths: Strings
     uids: Strings
     level_of_theory: str
@@ -87,6 +89,11 @@ class LabelledFrames:
     def with_forces(self) -> BoolArray:
         """True for clusters with forces of the reference, (F,)."""
         return np.asarray(np.isfinite(self.forces[self.offsets[:-1]]).all(axis=1))
+
+    @cached_property
+    def crystals(self) -> Strings:
+        """First groups of the paths, which are the crystals in the file of a campaign, (F,)."""
+        return np.array([path.partition("/")[0] for path in self.paths])
 
     @cached_property
     def elements(self) -> IntArray:

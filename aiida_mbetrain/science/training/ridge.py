@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from aiida_mbetrain.errors import FeaturesMissing, LabelsMissing
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import AnyArray, FloatArray
 from aiida_mbetrain.science.training.frames import TRAIN, LabelledFrames
 
 STRENGTHS = np.logspace(-10, 2, 37)
@@ -29,6 +31,19 @@ class RidgeModel:
     def predict(self, features: FloatArray) -> FloatArray:
         """Energies of summed feature vectors (F, D), (F,), eV."""
         return np.asarray(features @ self.weights)
+
+    def to_arrays(self) -> dict[str, AnyArray]:
+        """Arrays for npz files and ArrayData nodes."""
+        return {
+            "weights": self.weights,
+            "strength": np.array(self.strength),
+            "left_out_rmse": np.array(self.left_out_rmse),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
+        """The inverse of :meth:`to_arrays`."""
+        return cls(arrays["weights"], float(arrays["strength"]), float(arrays["left_out_rmse"]))
 
 
 def fit_ridge(frames: LabelledFrames, targets: FloatArray) -> RidgeModel:

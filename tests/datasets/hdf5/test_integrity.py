@@ -13,7 +13,7 @@ from dataset_examples import full_dataset
 
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import append_dataset, clusters, list_groups, origin_of, read_dataset, write_dataset
-from aiida_mbetrain.datasets.hdf5 import reader as module
+from aiida_mbetrain.datasets.hdf5 import file_tree as module
 from aiida_mbetrain.datasets.inspection import file_datasets, file_destinations, file_facts, file_origin, verdicts
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.report import write_report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from dataset_examples import differences, full_dataset, md_section
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import Storage, append_dataset, origin_of, read_dataset, validate, write_dataset
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
-from aiida_mbetrain.datasets.model import Dataset
+from aiida_mbetrain.datasets.model import ClusterReference, Dataset
 from aiida_mbetrain.datasets.training import entries_of, select_sections
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile, UnwritableOutput
 
@@ -124,6 +125,55 @@ def test_more_sizes_of_the_same_run_join_it(tmp_path: Path) -> None:
     whole = select_sections(DATASET, sources=["md"])
     assert set(read_dataset(tmp_path / "a").cluster_sets) == set(whole.cluster_sets)
     assert origin_of(tmp_path / "a", f"{MD.group}/finite_subsystems/n=2", 1).molecule_indices == (1, 0)
+
+
+def with_labels(change: Callable[[ClusterReference], ClusterReference]) -> Dataset:
+    """The dataset with other labels of the reference methods."""
+    assert MD.molecules is not None
+    references = {
+        key: {name: change(labels) for name, labels in by_method.items()}
+        for key, by_method in MD.molecules.references.items()
+    }
+    assert references
+    section = replace(MD, molecules=replace(MD.molecules, references=references))
+    return Dataset((section,), DATASET.provenance)
+
+
+def without_first(labels: ClusterReference) -> ClusterReference:
+    """As it was before the first frame had a label."""
+    energies = np.concatenate([[np.nan], labels.energies[1:]])
+    forces = None if labels.forces is None else np.concatenate([labels.forces[:1] * np.nan, labels.forces[1:]])
+    interaction = None if labels.interaction is None else np.concatenate([[np.nan], labels.interaction[1:]])
+    missing = ("0123", *labels.missing[1:])
+    return replace(labels, energies=energies, forces=forces, interaction=interaction, missing=missing)
+
+
+def test_labels_of_a_reference_that_have_grown_replace_those_of_the_file(tmp_path: Path) -> None:
+    whole, some = with_labels(lambda labels: labels), with_labels(without_first)
+    write_dataset(tmp_path / "whole", whole)
+    for name, order in (("a", (some, whole)), ("b", (whole, some))):
+        for part in order:
+            append_dataset(tmp_path / name, part)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole").read_bytes()
+    rounded = with_labels(lambda labels: replace(labels, energies=labels.energies * (1 + 1e-15)))
+    append_dataset(tmp_path / "a", rounded)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: replace(labels, energies=labels.energies + 1e-3),
+        lambda labels: replace(without_first(labels), energies=without_first(labels).energies + 1e-3),
+        lambda labels: replace(labels, method_hash="c" * 32),
+    ],
+)
+def test_other_labels_of_a_reference_are_refused(tmp_path: Path, change) -> None:
+    write_dataset(tmp_path / "a", with_labels(lambda labels: labels))
+    before = (tmp_path / "a").read_bytes()
+    with pytest.raises(InvalidSettings, match=r"reference_labels/.* is there already with other data"):
+        append_dataset(tmp_path / "a", with_labels(change))
+    assert (tmp_path / "a").read_bytes() == before
 
 
 def test_other_data_under_the_same_key_are_refused_and_the_file_stays(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aiida_mbetrain.science.clusters import select_clusters
 from aiida_mbetrain.science.clusters.neighbours import nearest_neighbors
-from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry, census
+from aiida_mbetrain.science.clusters.orbit_census import census
+from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry
 from aiida_mbetrain.science.crystal import SpaceGroup
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.settings import FiniteSubsystemFilter

@@ -44,15 +44,40 @@ def fragments_of(settings: ReferenceLabels) -> Fragments:
     return expand({"pair": clusters}, {"pair": crystal}, charged).fragments
 
 
-def orca_output(fragment, energy, gradient, *, ending="ORCA TERMINATED NORMALLY", shift=0.0, remark=""):
-    """An excerpt in the format of ORCA 5: banner, coordinates, energy, gradient."""
+SCF_OF_ORCA_6 = """
+----------------------------------------D-I-I-S--------------------------------------------
+Iteration    Energy (Eh)           Delta-E    RMSDP     MaxDP     DIISErr   Damp  Time(sec)
+-------------------------------------------------------------------------------------------
+    1    -74.9043925497700656     0.00e+00  2.63e-02  7.44e-02  1.93e-01  0.700   0.0
+    2    -74.9223358156169468    -1.79e-02  2.25e-02  6.24e-02  1.42e-01  0.700   0.0
+
+---------------
+SCF CONVERGENCE
+---------------
+
+  Last Energy change         ...    2.6405e-07  Tolerance :   1.0000e-06
+  Last MAX-Density change    ...    6.9252e-05  Tolerance :   1.0000e-05
+  Last RMS-Density change    ...    2.4156e-05  Tolerance :   1.0000e-06
+  Last DIIS Error            ...    1.9995e-03  Tolerance :   1.0000e-06
+
+Total Energy       :        -74.96357424008319 Eh           -2039.86256 eV
+
+Maximum memory used throughout the entire LEANSCF-calculation: 3.6 MB
+"""
+"""Of which some lines look like complaints, and energies are others than the final one."""
+
+
+def orca_output(
+    fragment, energy, gradient, *, ending="ORCA TERMINATED NORMALLY", shift=0.0, remark="", scf=SCF_OF_ORCA_6
+):
+    """An excerpt in the format of ORCA 6: banner, coordinates, SCF, energy, gradient."""
     labels = [
         chemical_symbols[z] + (":" if ghost else "") for z, ghost in zip(fragment.numbers, fragment.ghosts, strict=True)
     ]
     positions = fragment.positions + shift
     dashes, stars = "-" * 33, "*" * 17
     lines = ["", f"{stars:>50}", "* O   R   C   A *".rjust(50), f"{stars:>50}", "", ""]
-    lines += ["Program Version 5.0.4 -  RELEASE   -".rjust(62), "", ""]
+    lines += ["Program Version 6.0.1  -  RELEASE   -".rjust(62), "", ""]
     lines += [dashes, "CARTESIAN COORDINATES (ANGSTROEM)", dashes]
     lines += [f"  {name:4}" + "".join(f"{x:14.6f}" for x in x3) for name, x3 in zip(labels, positions, strict=True)]
     lines += ["", dashes[:28], "CARTESIAN COORDINATES (A.U.)", dashes[:28]]
@@ -61,10 +86,15 @@ def orca_output(fragment, energy, gradient, *, ending="ORCA TERMINATED NORMALLY"
         charge = 0.0 if name.endswith(":") else z
         numbers = "".join(f"{x:12.6f}" for x in x3)
         lines.append(f"{i:4d} {name:5}{charge:7.4f}    0{atomic_masses[z]:10.3f}{numbers}")
-    lines += ["", "-" * 25 + "   " + "-" * 20, f"FINAL SINGLE POINT ENERGY {energy:18.12f}{remark}", "-" * 25, ""]
+    lines += [scf, "-" * 25 + "   " + "-" * 20, f"FINAL SINGLE POINT ENERGY {energy:18.12f}{remark}", "-" * 25, ""]
     lines += [dashes[:18], "CARTESIAN GRADIENT", dashes[:18], ""]
     for i, (name, g) in enumerate(zip(labels, gradient, strict=True), start=1):
         lines.append(f"{i:4d}   {name.rstrip(':'):4}:" + "".join(f"{x:15.9f}" for x in g))
+    lines += [
+        "",
+        "Difference to translation invariance:",
+        "           :   -0.0000000000   -0.0000000000    0.0000000000",
+    ]
     return "\n".join([*lines, "", f"                             ****{ending}****", ""])
 
 
@@ -110,7 +140,7 @@ def test_orca_outputs_are_read_with_forces_on_ghosts(orca):
     folder, fragments, results = orca
     labels = read_outputs(folder, fragments, ORCA)
     assert labels.failures == {}
-    assert labels.programs == ("orca 5.0.4",)
+    assert labels.programs == ("orca 6.0.1",)
     for row, name in enumerate(fragments.ids.tolist()):
         energy, gradient = results[name]
         assert labels.energies[row] == pytest.approx(energy * units.Hartree, abs=1e-9)
@@ -123,6 +153,13 @@ def test_orca_outputs_are_read_with_forces_on_ghosts(orca):
     [
         ({"ending": "  The program was stopped"}, r"did not end \(killed, by memory or time"),
         ({"ending": "ORCA finished by error termination in SCF"}, "error termination in SCF"),
+        (
+            {
+                "scf": "Error (ORCA_SCF): Not enough memory available!",
+                "ending": "ORCA finished by error termination in GTOInt",
+            },
+            r"Not enough memory available; ORCA finished by error termination in GTOInt",
+        ),
         ({"shift": 0.01}, "another geometry: atom . lies 0.0173 Å"),
         ({"remark": " (Wavefunction not fully converged!)"}, "not fully converged"),
     ],
@@ -135,6 +172,15 @@ def test_a_faulty_orca_output_is_recorded_and_the_others_are_read(orca, change, 
     assert list(labels.failures) == [1]
     assert np.array_equal(np.flatnonzero(~labels.labelled), [1])
     assert re.search(message, labels.failures[1])
+
+
+def test_an_output_that_ends_in_the_midst_names_its_last_line_and_no_harmless_one(orca):
+    folder, fragments, _ = orca
+    path = folder / f"{fragments[0].id}.out"
+    text = path.read_text()
+    path.write_text(text[: text.index("FINAL SINGLE POINT")])
+    message = read_outputs(folder, fragments, ORCA).failures[0]
+    assert "the program did not end (killed, by memory or time, or running)" in message
 
 
 def test_an_output_of_other_atoms_is_named(orca):

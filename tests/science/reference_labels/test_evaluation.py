@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +112,114 @@ def test_failures_and_programs_survive_a_stop(fragments, tmp_path, monkeypatch):
     assert (found.failures, found.programs) == (expected.failures, expected.programs)
     np.testing.assert_array_equal(found.energies, expected.energies)
     np.testing.assert_array_equal(found.forces, expected.forces)
+
+
+class KillsItsJob(Pairwise):
+    """As the system does where memory is short; a fragment of ``size`` atoms, or a larger one."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self._sizes = sizes
+
+    def evaluate(self, fragment: Fragment):
+        if len(fragment.numbers) in self._sizes:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().evaluate(fragment)
+
+
+def killed_in_a_process_of_its_own(job: Job) -> bool:
+    """True where the stage killed its process, False where it ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            STAGES["reference_labels"](job)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def growing() -> Fragments:
+    """Fragments of one to five molecules, each twice."""
+    crystal, sets = shaken_clusters(carbon_dioxide(), [1, 2, 3, 4, 5], n_frames=2)
+    clusters = {f"n_{n}": found for n, found in enumerate(sets, start=1)}
+    whole = ReferenceLabels(method=AseMethod(method="lj"))
+    return expand(clusters, dict.fromkeys(clusters, crystal), whole).fragments
+
+
+def test_a_calculation_that_kills_its_job_twice_is_a_failure_and_the_rest_goes_on(growing, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: KillsItsJob(9))
+    monkeypatch.setenv("MBETRAIN_MEMORY_MB", "1234")
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint")
+    n_killed = 0
+    while killed_in_a_process_of_its_own(job):
+        n_killed += 1
+        assert n_killed < 10
+    assert n_killed == 4
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Pairwise())
+    labels = STAGES["reference_labels"](job)["labels"]
+    killed = np.flatnonzero(growing.n_atoms == 9)
+    assert sorted(labels.failures) == killed.tolist()
+    assert all("killed 2 times" in message and "1234 MB" in message for message in labels.failures.values())
+    expected = STAGES["reference_labels"](job_of(growing))["labels"]
+    kept = labels.labelled
+    np.testing.assert_array_equal(kept, growing.n_atoms != 9)
+    np.testing.assert_array_equal(labels.energies[kept], expected.energies[kept])
+
+
+def test_one_kill_proves_nothing(growing, tmp_path, monkeypatch):
+    """The machine may have failed: the next job tries the calculation again."""
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint")
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: KillsItsJob(6))
+    assert killed_in_a_process_of_its_own(job)
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Pairwise())
+    told: list[int] = []
+    labels = STAGES["reference_labels"](replace(job, report=lambda done, _: told.append(done)))["labels"]
+    assert told[0] == np.count_nonzero(growing.n_atoms == 3)
+    assert labels.labelled.all()
+
+
+def test_after_three_kills_in_a_row_what_is_not_smaller_is_not_tried(growing, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: KillsItsJob(9, 12, 15))
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint")
+    n_killed = 0
+    while n_killed < 20 and killed_in_a_process_of_its_own(job):
+        n_killed += 1
+    assert n_killed == 6
+    labels = STAGES["reference_labels"](job)["labels"]
+    messages = [labels.failures[row] for row in np.flatnonzero(growing.n_atoms > 6)]
+    assert [message.split()[0] for message in messages] == ["killed"] * 3 + ["not"] * 3
+    np.testing.assert_array_equal(labels.labelled, growing.n_atoms < 9)
+
+
+def test_an_error_in_the_midst_of_a_calculation_is_no_kill(growing, tmp_path, monkeypatch):
+    class Raises(Pairwise):
+        def evaluate(self, fragment: Fragment):
+            raise KeyboardInterrupt
+
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint")
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Raises())
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            STAGES["reference_labels"](job)
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Pairwise())
+    assert STAGES["reference_labels"](job)["labels"].labelled.all()
+
+
+def test_a_calculation_without_memory_is_a_failure_that_names_the_memory(growing, monkeypatch):
+    class Huge(Pairwise):
+        def evaluate(self, fragment: Fragment):
+            if len(fragment.numbers) == 9:
+                np.empty(2**56)
+            return super().evaluate(fragment)
+
+    monkeypatch.setenv("MBETRAIN_MEMORY_MB", "1234")
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Huge())
+    labels = STAGES["reference_labels"](job_of(growing))["labels"]
+    np.testing.assert_array_equal(labels.labelled, growing.n_atoms != 9)
+    (message,) = set(labels.failures.values())
+    assert re.search(r"out of memory of 1234 MB \(Unable to allocate 512. PiB", message)
 
 
 def test_what_was_tried_is_not_tried_again(fragments):

@@ -132,9 +132,9 @@ def test_every_stage_appends_what_is_new(stage, tmp_path, small_pieces, monkeypa
     sizes = []
     append = SegmentFile.append
 
-    def measured(self: SegmentFile, segment: bytes) -> None:
+    def measured(self: SegmentFile, segment: bytes, *, durable: bool) -> None:
         sizes.append(len(segment))
-        append(self, segment)
+        append(self, segment, durable=durable)
 
     monkeypatch.setattr(SegmentFile, "append", measured)
     job = replace(job_of(stage), checkpoint=tmp_path / "checkpoint", checkpoint_interval_s=OFTEN)

@@ -19,9 +19,9 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     estimate_phonons,
     expected_modes,
     price_supercells,
-    probe_potential,
 )
 from aiida_mbetrain.science.stages.memory_use import CLEAR
+from aiida_mbetrain.science.stages.potential_probe import probe_potential
 from aiida_mbetrain.settings import FreeEnergy, NamedCalculator, PhononFilter, PhononSampling
 
 MEGABYTE = 2**20

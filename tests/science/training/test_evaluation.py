@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from labelled_frames import MORSE, labelled_frames
 
-from aiida_mbetrain.errors import FeaturesMissing, LabelsMissing
+from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, LabelsMissing
 from aiida_mbetrain.science.constants import KJ_PER_MOL
 from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.training import (
+    CONTACT_EDGES_A,
     TEST,
     TRAIN,
     evaluate_delta,
     fit_ridge,
     fit_shifts,
+    part_of_training_set,
     shifted_targets,
 )
+from aiida_mbetrain.science.training.grouping import groups_of
 from aiida_mbetrain.settings import NamedCalculator
 
 DIFFERENCE = NamedCalculator(name="lennard_jones", parameters={"sigma": 1.2, "epsilon": 0.05, "rc": 8.0})
@@ -81,11 +84,91 @@ def test_errors_of_the_baseline_are_the_targets(frames, evaluated):
     assert column(evaluated, "interaction_rmse_kJ_per_mol", "constant", "size=2") == pytest.approx(expected)
 
 
-def test_groups_are_sizes_sources_and_sections(evaluated):
-    assert set(evaluated.errors["group"]) == {
-        "all", "size=1", "size=2", "source=md", "section=training/md_sampling",
+def test_groups_are_sizes_sources_temperatures_sections_and_contacts(evaluated):
+    groups = set(evaluated.errors["group"])
+    contacts = {group for group in groups if group.startswith("contact=")}
+    assert groups - contacts == {
+        "all", "size=1", "size=2", "source=md", "temperature=300", "section=training/md_sampling",
     }  # fmt: skip
     assert set(evaluated.errors["model"]) == {"baseline", "constant", "delta"}
+
+
+def test_groups_of_contacts_are_the_pairs_in_their_range(frames, evaluated):
+    test = frames.select(frames.subsets == TEST)
+    pairs = test.select(test.n_molecules == 2)
+    shortest = []
+    for row in range(len(pairs)):
+        one, two = (molecule.positions[0] for molecule in pairs.molecules_of(row))
+        shortest.append(min(np.linalg.norm(a - b) for a in one for b in two))
+    lacking = (pairs.targets - 14.0) / 2 * 1000
+    edges = [0.0, *CONTACT_EDGES_A, np.inf]
+    names = ["<2", "2-2.5", "2.5-3", "3-3.5", "3.5-4", "4-5", ">=5"]
+    found = {str(group).removeprefix("contact=") for group in evaluated.errors["group"] if "contact" in str(group)}
+    assert found == {name for name, low, high in zip(names, edges, edges[1:], strict=False)
+                     if any(low <= value < high for value in shortest)}  # fmt: skip
+    for name, low, high in zip(names, edges, edges[1:], strict=False):
+        inside = [low <= value < high for value in shortest]
+        if any(inside):
+            expected = np.sqrt(np.mean(lacking[inside] ** 2))
+            group = f"contact={name}"
+            assert column(evaluated, "energy_rmse_meV_per_molecule", "baseline", group) == pytest.approx(expected)
+            assert column(evaluated, "n_frames", "baseline", group) == sum(inside)
+
+
+def test_crystals_are_groups_where_there_are_several(frames):
+    first = np.arange(len(frames)) % 2 == 0
+    paths = np.where(first, "urea/lj/300K/md", "ice/lj/300K/md")
+    groups = {name: mask for name, mask in groups_of(replace(frames, paths=paths))}
+    np.testing.assert_array_equal(groups["crystal=urea"], first)
+    np.testing.assert_array_equal(groups["crystal=ice"], ~first)
+
+
+def test_force_table_holds_every_component(frames, evaluated):
+    forces, test = evaluated.forces, frames.select(frames.subsets == TEST)
+    errors = 1000 * (forces["baseline_eV_per_A"] - forces["reference_eV_per_A"])
+    assert len(errors) == 3 * test.n_atoms.sum()
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(column(evaluated, "force_rmse_meV_per_A", "baseline"))
+    pairs = np.isin(forces["frame"], np.flatnonzero(test.n_molecules == 2))
+    expected = column(evaluated, "force_rmse_meV_per_A", "baseline", "size=2")
+    assert np.sqrt(np.mean(errors[pairs] ** 2)) == pytest.approx(expected)
+
+
+def test_learning_curve_falls_and_ends_in_the_errors_of_the_whole_set(frames):
+    energies_alone = replace(frames, interactions=np.full(len(frames), np.nan))
+    found = evaluate_delta(energies_alone, named_calculator(DIFFERENCE), named_calculator(MORSE), fractions=(0.1, 0.5))
+    curve, name = found.learning_curve, "energy_rmse_meV_per_molecule"
+    ridge = curve["model"] == "ridge"
+    n_train = np.count_nonzero(frames.subsets == TRAIN)
+    np.testing.assert_allclose(curve["fraction"][ridge], [0.1, 0.5, 1.0])
+    np.testing.assert_array_equal(curve["n_frames"][ridge], np.round(curve["fraction"][ridge] * n_train))
+    errors = curve[name][ridge]
+    assert errors[0] > 2 * errors[1] > 0
+    assert errors[-1] == column(found, name, "ridge")
+    assert curve["fraction"][curve["model"] == "delta"].tolist() == [1.0]
+    part = part_of_training_set(frames, 0.5)
+    predicted = fit_ridge(part, shifted_targets(part, fit_shifts(part))).predict(frames.features)
+    predicted = predicted + frames.compositions @ fit_shifts(part)
+    test = frames.subsets == TEST
+    wrong = 1000 * ((predicted - frames.targets) / frames.n_molecules)[test]
+    assert errors[1] == pytest.approx(np.sqrt(np.mean(wrong**2)))
+
+
+def test_parts_of_the_training_set_are_nested_and_keep_units_and_test_set(frames):
+    small, large = (part_of_training_set(frames, fraction) for fraction in (0.25, 0.5))
+    assert set(small.uids) < set(large.uids) < set(frames.uids)
+    for part, expected in ((small, 0.25), (large, 0.5)):
+        trained = part.units[part.subsets == TRAIN]
+        assert np.bincount(np.unique(trained, return_inverse=True)[1]).tolist() == [2] * len(np.unique(trained))
+        assert len(np.unique(trained)) == round(expected * len(np.unique(frames.units[frames.subsets == TRAIN])))
+        assert np.count_nonzero(part.subsets != TRAIN) == np.count_nonzero(frames.subsets != TRAIN)
+    other = part_of_training_set(frames, 0.25, seed=1)
+    assert set(other.uids) != set(small.uids)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.5, 1.5])
+def test_impossible_parts_are_refused(frames, fraction):
+    with pytest.raises(InvalidSettings, match=f"fraction = {fraction:g}"):
+        part_of_training_set(frames, fraction)
 
 
 def test_ridge_learns_what_is_linear_in_the_features(frames):

@@ -38,7 +38,10 @@ class Backend(ABC):
 
     @abstractmethod
     def evaluate(self, fragment: Fragment) -> Evaluation:
-        """Energy and forces of a fragment.  Raises ReferenceCalculationFailed with the program's message."""
+        """Energy and forces of a fragment.
+
+        Raises ReferenceCalculationFailed with the program's message; MemoryError passes.
+        """
 
     @abstractmethod
     def require_elements(self, symbols: list[str]) -> None:

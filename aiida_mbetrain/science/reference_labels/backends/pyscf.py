@@ -92,7 +92,7 @@ class PyscfBackend(Backend):
                 energy += wave_function.ccsd_t()
             if method.gives_forces:
                 gradient = wave_function.nuc_grad_method().kernel()
-        except (RuntimeError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
+        except (RuntimeError, ValueError, np.linalg.LinAlgError) as error:
             raise ReferenceCalculationFailed(f"pyscf: {type(error).__name__}: {error}") from error
         forces = None if gradient is None else -gradient * FORCE_UNIT
         if method.dispersion is not None:

@@ -22,7 +22,19 @@ FINAL_ENERGY = re.compile(r"^FINAL SINGLE POINT ENERGY\s+(-?\d+\.\d+)(.*)$", re.
 FINISHED = "ORCA TERMINATED NORMALLY"
 GHOST_LABEL = re.compile(r"^(\s*(?:\d+\s+)?[A-Z][a-z]?)\s*:(?=\s+-?\d+\.\d+)", re.MULTILINE)
 """An element in a table of coordinates with the colon of a ghost atom, which cclib does not know."""
-COMPLAINT = re.compile(r"error|not (?:fully )?converged|memory|aborting", re.IGNORECASE)
+BANNER = "* O   R   C   A *"
+VERSION = re.compile(r"^.*Program Version .*$", re.MULTILINE)
+TABLE = re.compile(
+    r"^(?:-+\n)?(?:CARTESIAN COORDINATES \(ANGSTROEM\)|CARTESIAN GRADIENT|The final MP2 gradient).*\n"
+    r"(?:-+\n\n?)?(?:.*\S.*\n)+",
+    re.MULTILINE,
+)
+"""Heading and rows of a table up to the first blank line."""
+COMPLAINT = re.compile(
+    r"error termination|\berror\s*[:(!]|not (?:fully )?converged|(?:not enough|insufficient|out of) memory",
+    re.IGNORECASE,
+)
+"""Lines about what went wrong: `DIIS Error` and `Maximum memory used` are in every output."""
 
 RUN_SCRIPT = """\
 #!/bin/sh
@@ -69,7 +81,7 @@ def read_output(path: Path, fragment: Fragment, method: OrcaMethod) -> Outcome:
     if FINISHED not in text or not final or "not fully converged" in final[-1][1]:
         raise ReferenceCalculationFailed(f"orca: {path.name}: {_complaint(text)}")
     try:
-        data = ccread(io.StringIO(GHOST_LABEL.sub(r"\1 ", text)), loglevel=logging.CRITICAL)
+        data = ccread(io.StringIO(_tables(text)), loglevel=logging.CRITICAL)
         numbers, positions = np.asarray(data.atomnos), np.asarray(data.atomcoords[-1])
     except Exception as error:  # cclib raises whatever its line by line reading runs into
         raise ReferenceCalculationFailed(f"orca: {path.name} cannot be read by cclib: {error}") from error
@@ -83,12 +95,18 @@ def read_output(path: Path, fragment: Fragment, method: OrcaMethod) -> Outcome:
     return Outcome(Evaluation(float(final[-1][0]) * units.Hartree, forces), f"orca {version}")
 
 
+def _tables(text: str) -> str:
+    """Version, coordinates and gradient of an output: cclib 1.8 stumbles over the SCF of ORCA 6."""
+    parts = [BANNER, *VERSION.findall(text)[:1], *TABLE.findall(GHOST_LABEL.sub(r"\1 ", text))]
+    return "\n".join([*parts, f"****{FINISHED}****", ""])
+
+
 def _complaint(text: str) -> str:
-    """The last line in which the program complains, or where its output ends."""
+    """The last two lines in which the program complains, or where its output ends."""
     lines = [line.strip(" \t*!.-") for line in text.splitlines()]
-    complaints = [line for line in lines if COMPLAINT.search(line)]
+    complaints = list(dict.fromkeys(line for line in lines if COMPLAINT.search(line)))
     if complaints and FINISHED not in text:
-        return complaints[-1]
+        return "; ".join(complaints[-2:])
     if FINISHED in text:
         return "the wave function is not fully converged" if FINAL_ENERGY.search(text) else "it has no final energy"
     ended = next((line for line in reversed(lines) if line), "nothing")

@@ -1,0 +1,144 @@
+"""Trainings of delta models in the profile: their evaluations, and those on parts of one training set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from aiida_mbetrain.cli.common import require_finished
+from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+
+if TYPE_CHECKING:
+    from aiida import orm
+
+    from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+    from aiida_mbetrain.settings import Training
+
+CHAIN = "DeltaModelWorkChain"
+
+
+def require_training(node: orm.Node) -> orm.WorkChainNode:
+    """The node itself.  Raises InvalidSettings for what has trained no delta model."""
+    from aiida import orm
+
+    if not isinstance(node, orm.WorkChainNode) or node.process_label != CHAIN or "model" not in node.outputs:
+        name = type(node).__name__
+        raise InvalidSettings(f"{name}<{node.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
+    return node
+
+
+def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
+    """The evaluation of a trained model, stored once.  Raises InvalidSettings, MbetrainError."""
+    from aiida import orm
+    from aiida.manage.caching import enable_caching
+
+    from aiida_mbetrain.calculations.functions.training import evaluation
+
+    chain = require_training(chain)
+    with enable_caching():
+        _, node = evaluation.run_get_node(
+            frames=chain.inputs.frames,
+            delta=chain.outputs.model,
+            baseline=chain.inputs.baseline,
+            settings=orm.Dict({"subset": subset}),
+        )
+    require_finished(node)
+    return node
+
+
+def training_of_model(model: orm.Node) -> orm.WorkChainNode:
+    """The training that handed out a delta model.  Raises InvalidSettings."""
+    from aiida.common import LinkType
+
+    for node in model.base.links.get_incoming(link_type=LinkType.RETURN).all_nodes():
+        if getattr(node, "process_label", None) == CHAIN:
+            return require_training(node)
+    raise InvalidSettings(f"The delta model <{model.pk}> was trained by no {CHAIN} of this profile.")
+
+
+def evaluations_of(chain: orm.WorkChainNode, subset: str = "test") -> list[Any]:
+    """Finished evaluations of the model of a training, the newest first."""
+    from aiida import orm
+
+    query = orm.QueryBuilder().append(orm.Data, filters={"id": chain.outputs.model.pk}, tag="model")
+    query.append(orm.CalcFunctionNode, filters={"attributes.process_label": "evaluation"}, with_incoming="model")
+    query.order_by({orm.CalcFunctionNode: {"id": "desc"}})
+    return [
+        node for node in query.all(flat=True) if node.is_finished_ok and node.inputs.settings.get("subset") == subset
+    ]
+
+
+def trainings() -> Iterator[orm.WorkChainNode]:
+    """Finished trainings of delta models, the newest first."""
+    from aiida import orm
+
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"attributes.process_label": CHAIN}, tag="chain")
+    query.order_by({"chain": {"id": "desc"}})
+    for node in query.iterall():
+        if node[0].is_finished_ok:
+            yield node[0]
+
+
+def training_of_frames(frames: LabelledFramesData, baseline: orm.Data, settings: Training) -> orm.WorkChainNode | None:
+    """The newest finished training of these frames with these settings."""
+    from aiida_mbetrain.settings import Training
+
+    for chain in trainings():
+        same = _equal(chain.inputs.frames, frames) and _equal(chain.inputs.baseline, baseline)
+        if same and Training(**chain.inputs.settings.get_dict()) == settings:
+            return chain
+    return None
+
+
+def trainings_on_parts(chain: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """Finished trainings on parts of the training set of another one, which are like it in all else."""
+    found: dict[str, orm.WorkChainNode] = {}
+    for other in trainings():
+        creator: Any = other.inputs.frames.creator
+        if creator is None or creator.process_label != "training_part":
+            continue
+        if (
+            _equal(creator.inputs.frames, chain.inputs.frames)
+            and _equal(other.inputs.baseline, chain.inputs.baseline)
+            and other.inputs.settings.get_dict() == chain.inputs.settings.get_dict()
+        ):
+            found.setdefault(other.inputs.frames.base.caching.get_hash(), other)
+    return list(found.values())
+
+
+def learning_curve_of(chain: orm.WorkChainNode, evaluated: orm.ProcessNode, subset: str) -> Any:
+    """The learning curve of an evaluation, with the models that were trained on parts of its training set."""
+    from aiida.manage.caching import enable_caching
+
+    from aiida_mbetrain.calculations.functions.learning_curve import learning_curve
+
+    parts = {
+        f"part_{number}": evaluate_model(part, subset).outputs.learning_curve
+        for number, part in enumerate(trainings_on_parts(chain))
+    }
+    if not parts:
+        return evaluated.outputs.learning_curve
+    with enable_caching():
+        _, node = learning_curve.run_get_node(whole=evaluated.outputs.learning_curve, **parts)
+    require_finished(node)
+    return node.outputs.result
+
+
+def part_of_frames(frames: LabelledFramesData, fraction: float) -> LabelledFramesData:
+    """Labelled frames with a part of their training set, stored once.  Raises MbetrainError."""
+    from aiida import orm
+    from aiida.manage.caching import enable_caching
+
+    from aiida_mbetrain.calculations.functions.learning_curve import training_part
+
+    with enable_caching():
+        _, node = training_part.run_get_node(frames=frames, settings=orm.Dict({"fraction": fraction}))
+    if not node.is_finished_ok:
+        raise MbetrainError(f"training_part<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    part: LabelledFramesData = node.outputs.result
+    return part
+
+
+def _equal(one: orm.Node, other: orm.Node) -> bool:
+    """True for one node and for two of the same content."""
+    return one.uuid == other.uuid or one.base.caching.get_hash() == other.base.caching.get_hash()
