@@ -44,7 +44,7 @@ def wait_for(place: Workplace, label: str, number: int, seconds: float = 900.0) 
         time.sleep(2.0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rounds_go_on_after_the_daemon_was_stopped(workplace):
     path = str(write_rounds(workplace.folder))
     workplace.succeed("verdi", "daemon", "start", "1")
