@@ -28,8 +28,8 @@ REFERENCE: tuple[type[Settings], ...] = (
 )
 """Methods of quantum chemistry and what they are applied to; tested with the programs."""
 
-TRAINING: tuple[type[Settings], ...] = (settings.Training, settings.TrainingFrames)
-"""Of delta models; tested with their training."""
+TRAINING: tuple[type[Settings], ...] = (settings.ActiveLearning, settings.Training, settings.TrainingFrames)
+"""Of delta models; tested with their training and rounds."""
 
 FIELDS = [f"{cls.__name__}.{field}" for cls in CLASSES for field in cls.model_fields]
 

@@ -95,13 +95,13 @@ def test_disk_that_is_full_counts_as_interrupted(argon, lennard_jones, folder, m
     monkeypatch.setattr(checkpoints, "INTERVAL_s", 0.0)
     append, n_saves = SegmentFile.append, []
 
-    def fill(file: SegmentFile, segment: bytes) -> None:
+    def fill(file: SegmentFile, segment: bytes, **options: bool) -> None:
         n_saves.append(segment)
         if len(n_saves) == 8:
             with file.path.open("ab") as stream:
                 stream.write(segment[: len(segment) // 2])
             raise OSError(28, "No space left on device", str(file.path))
-        append(file, segment)
+        append(file, segment, **options)
 
     monkeypatch.setattr(SegmentFile, "append", fill)
     node = dynamics(argon, lennard_jones)
