@@ -17,9 +17,8 @@ class Clock:
         self._told = False
 
     def limit(self, max_seconds: float | None) -> None:
-        """The walltime, counted from the start of the program."""
-        if max_seconds is not None:
-            self._deadline = self._start + SHARE_OF_WALLTIME * max_seconds
+        """The walltime, counted from the start of the program; None: no limit."""
+        self._deadline = float("inf") if max_seconds is None else self._start + SHARE_OF_WALLTIME * max_seconds
 
     def listen(self) -> None:
         """Stop on SIGTERM, which schedulers send before they kill."""

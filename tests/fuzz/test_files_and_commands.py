@@ -24,6 +24,7 @@ from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import load_mace
 from aiida_mbetrain.settings import Inference
 from aiida_mbetrain.worker import codec
+from aiida_mbetrain.worker.clock import Clock
 from aiida_mbetrain.worker.main import run_job
 
 SUPERCELL = Configurations.from_atoms(bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2))
@@ -64,7 +65,7 @@ def content(dataset, tmp_path_factory) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_job_folders(tmp_path, seed):
+def test_job_folders(tmp_path, monkeypatch, seed):
     random = Random(seed)
     (tmp_path / "outside.npz").write_bytes(b"")
     for number in range(10):
@@ -76,6 +77,7 @@ def test_job_folders(tmp_path, seed):
         except (TypeError, ValueError, RecursionError):  # bytes and the like: no JSON says them
             text = mutated_text(random, json.dumps(job, indent=1))
         (folder / "job.json").write_text(text, "utf-8", errors="replace")
+        monkeypatch.setattr("aiida_mbetrain.worker.main.CLOCK", Clock())  # as for a program that has just begun
         refused(text[:2000], lambda folder=folder: run_job(folder, {}))
 
 

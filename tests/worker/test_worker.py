@@ -23,6 +23,7 @@ from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.stages import STAGES, Job
 from aiida_mbetrain.settings import NamedCalculator
 from aiida_mbetrain.worker import codec
+from aiida_mbetrain.worker.clock import Clock
 from aiida_mbetrain.worker.main import run_and_describe
 
 LENNARD_JONES = {"sigma": 3.4, "epsilon": 0.0104, "rc": 6.0}
@@ -292,3 +293,11 @@ def test_demo_model_runs_with_features(tmp_path):
     assert results["potential"]["sha256"] == digest
     labelled = outputs_of(tmp_path)["frames"]
     assert labelled.features.shape[:2] == (1, 22)
+
+
+def test_a_job_without_walltime_follows_one_whose_walltime_is_over():
+    clock = Clock()
+    clock.limit(1e-9)
+    assert clock.is_over()
+    clock.limit(None)
+    assert not clock.is_over()
