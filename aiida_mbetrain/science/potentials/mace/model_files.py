@@ -83,9 +83,11 @@ def _first_fault(model: MaceModule) -> str | None:
         return f"its atomic_numbers are {numbers}"
     if not 0.0 < float(model.r_max) <= LONGEST_CUTOFF:
         return f"its cutoff r_max is {float(model.r_max)} Å"
-    layers = (len(model.interactions), len(model.products), len(model.readouts))
-    if layers != (int(model.num_interactions),) * 3:
-        return f"interactions, products and readouts are {layers}, num_interactions is {int(model.num_interactions)}"
+    layers = (len(model.interactions), len(model.products))
+    if layers != (int(model.num_interactions),) * 2:
+        return f"it has {layers} interactions and products, and num_interactions is {int(model.num_interactions)}"
+    if len(model.readouts) not in (1, layers[0]):  # one with use_last_readout_only
+        return f"it has {len(model.readouts)} readouts of {layers[0]} layers"
     energies = torch.atleast_2d(model.atomic_energies_fn.atomic_energies)
     if tuple(energies.shape) != (len(heads_of(model)), len(numbers)):
         return f"its atomic_energies of {len(heads_of(model))} heads and {len(numbers)} elements are {energies.shape}"

@@ -40,6 +40,12 @@ def test_batches_of_mixed_sizes_equal_mace_calculator(models, small_sets, varian
         assert_same_labels(labels, reference(models[variant], part), 1e-10)
 
 
+def test_a_model_that_reads_its_last_layer_alone_equals_mace_calculator(tmp_path, small_sets):
+    path = save_random_mace(tmp_path / "m.model", use_last_readout_only=True)
+    [labels] = load_mace(path, CPU).evaluate(small_sets[:1], features=True)
+    assert_same_labels(labels, reference(path, small_sets[0]), 1e-10)
+
+
 @pytest.mark.parametrize("num_interactions", [1, 3])
 def test_features_hold_every_interaction_layer(tmp_path, small_sets, num_interactions):
     path = save_random_mace(tmp_path / "m.model", max_l=1, num_interactions=num_interactions)
@@ -333,6 +339,25 @@ def test_a_model_that_wants_charges_is_refused_by_their_name(models, tmp_path):
     mace_module.torch.save(model, tmp_path / "charged.model")
     with pytest.raises(NotAModel, match="total_charge, total_spin"):
         load_mace(tmp_path / "charged.model", CPU)
+
+
+def test_a_model_of_a_training_that_diverged_is_refused_by_its_weights(models, tmp_path):
+    model = mace_module.torch.load(models["scalar"], weights_only=False)
+    with mace_module.torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    mace_module.torch.save(model, tmp_path / "diverged.model")
+    with pytest.raises(NotAModel, match=r"its \S+ is not finite"):
+        load_mace(tmp_path / "diverged.model", CPU)
+
+
+def test_a_flipped_bit_in_the_weights_is_refused_by_the_checksum(models, tmp_path):
+    """PyTorch compares no checksums: it would be another model."""
+    content = bytearray(models["scalar"].read_bytes())
+    weights = next(mace_module.torch.load(models["scalar"], weights_only=False).parameters())
+    content[content.index(weights.detach().numpy().tobytes())] ^= 1
+    (tmp_path / "flipped.model").write_bytes(content)
+    with pytest.raises(NotAModel, match=r"the checksum of .* is wrong"):
+        load_mace(tmp_path / "flipped.model", CPU)
 
 
 def test_inspection_tells_what_the_model_is(models):
