@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from aiida_mbetrain.cli.common import require_finished
-from aiida_mbetrain.errors import InvalidSettings, MbetrainError
+from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -79,27 +79,29 @@ def trainings() -> Iterator[orm.WorkChainNode]:
             yield node[0]
 
 
-def training_of_frames(frames: LabelledFramesData, baseline: orm.Data, settings: Training) -> orm.WorkChainNode | None:
+def training_of_frames(frames: LabelledFramesData, baseline: orm.Data, settings: Training) -> orm.ProcessNode | None:
     """The newest finished training of these frames with these settings."""
-    from aiida_mbetrain.settings import Training
+    from aiida import orm
 
-    for chain in trainings():
-        same = _equal(chain.inputs.frames, frames) and _equal(chain.inputs.baseline, baseline)
-        if same and Training(**chain.inputs.settings.get_dict()) == settings:
-            return chain
-    return None
+    from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
+    from aiida_mbetrain.workflows.finished import finished_process
+
+    inputs = {"frames": frames, "baseline": baseline, "settings": orm.Dict(settings.to_dict())}
+    return finished_process(DeltaModelWorkChain, inputs)
 
 
 def trainings_on_parts(chain: orm.WorkChainNode) -> list[orm.WorkChainNode]:
     """Finished trainings on parts of the training set of another one, which are like it in all else."""
+    from aiida_mbetrain.workflows.finished import same_content
+
     found: dict[str, orm.WorkChainNode] = {}
     for other in trainings():
         creator: Any = other.inputs.frames.creator
         if creator is None or creator.process_label != "training_part":
             continue
         if (
-            _equal(creator.inputs.frames, chain.inputs.frames)
-            and _equal(other.inputs.baseline, chain.inputs.baseline)
+            same_content(creator.inputs.frames, chain.inputs.frames)
+            and same_content(other.inputs.baseline, chain.inputs.baseline)
             and other.inputs.settings.get_dict() == chain.inputs.settings.get_dict()
         ):
             found.setdefault(other.inputs.frames.base.caching.get_hash(), other)
@@ -133,12 +135,6 @@ def part_of_frames(frames: LabelledFramesData, fraction: float) -> LabelledFrame
 
     with enable_caching():
         _, node = training_part.run_get_node(frames=frames, settings=orm.Dict({"fraction": fraction}))
-    if not node.is_finished_ok:
-        raise MbetrainError(f"training_part<{node.pk}> failed [{node.exit_status}]: {node.exit_message}")
+    require_finished(node)
     part: LabelledFramesData = node.outputs.result
     return part
-
-
-def _equal(one: orm.Node, other: orm.Node) -> bool:
-    """True for one node and for two of the same content."""
-    return one.uuid == other.uuid or one.base.caching.get_hash() == other.base.caching.get_hash()

@@ -42,10 +42,10 @@ def _nodes(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 def _has_inputs(process: orm.ProcessNode, wanted: Mapping[str, orm.Data]) -> bool:
     found = {link.link_label: link.node for link in process.base.links.get_incoming(node_class=orm.Data).all()}
     found = {label: node for label, node in found.items() if label not in OF_JOBS}
-    return found.keys() == wanted.keys() and all(_equal(found[label], node) for label, node in wanted.items())
+    return found.keys() == wanted.keys() and all(same_content(found[label], node) for label, node in wanted.items())
 
 
-def _equal(first: orm.Node, second: orm.Node) -> bool:
+def same_content(first: orm.Node, second: orm.Node) -> bool:
     """True for one node, or two of the same content; neither has to be stored."""
     return first.uuid == second.uuid or _content(first) == _content(second)
 
