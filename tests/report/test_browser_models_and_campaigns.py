@@ -12,10 +12,12 @@ TITLES = ["co2, lj, 200 K, 0 GPa", "co2, lj, 300 K, 0 GPa", "ice #2 & <b>, lj, 2
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("width", [1400, 400])]
 
 
-def test_page_of_a_delta_model_asks_for_nothing_has_no_error_and_fits_the_screen(visit, delta_model_page, width):
-    browser = visit(delta_model_page, width)
+@pytest.mark.parametrize("page", ["delta_model_page", "campaign_page"])
+def test_page_asks_for_nothing_has_no_error_and_fits_the_screen(visit, page, request, width):
+    page = request.getfixturevalue(page)
+    browser = visit(page, width)
     assert errors(browser) == []
-    assert requests(browser) == {delta_model_page.as_uri()}
+    assert requests(browser) == {page.as_uri()}
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
@@ -53,11 +55,8 @@ def test_figures_of_a_delta_model_show_points_of_every_model(visit, delta_model_
     assert all(min(counts) > 0 for counts in drawn.values())
 
 
-def test_page_of_a_campaign_asks_for_nothing_has_no_error_and_fits_the_screen(visit, campaign_page, width):
+def test_page_of_a_campaign_draws_volume_and_density_of_every_crystal(visit, campaign_page, width):
     browser = visit(campaign_page, width)
-    assert errors(browser) == []
-    assert requests(browser) == {campaign_page.as_uri()}
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert len(browser.find_elements("css selector", "#campaign svg[role=img]")) == 4, (
         "volume and density of two crystals"
     )
