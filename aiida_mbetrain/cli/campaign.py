@@ -195,7 +195,7 @@ def status(name: str, watch: bool, interval: float, form: str) -> None:
                 time.sleep(interval)
                 try:
                     table, states = status_table(name)
-                except Exception as error:
+                except Exception as error:  # the class of it is SQLAlchemy's, which is AiiDA's affair
                     if not database_is_locked(error):
                         raise
                     continue  # the next refreshment asks again

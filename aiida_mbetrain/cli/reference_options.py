@@ -15,7 +15,7 @@ from aiida_mbetrain.cli.sources import integers, load_node, stages_of_node, word
 from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from aiida_mbetrain.calculations.functions.reference_labels import ChosenClusters
+    from aiida_mbetrain.calculations.functions.reference_labels import ClusterInputs
     from aiida_mbetrain.settings import ReferenceLabels
 
 
@@ -49,7 +49,7 @@ class ClusterOptions:
     sources: tuple[str, ...] | None
     picks: str | None
 
-    def load(self) -> ChosenClusters:
+    def load(self) -> ClusterInputs:
         """Cluster sets of the process.  Raises InvalidSettings where nothing is left of them."""
         from aiida_mbetrain.calculations.functions.reference_labels import cluster_sets
 

@@ -63,7 +63,7 @@ def _units(name: str, frames: Configurations) -> IntArray:
         return np.asarray(origin["frame"], dtype=np.int64)
     if np.all(origin["q_index"] < 0):
         return np.asarray(origin["frame"], dtype=np.int64) + 2**31
-    return np.asarray(origin["q_index"] * 2**12 + origin["mode"], dtype=np.int64) + 2**31
+    return np.asarray(origin["q_index"] * 2**20 + origin["mode"], dtype=np.int64) + 2**31
 
 
 def split_units(units: dict[str, IntArray], settings: ActiveLearning) -> dict[str, IntArray]:

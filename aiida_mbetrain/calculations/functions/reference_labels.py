@@ -40,7 +40,7 @@ ROW = "row"
 """Origin of a composed frame: its number in the set that it was cut from."""
 
 
-class ChosenClusters(NamedTuple):
+class ClusterInputs(NamedTuple):
     """Inputs of the WorkChain: cluster sets, the crystal of each, and the picks that choose some of their frames."""
 
     sets: dict[str, ClusterSetData]
@@ -58,7 +58,7 @@ def cluster_sets(
     sizes: Sequence[int] | None = None,
     sources: Sequence[str] | None = None,
     choice: orm.Node | None = None,
-) -> ChosenClusters:
+) -> ClusterInputs:
     """Cluster sets of finished stages and the crystal of each, under names such as ``md_sampling_n_3``.
 
     sizes: numbers of molecules.  sources: some of ``md`` and ``phonons``.  choice: a finished ``subsample``, whose
@@ -82,7 +82,7 @@ def cluster_sets(
         given = {"sizes": sizes, "sources": sources, "picks": None if choice is None else [choice.pk]}
         asked = ", ".join(f"{name} = {list(value)}" for name, value in given.items() if value is not None)
         raise InvalidSettings(f"The run has no clusters{f' of {asked}' if asked else ''}.")
-    return ChosenClusters(sets, crystals, None if choice is None else choice.outputs.picks)
+    return ClusterInputs(sets, crystals, None if choice is None else choice.outputs.picks)
 
 
 def rows_of(picks: TableData | None, name: str, n_frames: int) -> IntArray:

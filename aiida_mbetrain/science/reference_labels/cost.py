@@ -46,8 +46,8 @@ def estimate_cost(fragments: Fragments, backend: Backend, *, budget_s: float = 6
 
     The time follows a power of the size, fitted to the largest two that differ; a size is measured as long as what was
     measured so far lets expect that it fits into the budget.  The first calculation also loads the program: it is made
-    twice and counts once.  A size that exceeds the memory
-    ends the measurement.  Raises what the program raises for the fragment, and InvalidSettings as ``Backend.check``.
+    twice and counts once.  A size that exceeds the memory ends the measurement.  Raises what the program raises for the
+    fragment, and InvalidSettings as ``Backend.check``.
     """
     backend.check(fragments)
     sizes = fragment_sizes(fragments)
