@@ -177,12 +177,13 @@ def test_a_baseline_that_did_not_label_the_clusters_is_refused(finished, labelle
         (("--reference", "lj", "--split", "0.9,0.1"), "TrainingFrames.fractions"),
         (("--reference", "lj", "--split", "1,0,0"), "the first two above 0"),
         (("--reference", "lj", "--learning-curve", "0.5,2"), "--learning-curve 2: give parts above 0"),
-        (("--reference", LABELS, "--hold-out", "temperature=77"), "the dataset has no temperature 77"),
+        (("--hold-out", "temperature=77"), "the dataset has no temperature 77"),
         (("--reference", "lj", "--options", "o.yaml"), "--options o.yaml is about jobs"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_trained(fail, finished, labelled, arguments, message):
-    assert message in fail("train", finished.pk, *arguments)
+    reference = () if "--reference" in arguments else ("--reference", labelled)
+    assert message in fail("train", finished.pk, *reference, *arguments)
 
 
 def test_free_energies_of_isolated_atoms_are_refused(fail, finished, tmp_path):

@@ -288,7 +288,7 @@ def test_refusals_are_one_line(finished, hdf5: Path, tmp_path: Path, monkeypatch
         (("diff", "missing.hdf5", finished.pk), "does not exist"),
         (("datasets", "foreign.hdf5"), "not an HDF5 file"),
         (("datasets", "--structure", pk), "ClusterSetData"),
-        (("datasets", "--model", "abc"), "abc"),
+        (("datasets", "--model", "nobody"), "nobody"),  # no beginning of a uuid
         (("datasets", "--model", structure), "is a StructureData, not a MaceModelData"),
         (("datasets", "--model", finished.inputs.md_sampling.settings.pk), "is a Dict, not a MaceModelData"),
     ):
