@@ -25,6 +25,7 @@ from aiida_mbetrain.report.run_facts import RunFacts
 from aiida_mbetrain.report.sections import all_sections, headline
 from aiida_mbetrain.report.sections.campaign import Row, attention_section, campaign_section, unfinished_section
 from aiida_mbetrain.report.sections.delta_models import delta_models_section
+from aiida_mbetrain.report.sections.explore import require_chemiscope
 from aiida_mbetrain.report.sections.provenance import processes
 from aiida_mbetrain.report.source import Source
 
@@ -41,6 +42,7 @@ def write_report(
     file_name: str | None = None,
     seed: int = 42,
     parts: bool = True,
+    explore: bool = False,
 ) -> Path:
     """Write the report of a dataset or of its HDF5 file to ``path``.
 
@@ -50,12 +52,15 @@ def write_report(
     file_name: the file in commands to paste; by default its own name.
     seed: of the choice of clusters where there are too many for one page.
     parts: of a campaign, write the pages of the members too.
-    Raises UnreadableFile, UnwritableOutput.
+    explore: add the viewer of chemiscope, some 4 MB, to the page, or to those of the members.
+    Raises UnreadableFile, UnwritableOutput; InvalidSettings where chemiscope is not installed.
     """
+    if explore:
+        require_chemiscope()
     size = None if isinstance(source, Dataset) else _size(Path(source))
     name = file_name or (DEFAULT_FILE if isinstance(source, Dataset) else str(source))
     with _tree(source) as root:
-        given = Source(root, name, file_bytes=size, run=run, delta_models=delta_models, seed=seed)
+        given = Source(root, name, file_bytes=size, run=run, delta_models=delta_models, seed=seed, explore=explore)
         if is_campaign(root):
             return _write_campaign(given, Path(path), parts=parts)
         return _write(Path(path), _training_set_page(given))
