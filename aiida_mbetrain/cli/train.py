@@ -10,7 +10,17 @@ import click
 
 from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
 from aiida_mbetrain.cli.delta_models import part_of_frames, training_of_frames
-from aiida_mbetrain.cli.sources import integers, model_of_source, numbers, processes_of, stages_of_node, words
+from aiida_mbetrain.cli.frames_of_file import frames_of_file
+from aiida_mbetrain.cli.sources import (
+    integers,
+    is_campaign,
+    is_file,
+    model_of_source,
+    numbers,
+    processes_of,
+    stages_of_node,
+    words,
+)
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, MbetrainError, UnreadableFile
 
 if TYPE_CHECKING:
@@ -26,8 +36,9 @@ SECTIONS = ("frames", "training")
 
 
 @click.command("train")
-@click.argument("process")
+@click.argument("process", metavar="SOURCE")
 @click.option("--reference", required=True, metavar="METHOD", help="Labels of `reference run`: their name, or its pk.")
+@click.option("--model", help="Baseline of an HDF5 file whose model is not in the profile: a file, pk or uuid.")
 @click.option("--kind", type=click.Choice(["delta", "finetune", "finetune_replay", "multihead"]),
               help="Delta model, fine-tuned baseline (with replay), or new model with two heads [delta].")  # fmt: skip
 @click.option("--replay", metavar="FILE", help="Extended XYZ of the baseline's own training, for finetune_replay.")
@@ -48,7 +59,7 @@ SECTIONS = ("frames", "training")
 @stopping_in_order
 @with_profile
 def train(process: str, reference: str, code: str | None, options: str | None, **given: Any) -> None:
-    """Train a model on the labelled clusters of PROCESS (pk or uuid of a finished run, or name of a campaign).
+    """Train a model on the labelled clusters of SOURCE: pk or uuid of a finished run, name of a campaign, or HDF5 file.
 
     Training, validation and test set share no related frames.  Interrupted, the same command goes on.
     """
@@ -62,6 +73,9 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
 
     wanted, settings = read_settings(given)
     mace_fields(settings)  # a refusal comes before anything is stored
+    of_file = not is_campaign(process) and is_file(process)
+    if given["model"] is not None and not of_file:
+        raise InvalidSettings(f"--model {given['model']} is for an HDF5 file: {process} names its model itself.")
     if options is not None and code is None:
         raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
     parts = read_parts(given["learning_curve"] or ())
@@ -69,7 +83,10 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
         raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     console = Console()
     replay = read_replay(given["replay"])
-    frames, baseline = frames_of(process, reference, wanted)
+    if of_file:
+        frames, baseline = frames_of_file(process, reference, wanted, given["model"])
+    else:
+        frames, baseline = frames_of(process, reference, wanted)
     require_inputs(settings, baseline, replay)
     for chosen in (frames, *(part_of_frames(frames, part) for part in parts)):
         done = training_of_frames(chosen, baseline, settings, replay) if parts else None

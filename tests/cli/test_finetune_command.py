@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import numpy as np
@@ -14,13 +15,15 @@ from ase import Atoms
 from ase.io import write
 from models import save_random_mace
 
-from aiida_mbetrain.calculations.functions.training import sum_model
+from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
 from aiida_mbetrain.cli.delta_models import evaluations_of
+from aiida_mbetrain.cli.frames_of_file import frames_of_file
+from aiida_mbetrain.cli.sources import stages_of_node
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.settings import Inference
+from aiida_mbetrain.settings import Inference, TrainingFrames
 from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
@@ -156,3 +159,46 @@ def test_a_calculator_is_not_finetuned(chain):
     assert node.exit_status == InvalidSettings.code
     assert "is no single MACE model and cannot be fine-tuned" in node.exit_message
     assert not node.called
+
+
+@pytest.fixture(scope="module")
+def dataset_file(labelled, tmp_path_factory):
+    from commands import call
+
+    path = tmp_path_factory.mktemp("dataset") / "argon.hdf5"
+    call("export", labelled.pk, "-o", path, "--reference", LABELS)
+    return path
+
+
+def test_frames_of_a_file_are_those_of_the_run(dataset_file, labelled):
+    settings = TrainingFrames(**SPLIT)
+    stages, baseline = stages_of_node(labelled), labelled.inputs.model
+    labels = labels_of_stages(stages, LABELS)
+    of_run = labelled_frames(settings=orm.Dict(settings.to_dict()), baseline=baseline, **stages, **labels)
+    of_file, same = frames_of_file(str(dataset_file), LABELS, settings, None)
+    assert same.uuid == baseline.uuid
+    found = of_file.to_science().to_arrays()
+    for name, array in of_run.to_science().to_arrays().items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    facts = of_file.base.attributes.get("file")
+    assert facts["sha256"] == hashlib.sha256(dataset_file.read_bytes()).hexdigest()
+    assert facts["content_sha256"]
+    assert frames_of_file(str(dataset_file), LABELS, settings, None)[0].pk == of_file.pk
+
+
+@pytest.mark.slow
+def test_a_file_is_trained_on(succeed, dataset_file, settings_file):
+    given = ("--settings", settings_file, "--epochs", 1, "--kind", "finetune_replay")
+    said = succeed("train", dataset_file, "--reference", LABELS, *given)
+    node = orm.load_node(int(re.search(r"DeltaModelWorkChain<(\d+)>", said).group(1)))
+    assert node.inputs.frames.base.attributes.get("file")["name"] == "argon.hdf5"
+    assert "finetuned" in succeed("evaluate", node.pk)
+
+
+def test_mistakes_about_files_are_named(fail, dataset_file, labelled, tmp_path):
+    other = save_random_mace(tmp_path / "other.model", elements=(18,), r_max=4.5, seed=9)
+    given = ("--reference", LABELS)
+    assert "the clusters of" in fail("train", dataset_file, *given, "--model", other)
+    assert "is for an HDF5 file" in fail("train", labelled.pk, *given, "--model", other)
+    assert "there are labels of lj[order=2]" in fail("train", dataset_file, "--reference", "PBE")
+    assert "does not exist" in fail("train", "none.hdf5", *given)

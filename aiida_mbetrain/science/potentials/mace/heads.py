@@ -32,7 +32,7 @@ def write_foundation(path: Path, target: Path, *, head: str | None, dtype: str) 
         )
     single = _single_head(model, choose_head(model, head))
     # one dimension: of a table of one head and one element mace_run_train makes a number, and fails
-    single.atomic_energies_fn.atomic_energies = torch.zeros(len(model.atomic_numbers), dtype=torch.float64)
+    single.atomic_energies_fn.atomic_energies = torch.zeros(len(single.atomic_numbers), dtype=torch.float64)
     # MACE compares the cutoffs of both models, which differ where one of them is rounded
     torch.save(single.to(getattr(torch, dtype)), target)
 
