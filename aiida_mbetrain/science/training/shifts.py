@@ -10,16 +10,16 @@ from aiida_mbetrain.science.training.frames import TRAIN, LabelledFrames
 
 
 def fit_shifts(frames: LabelledFrames) -> FloatArray:
-    """Energies of the elements, (Z,), eV, of reference minus baseline; see :func:`fit_energies`."""
+    """Energies of the elements, (Z,), eV, whose sums fit the targets of the training split best, and are smallest.
+
+    Clusters of one kind of molecule do not tell the elements apart; of all solutions the one of least norm is taken,
+    whose sum over a molecule is the mean target per molecule.  Raises LabelsMissing where nothing is trained on.
+    """
     return fit_energies(frames, frames.targets)
 
 
 def fit_energies(frames: LabelledFrames, energies: FloatArray) -> FloatArray:
-    """Energies of the elements, (Z,), eV, whose sums fit energies (F,) of the training split best, and are smallest.
-
-    Clusters of one kind of molecule do not tell the elements apart; of all solutions the one of least norm is taken,
-    whose sum over a molecule is the mean energy per molecule.  Raises LabelsMissing where nothing is trained on.
-    """
+    """Energies of the elements, (Z,), eV, likewise for any energies of the frames, (F,), eV."""
     chosen = frames.subsets == TRAIN
     if not chosen.any():
         raise LabelsMissing("No frame of the training split has a reference label: label more, or split otherwise.")
