@@ -53,7 +53,7 @@ def baseline_of_file(path: str, dataset: Dataset, model: str | None) -> Any:
     stated = _stated_models(dataset)
     if len(stated) > 1:
         raise InvalidSettings(f"The clusters of {path} were labelled by several models: train a model for each.")
-    sha256, uuid = stated.pop() if stated else (None, None)
+    sha256, uuid = stated[0] if stated else (None, None)
     if model is not None:
         node = read_model(model)
         if sha256 is not None and node.sha256 != sha256:
@@ -72,19 +72,26 @@ def baseline_of_file(path: str, dataset: Dataset, model: str | None) -> Any:
     return known
 
 
-def _stated_models(dataset: Dataset) -> set[tuple[str | None, str | None]]:
-    """Pairs of sha256 and uuid of the models that the cluster sets of a file, or else the file itself, name."""
+def _stated_models(dataset: Dataset) -> list[tuple[str | None, str | None]]:
+    """Pairs of sha256 and uuid of the models that the cluster sets of a file, or else the file itself, name.
+
+    One file in several profiles is one model: its uuids are those of the profiles.
+    """
     from aiida_mbetrain.datasets.names import FINITE_SUBSYSTEMS
 
     sections: list[MDSection | PhononSection] = [*dataset.md, *dataset.phonons]
-    groups = [
+    of_clusters = [
         facts
         for section in sections
         for place, facts in section.provenance.items()
-        if place.startswith(FINITE_SUBSYSTEMS)
+        if place.startswith(FINITE_SUBSYSTEMS) and any(name in facts for name in OF_MODEL)
     ]
-    pairs = {tuple(facts.get(name) for name in OF_MODEL) for facts in (*groups, dataset.provenance)}
-    return {(_text(sha256), _text(uuid)) for sha256, uuid in pairs if isinstance(sha256 or uuid, str)}
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for facts in of_clusters or [dataset.provenance]:
+        sha256, uuid = (_text(facts.get(name)) for name in OF_MODEL)
+        if identity := sha256 or uuid:
+            found.setdefault(identity, (sha256, uuid))
+    return list(found.values())
 
 
 def _text(value: object) -> str | None:
