@@ -11,9 +11,8 @@ from aiida_mbetrain.report.tables import facts, table
 
 
 def delta_models_section(source: Source) -> Section | None:
-    """Models that were trained on clusters of the run; None without one."""
-    models = () if source.run is None else source.run.delta_models
-    if not models:
+    """Models that were trained on clusters of the source; None without one."""
+    if not source.delta_models:
         return None
     lead = (
         "A delta model learns reference minus baseline, a fine-tuned or multihead one the reference itself. "
@@ -21,7 +20,8 @@ def delta_models_section(source: Source) -> Section | None:
         "trained on, beside those of the baseline, of baseline plus constant, and of a ridge regression on the "
         "features; the frames are finite clusters, which have no stress."
     )
-    return Section("delta", "Trained models", join(*[_model(model, source.seed) for model in models]), lead=lead)
+    body = join(*[_model(model, source.seed) for model in source.delta_models])
+    return Section("delta", "Trained models", body, lead=lead)
 
 
 def _model(model: DeltaModel, seed: int) -> Markup:
