@@ -18,6 +18,7 @@ from aiida_mbetrain.science.potentials import NoPotential, load_mace, mace_atomi
 from aiida_mbetrain.science.stages import STAGES, Job
 from aiida_mbetrain.science.training import TEST, TRAIN, ModelFile, ReplayFile, fit_shifts, mace_fields
 from aiida_mbetrain.settings import Inference, Training
+from aiida_mbetrain.worker import codec
 
 CPU = Inference(device="cpu")
 QUICK = {"max_num_epochs": 2, "device": "cpu", "default_dtype": "float64"}
@@ -157,6 +158,11 @@ def test_replay_of_a_file_takes_its_labels_or_those_of_the_baseline(frames, base
         assert atoms.info["REF_energy"] == pytest.approx(found.energies[0] - sum(e0s[z] for z in atoms.numbers))
         np.testing.assert_allclose(atoms.arrays["REF_forces"], found.forces[0], atol=1e-12)
         assert ("REF_stress" in atoms.info) == bool(atoms.pbc.all())
+
+
+def test_replay_files_reach_the_worker(tmp_path):
+    file = replay_file(dimers(2, labels=True), tmp_path)
+    assert codec.load(tmp_path, codec.save(tmp_path, "replay", file)) == file
 
 
 @pytest.mark.slow
