@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
@@ -21,13 +20,12 @@ class TrainingCalculation(StageCalculation):
     stage = "training"
     needs_potential = False
     settings_class = Training
+    parser = "mbetrain.training"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
         """Ports of the stage."""
         super().define(spec)
-        options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
-        options["parser_name"].default = "mbetrain.training"
         spec.input("frames", valid_type=LabelledFramesData, help="Training, validation and test set.")
         spec.input("foundation", valid_type=MaceModelData, required=False, help="The model that is fine-tuned.")
         spec.input("replay", valid_type=orm.SinglefileData, required=False, help="Extended XYZ of its own training.")

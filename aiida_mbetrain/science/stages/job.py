@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, ignore, never, silent
 from aiida_mbetrain.settings import Inference
+
+
+class Walltime(NamedTuple):
+    """Time that a scheduler grants.
+
+    max_seconds: all of it.  seconds_left: from now until shortly before its end.
+    """
+
+    max_seconds: float
+    seconds_left: float
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,7 @@ class Job:
     inputs: science objects by port name.  settings: the stage's own settings as plain data.
     observe: molecular dynamics tells it temperature, volume and energies on the way.
     should_stop: where it says True, the stage saves what it has done and raises StoppedEarly.
+    walltime: of the job; None where it has no end.
     checkpoint: the stage continues from this file where it exists, and saves to it when it stops and every
         ``checkpoint_interval_s`` seconds; or a function that names the file for the fingerprint of the job.  A stage
         in pieces gives the same numbers as one in one go.
@@ -31,5 +42,6 @@ class Job:
     report: Report = silent
     observe: Observe = ignore
     should_stop: ShouldStop = never
+    walltime: Walltime | None = None
     checkpoint: Path | Callable[[str], Path] | None = None
     checkpoint_interval_s: float = 600.0
