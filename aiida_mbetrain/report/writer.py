@@ -28,6 +28,7 @@ from aiida_mbetrain.report.sections.delta_models import delta_models_section
 from aiida_mbetrain.report.sections.explore import require_chemiscope
 from aiida_mbetrain.report.sections.provenance import processes
 from aiida_mbetrain.report.source import Source
+from aiida_mbetrain.science.training import TRAINED
 
 DEFAULT_FILE = "training_set.hdf5"
 """Name of the file in commands where a dataset has none."""
@@ -46,7 +47,7 @@ def write_report(
 ) -> Path:
     """Write the report of a dataset or of its HDF5 file to ``path``.
 
-    The file of a campaign gives a page of its crystals, conditions and delta models, and in the folder ``PATH_parts``
+    The file of a campaign gives a page of its crystals, conditions and trained models, and in the folder ``PATH_parts``
     beside it a page for every member, made one after another.
     run, delta_models: what the profile knows about the run, and about models trained on its clusters.
     file_name: the file in commands to paste; by default its own name.
@@ -67,7 +68,7 @@ def write_report(
 
 
 def write_model_report(model: DeltaModel, run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
-    """Write the report of a delta model to ``path``.
+    """Write the report of a trained model to ``path``.
 
     run: its training.  seed: of the choice of points where there are too many for a figure.
     Raises UnwritableOutput.
@@ -75,7 +76,7 @@ def write_model_report(model: DeltaModel, run: RunFacts, path: str | Path, *, se
     source = Source(Group(), DEFAULT_FILE, run=run, delta_models=(model,), seed=seed)
     made = [delta_models_section(source), Section("provenance", "Processes", processes(run))]
     shown = [section for section in made if section is not None]
-    title = f"{model.level_of_theory}: delta model"
+    title = f"{model.level_of_theory}: {TRAINED[model.kind]} model"
     return _write(Path(path), page(title, escaped(title), escaped(model.name), shown))
 
 
