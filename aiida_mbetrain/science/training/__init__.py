@@ -7,7 +7,6 @@ is judged on held-out frames, beside the baseline, a constant and a closed-form 
 
 from aiida_mbetrain.science.training.cluster_frames import LabelledClusters, frames_of_clusters
 from aiida_mbetrain.science.training.evaluation import (
-    LINEAR,
     MODELS,
     TRAINED,
     Evaluation,
@@ -27,7 +26,6 @@ from aiida_mbetrain.science.training.train import TrainedModel, require_trainabl
 
 __all__ = [
     "CONTACT_EDGES_A",
-    "LINEAR",
     "MODELS",
     "SUBSETS",
     "TEST",
