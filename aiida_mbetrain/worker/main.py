@@ -88,6 +88,7 @@ def run_job(folder: Path, facts: JsonObject) -> None:
             "computed: give the jobs of this stage more time."
         )
     checkpoint = folder / job.checkpoint
+    warnings: list[str] = []
     try:
         results = STAGES[job.stage](
             Job(
@@ -97,6 +98,7 @@ def run_job(folder: Path, facts: JsonObject) -> None:
                 inference=job.inference,
                 report=progress.report,
                 observe=progress.observe,
+                warn=warnings.append,
                 should_stop=CLOCK.should_stop,
                 checkpoint=checkpoint,
                 checkpoint_interval_s=job.checkpoint_interval_s,
@@ -107,6 +109,8 @@ def run_job(folder: Path, facts: JsonObject) -> None:
         raise
     finally:
         progress.write()
+        if warnings:
+            facts["warnings"] = warnings
         facts["peak_device_memory_bytes"] = peak_device_memory_bytes()
     facts["outputs"] = write_outputs(folder / job_file.OUTPUTS, results)
     checkpoint.unlink(missing_ok=True)
