@@ -164,7 +164,7 @@ def test_dynamics_leaves_out_features_above_the_limit():
     supercell = orm.StructureData(ase=crystal())
     md = {"time_total_fs": 2.0, "time_equilibration_fs": 0.0, "time_step_fs": 1.0, "sampling_interval_fs": 1.0}
     settings = orm.Dict({"temperature_K": 300.0, "md_crystal": md | {"ensemble": "NVT"}})
-    bytes_of_two_frames = 2 * 44 * 2 * 16 * 4
+    bytes_of_two_frames = 2 * len(crystal()) * 2 * 16 * 4
     for limit_GB, there in ((bytes_of_two_frames / 1e9, True), (0.99 * bytes_of_two_frames / 1e9, False)):
         inference = orm.Dict(Inference(device="cpu", max_features_GB=limit_GB).to_dict())
         _, node = HEAVY["molecular_dynamics"].function.run_get_node(
