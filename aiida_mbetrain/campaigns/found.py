@@ -58,6 +58,7 @@ def found_stages() -> list[FoundStage]:
         "inference": _inputs("inference", orm.Dict, ["attributes"]),
         "model": _inputs("model", orm.Data, ["attributes"]),
         "structure": _inputs("structure", orm.StructureData, ["id"]),
+        "molecule": _inputs("molecule", orm.StructureData, ["id"]),
     }
     crystals = _crystal_digests({pk for [pk] in inputs["structure"].values()})
     keys: dict[int, str] = {}
@@ -67,6 +68,9 @@ def found_stages() -> list[FoundStage]:
         kind = STAGE_OF[rows[pk][1]]
         try:
             settings = SECTIONS[kind](**inputs["settings"][pk][0])
+            if isinstance(settings, FreeEnergy) and pk in inputs["molecule"]:
+                # Sublimation into a molecule that the user has given is not that of a campaign.
+                settings = settings.model_copy(update={"sublimation": False})
             inference = Inference(**inputs["inference"][pk][0])
             model = _identity(inputs["model"][pk][0])
             source: object = crystals[inputs["structure"][pk][0]] if kind != PHONONS else None

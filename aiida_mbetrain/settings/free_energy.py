@@ -87,6 +87,10 @@ class FreeEnergy(Settings):
     )
     filter_out_broken_symmetry: bool = Field(True, description="Leave such volumes out of the fit.")
     filter_out_extrapolated_minimum: bool = Field(True, description="Drop temperatures not bracketed.")
+    sublimation: bool = Field(
+        False,
+        description="Relax a molecule of the crystal alone: adds lattice energy and properties of sublimation.",
+    )
     molecule_symmetry_number: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description="Rotational symmetry number of the isolated molecule; None counts it."
     )

@@ -11,7 +11,7 @@ from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.ports import InputPort
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_mbetrain.calculations.functions.isolated_molecule import sublimation
+from aiida_mbetrain.calculations.functions.isolated_molecule import molecule_of_crystal, sublimation
 from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures, thermal_expansion
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, VOLUMES, link_label
 from aiida_mbetrain.data.structures import structure_to_configurations
@@ -69,7 +69,8 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             "molecule",
             valid_type=orm.StructureData,
             required=False,
-            help="The crystal's molecule, not periodic: adds the properties of sublimation.",
+            help="The crystal's molecule, not periodic: adds the properties of sublimation, as the setting "
+            "`sublimation` does with a molecule of the crystal.",
         )
         spec.outline(
             cls.setup,
@@ -94,30 +95,36 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
             spec.output_namespace(namespace, dynamic=True, required=False, help=f"The harmonic crystal at {what}.")
 
     def setup(self) -> ExitCode | None:
-        """Refuse a molecule that does not make up the crystal."""
+        """The isolated molecule, where one is asked for; refuse one that does not make up the crystal."""
         self.ctx.settings = FreeEnergy(**self.inputs.settings.get_dict())
-        try:
-            if "molecule" in self.inputs:
+        if "molecule" in self.inputs:
+            self.ctx.molecule = self.inputs.molecule
+            try:
                 molecules_per_cell(*map(structure_to_configurations, (self.inputs.structure, self.inputs.molecule)))
-        except MbetrainError as error:
-            return self.refuse(error)
+            except MbetrainError as error:
+                return self.refuse(error)
+        elif self.ctx.settings.sublimation:
+            node = self.call(molecule_of_crystal, "molecule_of_crystal", structure=self.inputs.structure)
+            if not node.is_finished_ok:
+                return self.failed(node)
+            self.ctx.molecule = node.outputs.result
         return super().setup()
 
     def run_relaxation(self) -> ToContext[str, orm.ProcessNode] | None:
         """Relax the input structure, and the molecule at the same time."""
-        if "molecule" in self.inputs:
-            started = self.compute("isolated_molecule", structure=self.inputs.molecule, settings=self.inputs.settings)
+        if self.should_sublimate():
+            started = self.compute("isolated_molecule", structure=self.ctx.molecule, settings=self.inputs.settings)
             self.to_context(**(started or {}))
         return super().run_relaxation()
 
     def inspect_relaxation(self) -> ExitCode | None:
         """Stop where a relaxation failed."""
-        failure = self.failed(self.ctx.isolated_molecule) if "molecule" in self.inputs else None
+        failure = self.failed(self.ctx.isolated_molecule) if self.should_sublimate() else None
         return failure or super().inspect_relaxation()
 
     def should_sublimate(self) -> bool:
-        """Return True if a molecule is given."""
-        return "molecule" in self.inputs
+        """Return True if there is an isolated molecule."""
+        return "molecule" in self.ctx
 
     def derive_sublimation(self) -> ExitCode | None:
         """Sublimation of the relaxed crystal, and of the crystals at V(T)."""
@@ -147,6 +154,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
         reference = self.ctx.force_constants.outputs.force_constants
         self.ctx.one_crystal = {
             "thermal_expansion": False,
+            "sublimation": False,
             "relax_input_cell": "constant_volume",
             "supercell_matrix": reference.get_array("supercell_matrix").T.tolist(),
             # already in the matrix; a volume that relaxes to a higher symmetry is not to be refused for it
@@ -231,7 +239,7 @@ class QuasiHarmonicWorkChain(ProtocolMixin, HarmonicCrystalWorkChain):
 
     def results(self) -> None:
         """Hand out the nodes of molecule and expansion; those of the crystal are handed out where they are made."""
-        if "molecule" in self.inputs:
+        if self.should_sublimate():
             self.out("molecule", {key: self.ctx.isolated_molecule.outputs[key] for key in MOLECULE_NODES})
             for name in ("sublimation", "sublimation_equilibrium"):
                 if name in self.ctx:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from argon import merged
 from ase.build import bulk
+from campaign_files import argon_campaign
 from click.testing import CliRunner
 
 from aiida_mbetrain import demo
@@ -128,6 +130,16 @@ def test_every_refusal_of_every_crystal_is_listed(write_campaign, tmp_path):
     assert "nowhere.cif does not exist" in lines[2]
     text = refusals(write_campaign(models={"emt": {"name": "emt"}}))
     assert text.count("it contains Ar, the model emt knows") == 3
+
+
+def test_sublimation_of_a_mixture_is_refused(write_campaign, tmp_path):
+    unequal = {"finite_subsystem_filter": {"assert_identical_composition": False}}
+    changes = {"quasi_harmonic": {"sublimation": True}, "md_sampling": unequal, "phonon_sampling": unequal}
+    path = write_campaign(overrides=merged(argon_campaign()["overrides"], changes))
+    mixture = bulk("Ar", "fcc", a=5.26, cubic=True)
+    mixture.symbols[0] = "Ne"
+    mixture.write(tmp_path / "crystals" / "mixture.cif")
+    assert "mixture: The molecule Ne does not make up the crystal, whose cell is Ar3Ne" in refusals(path)
 
 
 def test_two_crystals_of_one_name_are_refused(write_campaign, tmp_path):

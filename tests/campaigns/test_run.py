@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 import yaml
 from aiida import orm
-from argon import ARGON_SETTINGS, argon_settings, merged
+from argon import ARGON_SETTINGS, LENNARD_JONES, argon_settings, merged
+from ase import units
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
 from campaign_files import argon_campaign
 from click.testing import CliRunner, Result
 
 from aiida_mbetrain.campaigns.found import found_stages
+from aiida_mbetrain.datasets.hdf5 import opened
+from aiida_mbetrain.report.campaign import members, part_of, results
 
 Call = Callable[..., Result]
 
@@ -71,6 +76,22 @@ def test_another_campaign_and_another_condition_use_what_is_there(campaign):
     assert "nothing to start" in campaign("run", **own, name="second", temperatures_K=[21.0]).output
     assert campaign("run", **own, name="second", temperatures_K=[21.0, 22.0]).exit_code == 0
     assert n_stages() == before + 2, "dynamics and phonon sampling, and no force constants"
+
+
+def test_lattice_energy_of_a_campaign_is_that_of_the_static_crystal(campaign, tmp_path):
+    overrides = argon_campaign()["overrides"]
+    overrides["quasi_harmonic"] |= {"sublimation": True}
+    own = {"lattice_constants": (5.37,), "crystals": ["crystals/ar_537.cif"], "overrides": overrides}
+    result = campaign("run", name="bound", **own)
+    assert result.exit_code == 0, result.output
+    done = CliRunner().invoke(main(), ["campaign", "export", "bound", "-o", str(tmp_path / "set.hdf5")])
+    assert done.exit_code == 0, done.output
+    with opened(tmp_path / "set.hdf5") as root:
+        [member] = members(root)
+        found = results(part_of(root, member), member.temperature_K).lattice_energy_kJ_per_mol
+    crystal = bulk("Ar", "fcc", a=5.37)
+    crystal.calc = LennardJones(**LENNARD_JONES["parameters"])
+    assert found == pytest.approx(crystal.get_potential_energy() * units.mol / units.kJ, rel=1e-6)
 
 
 def test_stages_of_single_training_sets_are_used(campaign, finished):

@@ -42,6 +42,7 @@ IN_WORKFLOWS = frozenset(
         "PhononSampling.root_key",
         "PhononSampling.force_constants_key",
         "FreeEnergy.root_key",
+        "FreeEnergy.sublimation",
         "FreeEnergy.thermal_expansion",
         "FreeEnergy.volume_range",
         "FreeEnergy.pressure_range",

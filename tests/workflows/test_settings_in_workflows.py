@@ -9,6 +9,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from argon import argon_atoms, argon_settings
+from ase import units
 from settings_catalog import IN_WORKFLOWS
 
 from aiida_mbetrain.calculations.functions.thermal_expansion import sampled_structures
@@ -29,7 +30,7 @@ EXPANSION = {
 
 
 def test_every_field_of_the_catalog_is_tested_here():
-    alone = {"FreeEnergy.thermal_expansion", "MDSampling.relax_first"}
+    alone = {"FreeEnergy.sublimation", "FreeEnergy.thermal_expansion", "MDSampling.relax_first"}
     assert FILTERS | KEYS | set(EXPANSION) | alone == IN_WORKFLOWS
 
 
@@ -47,6 +48,22 @@ def test_dynamics_that_relaxes_first_keeps_the_cell_in_nvt(lennard_jones):
     relaxed = node.outputs.relaxed_structure.get_ase()
     np.testing.assert_allclose(relaxed.cell.array, atoms.cell.array, atol=1e-10)
     assert np.linalg.norm(relaxed.get_distance(0, 1, mic=True) - atoms.get_distance(0, 1, mic=True)) > 0.01
+
+
+def test_sublimation_is_into_a_molecule_of_the_crystal(finished, argon, lennard_jones):
+    builder = QuasiHarmonicWorkChain.get_builder_from_protocol(
+        argon, lennard_jones, protocol="fast", overrides=argon_settings(quasi_harmonic={"sublimation": True})
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    cut = node.outputs.molecule["relaxed"].creator.inputs.structure
+    assert cut.pbc == (False, False, False)
+    assert cut.creator.process_label == "molecule_of_crystal"
+    assert cut.creator.inputs.structure.uuid == argon.uuid
+    static = node.outputs.relaxed.get_array("energies")[0]  # one atom in the cell, none bound without the crystal
+    found = node.outputs.sublimation.to_science()["E_lattice_kJ_per_mol"]
+    assert found == pytest.approx(np.full(len(found), static * units.mol / units.kJ))
+    assert "sublimation" not in finished.outputs.quasi_harmonic
 
 
 @pytest.mark.parametrize("field", sorted(FILTERS))

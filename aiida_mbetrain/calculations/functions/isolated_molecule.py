@@ -9,12 +9,20 @@ from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
 from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.data.crystals import Nodes
+from aiida_mbetrain.data.structures import structure_from_configurations
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.science.configurations import AnyArray
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, molecules_per_cell
+from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, molecule_of, molecules_per_cell
 from aiida_mbetrain.science.thermodynamics import sublimation as sublimate
+
+
+@calcfunction
+@exit_codes
+def molecule_of_crystal(structure: orm.StructureData) -> orm.Data:
+    """The first molecule of a crystal, whole and not periodic."""
+    return structure_from_configurations(molecule_of(as_science(structure)))
 
 
 @calcfunction

@@ -31,6 +31,7 @@ from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.thermodynamics import (
     check_thermal_expansion,
     equilibrium_names,
+    molecule_of,
     name_of_key,
     sampled_names,
 )
@@ -102,10 +103,13 @@ def estimate_force_constants(structure: Configurations, settings: FreeEnergy) ->
     """Size of the force constants of every crystal (the relaxations before them work on the unit cell).
 
     With thermal expansion that is the reference, the sampled volumes and one crystal for each temperature.
-    Raises InvalidSettings where no equation of state can come of the settings.
+    Raises InvalidSettings where no equation of state can come of the settings, InvalidStructure where no sublimation
+    can come of the crystal.
     """
     if settings.thermal_expansion:
         check_thermal_expansion(settings)
+    if settings.sublimation:
+        molecule_of(structure)
     n_crystals = 1 + len(sampled_names(settings)) + len(equilibrium_names(settings))
     plan = _plan(structure, settings)
     name = "force constants" if n_crystals == 1 else f"force constants of {n_crystals} crystals"

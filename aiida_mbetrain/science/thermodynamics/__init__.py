@@ -20,7 +20,13 @@ from aiida_mbetrain.science.thermodynamics.sampled_volumes import (
     filtered_by,
     strained_structure,
 )
-from aiida_mbetrain.science.thermodynamics.sublimation import IdealGas, Sublimation, molecules_per_cell, sublimation
+from aiida_mbetrain.science.thermodynamics.sublimation import (
+    IdealGas,
+    Sublimation,
+    molecule_of,
+    molecules_per_cell,
+    sublimation,
+)
 
 __all__ = [
     "HarmonicThermodynamics",
@@ -35,6 +41,7 @@ __all__ = [
     "filtered_by",
     "force_constants_key",
     "harmonic_thermodynamics",
+    "molecule_of",
     "molecules_per_cell",
     "name_of_key",
     "reference_name",

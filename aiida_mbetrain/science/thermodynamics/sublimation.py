@@ -17,6 +17,7 @@ from ase.thermochemistry import IdealGasThermo
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
 from aiida_mbetrain.science.constants import EV_PER_THZ, J_PER_MOL, KJ_PER_MOL
+from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.science.relaxation import IsolatedMolecule
 from aiida_mbetrain.science.thermodynamics.harmonic import HarmonicThermodynamics
 
@@ -42,6 +43,23 @@ def molecules_per_cell(crystal: Configurations, molecule: Configurations) -> int
             "the same isotopes; the sublimation of co-crystals and solvates is not computed.".format(*formulas)
         )
     return z
+
+
+def molecule_of(crystal: Configurations) -> Configurations:
+    """The first molecule of the first frame of a crystal, whole and not periodic.
+
+    Raises InvalidStructure, InfiniteNetwork where there are no molecules, and InvalidStructure for a co-crystal or
+    solvate.
+    """
+    found = detect_molecules(crystal.select([0]), assert_identical_composition=False)
+    atoms = found.atoms_of(0)
+    molecule = Configurations(
+        found.numbers[atoms],
+        found.positions[None, atoms],
+        isotope_masses=None if found.isotope_masses is None else found.isotope_masses[atoms],
+    )
+    molecules_per_cell(crystal, molecule)
+    return molecule
 
 
 @dataclass(frozen=True, eq=False)

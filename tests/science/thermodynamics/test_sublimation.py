@@ -8,10 +8,11 @@ from cheap_potentials import LennardJones, nitrogen, nitrogen_potential
 
 from aiida_mbetrain.errors import InvalidStructure, RelaxationNotConverged
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.molecules import detect_molecules
 from aiida_mbetrain.science.potentials import AsePotential
 from aiida_mbetrain.science.relaxation import IsolatedMolecule, isolated_molecule
 from aiida_mbetrain.science.relaxation.isolated_molecule import geometry, symmetry_number, vibrations
-from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, molecules_per_cell, sublimation
+from aiida_mbetrain.science.thermodynamics import HarmonicThermodynamics, molecule_of, molecules_per_cell, sublimation
 from aiida_mbetrain.science.thermodynamics.sublimation import ideal_gas
 from aiida_mbetrain.settings import FreeEnergy
 
@@ -184,6 +185,26 @@ def test_molecules_per_cell():
         molecules_per_cell(one(nitrogen()), one(Atoms("NO", [(0, 0, 0), (0, 0, 1.1)])))
     with pytest.raises(InvalidStructure):
         molecules_per_cell(one(nitrogen()), one(Atoms("N3", np.eye(3))))
+
+
+def test_a_molecule_of_the_crystal_is_whole_and_keeps_its_isotopes():
+    crystal = nitrogen()
+    crystal.wrap()
+    masses = np.full(len(crystal), 14.0)
+    masses[[atoms[1] for atoms in detect_molecules(one(crystal)).molecules]] = 15.0
+    crystal.set_masses(masses)
+    cut = molecule_of(one(crystal))
+    assert not cut.periodic
+    assert cut.numbers.tolist() == [7, 7]
+    assert sorted(cut.masses) == pytest.approx([14.007, 15.0])
+    assert np.linalg.norm(np.diff(cut.positions[0], axis=0)) == pytest.approx(1.1, abs=0.05)
+
+
+def test_no_molecule_is_cut_from_a_co_crystal():
+    crystal = nitrogen()
+    crystal.symbols[0] = "C"
+    with pytest.raises(InvalidStructure, match="co-crystals and solvates"):
+        molecule_of(one(crystal))
 
 
 def test_water_of_a_quantum_chemical_method_has_its_three_modes():
