@@ -62,7 +62,8 @@ class GrowingArray(Sequence[Any]):
         """Keep the first rows alone."""
         if n_rows < self._n_rows:
             kept = self.array()[:n_rows]
-            self.__init__(self._folder)  # type: ignore[misc]
+            self._file, self._parts = None, []  # a new file: arrays of the old one stay as they are
+            self._waiting_bytes = self._n_in_file = self._n_rows = 0
             self.append(kept)
 
     def array(self) -> AnyArray:
