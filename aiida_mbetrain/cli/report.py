@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -15,8 +14,10 @@ from aiida_mbetrain.cli.common import node_of_uuid
 from aiida_mbetrain.errors import InvalidSettings
 
 if TYPE_CHECKING:
+    from aiida import orm
+
     from aiida_mbetrain.datasets.model import Dataset
-    from aiida_mbetrain.report import RunFacts
+    from aiida_mbetrain.report import DeltaModel, RunFacts
 
 
 @click.command("report")
@@ -47,51 +48,72 @@ def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool,
             raise InvalidSettings(
                 f"--reference takes labels from the profile: {source} is a file and shows those it has."
             )
-        run = None if sources.is_campaign_file(source) else run_of_file(source, ctx.meta.get("mbetrain_profile"))
-        written = write_report(source, output, run=run, seed=seed, parts=parts)
+        known = known_of_file(source, ctx.meta.get("mbetrain_profile"))
+        written = write_report(source, output, **known, seed=seed, parts=parts)
     elif sources.is_campaign(source):
         written = write_report_of_campaign(source, output, references, seed=seed, parts=parts)
-    elif (model := training_behind(source)) is not None:
+    elif (training := training_behind(source)) is not None:
         if references:
             raise InvalidSettings(f"--reference takes labels of a run: {source} is a training, which has its own.")
-        written = write_model_report(model, output, seed=seed)
+        written = write_model_report(*training, output, seed=seed)
     else:
-        dataset, run = dataset_and_run(source, references)
-        written = write_report(dataset, output, run=run, seed=seed)
+        dataset, known = dataset_and_known(source, references)
+        written = write_report(dataset, output, **known, seed=seed)
     click.echo(written)
 
 
 @sources.in_profile
 def write_report_of_campaign(name: str, output: str, references: Sequence[str] = (), *, seed: int, parts: bool) -> Path:
     """The pages of what is finished of a campaign of the profile."""
-    from aiida_mbetrain.campaigns.export import export_campaign
-    from aiida_mbetrain.campaigns.state import recorded_states
-    from aiida_mbetrain.report import write_report
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.hdf5"
-        export_campaign(path, *recorded_states(name), references=references)
-        return write_report(path, output, file_name=path.name, seed=seed, parts=parts)
-
-
-def run_of_file(path: str, profile: str | None) -> RunFacts | None:
-    """Facts about the run behind a file; None where no profile knows it.  Raises UnreadableFile."""
     from aiida import orm
 
-    from aiida_mbetrain.cli.run_facts import root_of, run_facts
+    from aiida_mbetrain.campaigns.export import export_campaign
+    from aiida_mbetrain.campaigns.state import FINISHED, recorded_states
+    from aiida_mbetrain.cli.run_facts import delta_models_of
+    from aiida_mbetrain.report import write_report
+
+    plan, states = recorded_states(name)
+    finished = {state.pk for state in states.values() if state.state == FINISHED}
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": {"in": [*finished] or [-1]}})
+    models = delta_models_of(*query.all(flat=True))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.hdf5"
+        export_campaign(path, plan, states, references=references)
+        return write_report(path, output, delta_models=models, file_name=path.name, seed=seed, parts=parts)
+
+
+class Known(TypedDict, total=False):
+    """Arguments of ``write_report`` about what a profile knows."""
+
+    run: RunFacts
+    delta_models: Sequence[DeltaModel]
+
+
+def known_of_file(path: str, profile: str | None) -> Known:
+    """Facts about the run or campaign behind a file; none where no profile knows it.  Raises UnreadableFile."""
+    from aiida import orm
+
+    from aiida_mbetrain.cli.run_facts import delta_models_of, root_of
     from aiida_mbetrain.datasets.hdf5 import opened
 
     with opened(path) as root:
         uuids = [group.provenance["process_uuid"] for _, group in root.walk() if "process_uuid" in group.provenance]
-    for uuid in uuids[:1]:
-        process = node_of_uuid(str(uuid), profile)
-        if isinstance(process, orm.ProcessNode):
-            return run_facts(root_of(process))
-    return None
+    campaign = sources.is_campaign_file(path)
+    nodes = [node_of_uuid(str(uuid), profile) for uuid in (uuids if campaign else uuids[:1])]
+    processes = [node for node in nodes if isinstance(node, orm.ProcessNode)]
+    if campaign:
+        return {"delta_models": delta_models_of(*processes)}
+    return _known(root_of(processes[0])) if processes else {}
 
 
-def training_behind(source: str) -> RunFacts | None:
-    """Facts about a training of a delta model, or of that which an evaluation judged; None for another node.
+def _known(process: orm.ProcessNode) -> Known:
+    from aiida_mbetrain.cli.run_facts import delta_models_of, run_facts
+
+    return {"run": run_facts(process), "delta_models": delta_models_of(process)}
+
+
+def training_behind(source: str) -> tuple[DeltaModel, RunFacts] | None:
+    """A delta model and its training, also by an evaluation that judged it; None for another node.
 
     A model without evaluation is judged on its test set.  Raises MbetrainError.
     """
@@ -108,14 +130,13 @@ def training_behind(source: str) -> RunFacts | None:
         return None
     if not evaluations_of(node, subset):
         evaluate_model(node, subset)
-    return replace(run_facts(node), delta_models=(delta_model(node, subset),))
+    return delta_model(node, subset), run_facts(node)
 
 
-def dataset_and_run(source: str, references: Sequence[str] = ()) -> tuple[Dataset, RunFacts]:
+def dataset_and_known(source: str, references: Sequence[str] = ()) -> tuple[Dataset, Known]:
     """The dataset of a run, or of the stages that it finished, and the facts about it.  Raises InvalidSettings."""
     from aiida import orm
 
-    from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.datasets.from_graph import STAGE_OF, TRAINING_SET, dataset_of, stage_nodes, with_references
     from aiida_mbetrain.datasets.model import Dataset
 
@@ -127,9 +148,9 @@ def dataset_and_run(source: str, references: Sequence[str] = ()) -> tuple[Datase
         )
     finished = [stage for stage in _stages(node, TRAINING_SET, STAGE_OF) if stage.is_finished_ok]
     if not finished:
-        return Dataset(), run_facts(node)
+        return Dataset(), _known(node)
     stages = stage_nodes(finished)
-    return with_references(dataset_of(stages), stages, references), run_facts(node)
+    return with_references(dataset_of(stages), stages, references), _known(node)
 
 
 def _stages(node: Any, training_set: str, stage_of: Mapping[str, str]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiida_mbetrain.cli.common import command_of
@@ -26,17 +26,21 @@ def run_facts(process: orm.ProcessNode) -> RunFacts:
         failure=" ".join(str(reason).split()) if failed else "",
         stage_seconds=stage_times(process),
         repository_bytes=_stored_bytes(process),
-        delta_models=tuple(delta_model(chain) for chain in trainings_on(process)),
     )
 
 
-def trainings_on(process: orm.ProcessNode) -> Iterator[orm.WorkChainNode]:
-    """Finished trainings on clusters that the process or its calls made, the newest first; those on parts left out."""
+def delta_models_of(*processes: orm.ProcessNode) -> list[DeltaModel]:
+    """Models trained on clusters that the processes or their calls made, the newest first; those on parts left out."""
+    return [delta_model(chain) for chain in _trainings_on(processes)]
+
+
+def _trainings_on(processes: Sequence[orm.ProcessNode]) -> Iterator[orm.WorkChainNode]:
     chains = [chain for chain in trainings() if (maker := chain.inputs.frames.creator) is not None
               and maker.process_label == "labelled_frames"]  # fmt: skip
     if not chains:
         return
-    made = {node.pk for call in [process, *process.called_descendants] for node in _outputs(call)}
+    calls = [call for process in processes for call in (process, *process.called_descendants)]
+    made = {node.pk for call in calls for node in _outputs(call)}
     for chain in chains:
         links = chain.inputs.frames.creator.base.links.get_incoming().all()
         if made & {link.node.pk for link in links}:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aiida_mbetrain.report.delta_models import DeltaModel
-
 
 @dataclass(frozen=True)
 class Call:
@@ -29,11 +27,9 @@ class RunFacts:
 
     failure: exit message where it failed; empty otherwise.
     stage_seconds: wall time by stage.  repository_bytes: files and arrays that the run stored.
-    delta_models: those trained on its clusters.
     """
 
     call: Call
     failure: str = ""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     repository_bytes: int | None = None
-    delta_models: tuple[DeltaModel, ...] = ()

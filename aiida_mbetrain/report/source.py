@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.tree import Attribute, Group
+from aiida_mbetrain.report.delta_models import DeltaModel
 from aiida_mbetrain.report.run_facts import RunFacts
 
 StatedSettings = Mapping[str, Any]
@@ -23,7 +24,7 @@ class Source:
 
     root: tree of the dataset; arrays of a file are read when they are asked for.
     file_name: of the HDF5 file, as commands name it.  file_bytes: its size; None where there is no file.
-    run: the run behind it, where a profile knows it.
+    run: the run behind it, where a profile knows it.  delta_models: those trained on its clusters, likewise.
     seed: of every choice of what is embedded.
     """
 
@@ -31,6 +32,7 @@ class Source:
     file_name: str
     file_bytes: int | None = None
     run: RunFacts | None = None
+    delta_models: Sequence[DeltaModel] = ()
     seed: int = 42
 
     @property

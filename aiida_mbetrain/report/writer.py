@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from aiida_mbetrain.datasets.names import MEMBERS
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import UnwritableOutput
 from aiida_mbetrain.report.campaign import Member, is_campaign, members, part_of, results
+from aiida_mbetrain.report.delta_models import DeltaModel
 from aiida_mbetrain.report.html import element, escaped, join
 from aiida_mbetrain.report.page import Section, page
 from aiida_mbetrain.report.run_facts import RunFacts
@@ -36,15 +37,17 @@ def write_report(
     path: str | Path,
     *,
     run: RunFacts | None = None,
+    delta_models: Sequence[DeltaModel] = (),
     file_name: str | None = None,
     seed: int = 42,
     parts: bool = True,
 ) -> Path:
     """Write the report of a dataset or of its HDF5 file to ``path``.
 
-    The file of a campaign gives a page of its crystals and conditions, and in the folder ``PATH_parts`` beside it a
-    page for every member, made one after another.
-    run: what the profile knows about the run.  file_name: the file in commands to paste; by default its own name.
+    The file of a campaign gives a page of its crystals, conditions and delta models, and in the folder ``PATH_parts``
+    beside it a page for every member, made one after another.
+    run, delta_models: what the profile knows about the run, and about models trained on its clusters.
+    file_name: the file in commands to paste; by default its own name.
     seed: of the choice of clusters where there are too many for one page.
     parts: of a campaign, write the pages of the members too.
     Raises UnreadableFile, UnwritableOutput.
@@ -52,24 +55,23 @@ def write_report(
     size = None if isinstance(source, Dataset) else _size(Path(source))
     name = file_name or (DEFAULT_FILE if isinstance(source, Dataset) else str(source))
     with _tree(source) as root:
-        given = Source(root=root, file_name=name, file_bytes=size, run=run, seed=seed)
+        given = Source(root, name, file_bytes=size, run=run, delta_models=delta_models, seed=seed)
         if is_campaign(root):
             return _write_campaign(given, Path(path), parts=parts)
         return _write(Path(path), _training_set_page(given))
 
 
-def write_model_report(run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
-    """Write the report of the delta models of a training to ``path``.
+def write_model_report(model: DeltaModel, run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
+    """Write the report of a delta model to ``path``.
 
-    run: the training.  seed: of the choice of points where there are too many for a figure.
+    run: its training.  seed: of the choice of points where there are too many for a figure.
     Raises UnwritableOutput.
     """
-    source = Source(root=Group(), file_name=DEFAULT_FILE, run=run, seed=seed)
-    names = ", ".join(dict.fromkeys(model.level_of_theory for model in run.delta_models))
-    subtitle = escaped(" \u00b7 ".join(model.name for model in run.delta_models))
+    source = Source(Group(), DEFAULT_FILE, run=run, delta_models=(model,), seed=seed)
     made = [delta_models_section(source), Section("provenance", "Processes", processes(run))]
     shown = [section for section in made if section is not None]
-    return _write(Path(path), page(f"{names}: delta model", escaped(f"{names}: delta model"), subtitle, shown))
+    title = f"{model.level_of_theory}: delta model"
+    return _write(Path(path), page(title, escaped(title), escaped(model.name), shown))
 
 
 def _training_set_page(source: Source) -> str:
@@ -94,12 +96,14 @@ def _write_campaign(source: Source, path: Path, *, parts: bool) -> Path:
         link = f"{folder.name}/{member.file_name}" if parts and part.groups else None
         if link is not None:
             _make(folder)
-            alone = replace(source, root=part, file_bytes=None)
+            alone = replace(source, root=part, file_bytes=None, delta_models=())
             _write(folder / member.file_name, _member_page(alone, member, path.name))
         href = None if link is None else quote(link)
         rows.append(Row(member, results(part, member.temperature_K), verdicts_of_tree(part), href))
     name = str(source.root[MEMBERS].attributes["campaign"])
-    sections = [campaign_section(rows), attention_section(rows), unfinished_section(rows)]
+    sections = [
+        campaign_section(rows), attention_section(rows), unfinished_section(rows), delta_models_section(source),
+    ]  # fmt: skip
     subtitle = escaped(f"{len(rows)} members \u00b7 {source.short_name}")
     shown = [section for section in sections if section is not None]
     return _write(path, page(f"{name}: campaign", escaped(f"{name}: campaign"), subtitle, shown))

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from aiida import orm
 from aiida.engine import run_get_node
-from argon import argon_atoms
+from argon import ARGON_SETTINGS, argon_atoms, merged
+from campaign_files import argon_campaign
 from job_runs import assert_same_outputs, local_code, process_of
 
 from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
@@ -134,6 +135,25 @@ def test_report_shows_the_judged_model_on_its_page_and_on_that_of_the_run(succee
     succeed("report", evaluations_of(chain)[0].pk, "-o", again)
     assert again.read_bytes() == page.read_bytes()
     assert "--reference takes labels of a run" in fail("report", chain.pk, "--reference", "lj")
+
+
+def test_report_of_a_campaign_shows_models_trained_on_its_stages(succeed, chain, finished, tmp_path):
+    overrides = merged(ARGON_SETTINGS, {})
+    for section in ("md_sampling", "phonon_sampling"):
+        del overrides[section]["temperature_K"]
+    crystals = [{"node": finished.inputs.structure.uuid, "name": "argon"}]
+    path = tmp_path / "campaign.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            argon_campaign(name="of_a_run", crystals=crystals, overrides=overrides)
+            | {"temperatures_K": [20.0], "pressures_GPa": [0.0001]}
+        )
+    )
+    assert "nothing to start" in succeed("campaign", "run", path, "--here")
+    succeed("campaign", "export", "of_a_run", "-o", tmp_path / "set.hdf5")
+    for source in ("of_a_run", tmp_path / "set.hdf5"):
+        succeed("report", source, "-o", tmp_path / "page.html", "--no-parts")
+        assert f"DeltaModelWorkChain&lt;{chain.pk}&gt;" in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_the_sum_gives_the_same_labels_in_process_and_as_a_job(chain, tmp_path):

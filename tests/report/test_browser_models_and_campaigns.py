@@ -62,6 +62,14 @@ def test_page_of_a_campaign_draws_volume_and_density_of_every_crystal(visit, cam
     )
 
 
+def test_delta_models_of_a_campaign_are_on_its_page_and_not_on_those_of_its_members(visit, campaign_page, width):
+    browser = visit(campaign_page, width)
+    assert [one.get_attribute("id") for one in browser.find_elements("css selector", "main > section")][-1] == "delta"
+    assert browser.find_elements("css selector", "#delta svg[role=img]")
+    browser.get(browser.find_element("css selector", "#campaign td a").get_attribute("href"))
+    assert not browser.find_elements("id", "delta")
+
+
 def test_links_of_a_campaign_lead_to_its_parts_and_back(visit, campaign_page, width):
     browser = visit(campaign_page, width)
     cells = [link.get_attribute("href") for link in browser.find_elements("css selector", "#campaign td a")]

@@ -24,7 +24,7 @@ def model():
 
 
 def page_of(model, path: Path) -> str:
-    return write_model_report(RunFacts(CALL, delta_models=(model,)), path / "model.html").read_text("utf-8")
+    return write_model_report(model, RunFacts(CALL), path / "model.html").read_text("utf-8")
 
 
 def figure(text: str, title: str) -> str:
@@ -81,8 +81,7 @@ def test_many_points_are_a_stated_seeded_subset(model, tmp_path, monkeypatch):
     total = len(model.judgement.forces["frame"])
     assert f"7 of {total:,} components, chosen by chance with seed 42." in forces
     assert forces.count("<circle") == 2 * 7
-    run = RunFacts(CALL, delta_models=(model,))
-    other = write_model_report(run, tmp_path / "other.html", seed=1).read_text("utf-8")
+    other = write_model_report(model, RunFacts(CALL), tmp_path / "other.html", seed=1).read_text("utf-8")
     assert "chosen by chance with seed 1." in other
     assert figure(other, "Force parity") != forces
 
@@ -96,8 +95,9 @@ def test_model_without_forces_of_the_reference_has_no_figure_of_them(tmp_path):
 
 def test_page_of_the_run_shows_its_models(model, tmp_path):
     unjudged = replace(model, name="DeltaModelWorkChain<77>", command="aiida-mbetrain evaluate 77", judgement=None)
-    run = RunFacts(Call("TrainingSetWorkChain", 7, "finished", False), delta_models=(model, unjudged))
-    text = write_report(Dataset((md_section(8),)), tmp_path / "r.html", run=run).read_text("utf-8")
+    run, path = RunFacts(Call("TrainingSetWorkChain", 7, "finished", False)), tmp_path / "r.html"
+    page = write_report(Dataset((md_section(8),)), path, run=run, delta_models=(model, unjudged))
+    text = page.read_text("utf-8")
     identifiers = re.findall(r'<section id="(\w+)"', text)
     assert identifiers.index("delta") == identifiers.index("provenance") - 1
     assert "<code>aiida-mbetrain evaluate 77</code>" in text

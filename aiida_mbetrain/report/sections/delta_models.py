@@ -11,16 +11,16 @@ from aiida_mbetrain.report.tables import facts, table
 
 
 def delta_models_section(source: Source) -> Section | None:
-    """Delta models that were trained on clusters of the run; None without one."""
-    models = () if source.run is None else source.run.delta_models
-    if not models:
+    """Delta models that were trained on clusters of the source; None without one."""
+    if not source.delta_models:
         return None
     lead = (
         "A delta model learns reference minus baseline. Errors are root mean squares over frames that it was not "
         "trained on, beside those of the baseline, of baseline plus constant, and of a ridge regression on the "
         "features; the frames are finite clusters, which have no stress."
     )
-    return Section("delta", "Delta models", join(*[_model(model, source.seed) for model in models]), lead=lead)
+    body = join(*[_model(model, source.seed) for model in source.delta_models])
+    return Section("delta", "Delta models", body, lead=lead)
 
 
 def _model(model: DeltaModel, seed: int) -> Markup:
