@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import DTypeLike
 
+    Source = AnyArray | h5py.Dataset | "StoredArray" | "SinglePrecision"
+
 
 BLOCK_BYTES, CHUNK_BYTES = 1 << 23, 1 << 18
 """Part of an array that is in memory while it is written or its digest is made, and that is compressed at once."""
@@ -40,7 +42,7 @@ def canonical(values: Any) -> AnyArray:
     return np.ascontiguousarray(array, dtype=KINDS[array.dtype.kind])
 
 
-def blocks(values: Any) -> Iterator[AnyArray]:
+def blocks(values: Source) -> Iterator[AnyArray]:
     """Canonical arrays of some rows each, which make up an array or an HDF5 dataset; in one block where it is small."""
     shape = np.shape(values)
     if not shape or BYTES * math.prod(shape) <= BLOCK_BYTES or values.dtype.kind not in KINDS:
@@ -52,7 +54,7 @@ def blocks(values: Any) -> Iterator[AnyArray]:
         yield canonical(values[start : start + step])
 
 
-def chunk_rows(values: Any) -> int:
+def chunk_rows(values: Source) -> int:
     """Rows that are compressed together: those of the file that the array comes from, or some of CHUNK_BYTES.
 
     A block has whole chunks, so that none is compressed or decompressed twice.
@@ -61,7 +63,7 @@ def chunk_rows(values: Any) -> int:
     return int(chunks[0]) if chunks else max(1, CHUNK_BYTES // (BYTES * math.prod(values.shape[1:])))
 
 
-def array_sha256(values: Any) -> str:
+def array_sha256(values: Source) -> str:
     """sha256 of an array or an HDF5 dataset in canonical form, with its kind and shape."""
     digest = None
     for block in blocks(values):
@@ -80,7 +82,7 @@ class SinglePrecision:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self.shape: tuple[int, ...] = source.shape
 

@@ -20,7 +20,7 @@ __all__ = ["AnyArray", "BoolArray", "Configurations", "FeatureArray", "FloatArra
 
 FloatArray = NDArray[np.float64]
 """Array of float64."""
-FeatureArray = NDArray[np.floating[Any]]
+FeatureArray = NDArray[np.float32] | NDArray[np.float64]
 """Array of float32 or float64."""
 IntArray = NDArray[np.int64]
 """Array of int64."""
@@ -240,7 +240,7 @@ class Configurations:
         return cls(**known, origin=origin)
 
 
-def _precision(name: str, value: object) -> type[np.floating[Any]]:
+def _precision(name: str, value: object) -> type[np.float32] | type[np.float64]:
     """Type of the numbers of a field: features keep single precision, everything else is made double."""
     single = name == "features" and getattr(value, "dtype", None) == np.float32
     return np.float32 if single else np.float64

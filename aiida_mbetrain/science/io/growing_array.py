@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -19,7 +19,7 @@ LARGE_BYTES = 16_000_000
 thousand."""
 
 
-class GrowingArray(Sequence[Any]):
+class GrowingArray(Sequence[AnyArray]):
     """Rows of one shape and type, appended part by part at the cost of the part."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -34,13 +34,14 @@ class GrowingArray(Sequence[Any]):
     def __len__(self) -> int:
         return self._n_rows
 
-    def __getitem__(self, rows: Any) -> Any:
+    def __getitem__(self, rows: int | slice) -> AnyArray:  # type: ignore[override]  # a part of an array is one
         if not isinstance(rows, slice):
             return self.array()[rows]
         start, stop, step = rows.indices(self._n_rows)
         if start < self._n_in_file:
             return self.array()[rows]
-        first, parts = self._n_rows, []  # the last rows are asked for at every save: take no others
+        first = self._n_rows  # the last rows are asked for at every save: take no others
+        parts: list[AnyArray] = []
         for part in reversed(self._parts):
             parts.insert(0, part)
             first -= len(part)
