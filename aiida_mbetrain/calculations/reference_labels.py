@@ -25,6 +25,7 @@ class ReferenceLabelsCalculation(StageCalculation):
     stage = "reference_labels"
     needs_potential = False
     settings_class = ReferenceLabels
+    parser = "mbetrain.reference_labels"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
@@ -17,13 +16,12 @@ class RelaxationCalculation(StageCalculation):
 
     stage = "relaxation"
     settings_class = FreeEnergy
+    parser = "mbetrain.relaxation"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports of the stage."""
         super().define(spec)
-        options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
-        options["parser_name"].default = "mbetrain.relaxation"
         spec.input("structure", valid_type=orm.StructureData)
         spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed crystal.")
         spec.output("relaxed", valid_type=orm.TrajectoryData, required=False, help="With energy, forces and stress.")

@@ -28,13 +28,14 @@ DEFAULT_RESOURCES = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
 class StageCalculation(CalcJob):
     """A job that writes the inputs of a stage for the worker and retrieves its results.
 
-    Subclasses name the stage, the class of its settings (None: it has none) and add their ports.
+    Subclasses name the stage, the class of its settings (None: it has none), a parser, and add their ports.
     """
 
     CACHE_VERSION = 1
     stage: ClassVar[str]
     needs_potential: ClassVar[bool] = True
     settings_class: ClassVar[type[Settings] | None] = None
+    parser: ClassVar[str] = "mbetrain.stage"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
@@ -51,7 +52,7 @@ class StageCalculation(CalcJob):
             )
         spec.input("checkpoint", valid_type=orm.SinglefileData, required=False, help="Continue from here.")
         options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
-        options["parser_name"].default = "mbetrain.stage"
+        options["parser_name"].default = cls.parser
         options["withmpi"].default = False
         options["resources"].default = lambda: dict(DEFAULT_RESOURCES)
         spec.input(

@@ -1,9 +1,8 @@
-"""Training of a delta model as a job."""
+"""Training as a job."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
@@ -16,23 +15,26 @@ from aiida_mbetrain.settings import Training
 
 
 class TrainingCalculation(StageCalculation):
-    """A delta model of labelled frames, as the calcfunction ``training`` makes it."""
+    """A model of labelled frames, as the calcfunction ``training`` makes it."""
 
     stage = "training"
     needs_potential = False
     settings_class = Training
+    parser = "mbetrain.training"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
         """Ports of the stage."""
         super().define(spec)
-        options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
-        options["parser_name"].default = "mbetrain.training"
         spec.input("frames", valid_type=LabelledFramesData, help="Training, validation and test set.")
-        spec.output("model", valid_type=MaceModelData, required=False, help="Reference minus baseline.")
+        spec.input("foundation", valid_type=MaceModelData, required=False, help="The model that is fine-tuned.")
+        spec.input("replay", valid_type=orm.SinglefileData, required=False, help="Extended XYZ of its own training.")
+        spec.output("model", valid_type=MaceModelData, required=False, help="Reference, or reference minus baseline.")
+        spec.output("heads", valid_type=MaceModelData, required=False, help="The model with all its heads.")
         spec.output("history", valid_type=TableData, required=False, help="Validation errors by epoch.")
-        spec.output("summary", valid_type=orm.Dict, required=False, help="Shifts, sizes, labels, baseline.")
+        spec.output("summary", valid_type=orm.Dict, required=False, help="Kind, shifts, sizes, labels, baseline.")
 
     def science_inputs(self) -> Mapping[str, orm.Data]:
-        """The frames."""
-        return {"frames": self.inputs.frames}
+        """The frames, the model that is fine-tuned and its replay."""
+        names = ("frames", "foundation", "replay")
+        return {name: self.inputs[name] for name in names if name in self.inputs}

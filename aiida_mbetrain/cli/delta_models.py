@@ -79,7 +79,9 @@ def trainings() -> Iterator[orm.WorkChainNode]:
             yield node[0]
 
 
-def training_of_frames(frames: LabelledFramesData, baseline: orm.Data, settings: Training) -> orm.ProcessNode | None:
+def training_of_frames(
+    frames: LabelledFramesData, baseline: orm.Data, settings: Training, replay: orm.SinglefileData | None = None
+) -> orm.ProcessNode | None:
     """The newest finished training of these frames with these settings."""
     from aiida import orm
 
@@ -87,6 +89,8 @@ def training_of_frames(frames: LabelledFramesData, baseline: orm.Data, settings:
     from aiida_mbetrain.workflows.finished import finished_process
 
     inputs = {"frames": frames, "baseline": baseline, "settings": orm.Dict(settings.to_dict())}
+    if replay is not None:
+        inputs["replay"] = replay
     return finished_process(DeltaModelWorkChain, inputs)
 
 
@@ -103,9 +107,18 @@ def trainings_on_parts(chain: orm.WorkChainNode) -> list[orm.WorkChainNode]:
             same_content(creator.inputs.frames, chain.inputs.frames)
             and same_content(other.inputs.baseline, chain.inputs.baseline)
             and other.inputs.settings.get_dict() == chain.inputs.settings.get_dict()
+            and _same_replay(other, chain)
         ):
             found.setdefault(other.inputs.frames.base.caching.get_hash(), other)
     return list(found.values())
+
+
+def _same_replay(first: orm.WorkChainNode, second: orm.WorkChainNode) -> bool:
+    """True for trainings with the same replay file, or without any."""
+    from aiida_mbetrain.workflows.finished import same_content
+
+    given = [chain.inputs.replay for chain in (first, second) if "replay" in chain.inputs]
+    return not given or (len(given) == 2 and same_content(*given))
 
 
 def learning_curve_of(chain: orm.WorkChainNode, evaluated: orm.ProcessNode, subset: str) -> Any:

@@ -58,11 +58,14 @@ def print_estimate(
     find_modes: relax the cell for its modes at Γ, which tell the number of phonon frames, instead of giving a bound.
     """
     from aiida_mbetrain.science.crystal import make_supercell
+    from aiida_mbetrain.science.molecular_dynamics import dynamical_masses
     from aiida_mbetrain.science.molecules import check_structure
     from aiida_mbetrain.science.stages import estimate_all, expected_modes, price_supercells, probe_potential
 
     check_structure(crystal)
     potential.require_elements(crystal.numbers)
+    dynamics = settings["md_sampling"].md_crystal
+    masses = dynamical_masses(crystal, dynamics)
     sections = settings["md_sampling"], settings["quasi_harmonic"], settings["phonon_sampling"]
     free_energy, phonons = sections[1:]
     stages, note = estimate_all(crystal, *sections), ""
@@ -76,6 +79,8 @@ def print_estimate(
     milliseconds = probe.seconds_per_atom * 1e3
     console.print(f"{formula}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
     console.print(_estimate_table(stages, probe))
+    note += f"Dynamics: time steps of {dynamics.time_step_fs:g} fs; masses are {dynamics.masses}"
+    note += f", from {masses.min():.3g} to {masses.max():.3g} u.\n"
     console.print(note + _notes(stages, probe), soft_wrap=True, highlight=False)
     console.print(_supercell_table(price_supercells(crystal, free_energy), free_energy.keep_point_group))
 

@@ -1,4 +1,4 @@
-"""Errors of delta models on held-out frames."""
+"""Errors of trained models on held-out frames."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ SHOWN = {
 @click.option("-o", "--output", help="Folder for tables (errors, predictions, learning curve) and pictures.")
 @with_profile
 def evaluate(process: str, subset: str, output: str | None) -> None:
-    """Judge the delta model of PROCESS (pk or uuid of a `train`) on frames that it has not seen.
+    """Judge the model of PROCESS (pk or uuid of a `train`) on frames that it has not seen.
 
     Errors are root mean squares, beside those of the baseline alone, of baseline plus constant, and of a ridge
     regression on the features; by size, source, temperature, crystal, section and closest contact; and against the
-    size of the training set, for the delta model where `train --learning-curve` has trained on parts of it.
+    size of the training set, for the trained model where `train --learning-curve` has trained on parts of it.
     """
     from rich.console import Console
 
@@ -80,7 +80,7 @@ def show_learning_curve(console: Console, curve: Table) -> None:
     """Errors against the number of training frames, as a table; baseline and constant stand in the table above."""
     from rich.table import Table as Printed
 
-    rows = [row for row, model in enumerate(curve["model"]) if model in ("ridge", "delta")]
+    rows = [row for row, model in enumerate(curve["model"]) if model not in ("baseline", "constant")]
     console.print("learning curve (RMSE of all frames)", highlight=False)
     printed = Printed("training frames", "part", "model", *SHOWN.values())
     for row in rows:

@@ -27,10 +27,19 @@ if TYPE_CHECKING:
 @click.option(
     "--parts/--no-parts", default=True, show_default=True, help="Of a campaign, a page for every member as well."
 )
+@click.option("--explore", is_flag=True, help="Add the viewer of chemiscope, where that package is installed.")
 @click.option("--reference", "references", multiple=True, metavar="METHOD",
               help="Add labels of `reference run`: their name, its pk, or all; may be repeated.")  # fmt: skip
 @click.pass_context
-def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool, references: tuple[str, ...]) -> None:
+def report(
+    ctx: click.Context,
+    source: str,
+    output: str,
+    seed: int,
+    parts: bool,
+    explore: bool,
+    references: tuple[str, ...],
+) -> None:
     """Write one HTML page about SOURCE, an HDF5 file, the pk or uuid of a run or training, or the name of a campaign.
 
     Verdicts, figures, a map of all clusters with molecules in 3D, provenance.  The page opens offline in any browser.
@@ -49,21 +58,21 @@ def report(ctx: click.Context, source: str, output: str, seed: int, parts: bool,
                 f"--reference takes labels from the profile: {source} is a file and shows those it has."
             )
         known = known_of_file(source, ctx.meta.get("mbetrain_profile"))
-        written = write_report(source, output, **known, seed=seed, parts=parts)
+        written = write_report(source, output, **known, seed=seed, parts=parts, explore=explore)
     elif sources.is_campaign(source):
-        written = write_report_of_campaign(source, output, references, seed=seed, parts=parts)
+        written = write_report_of_campaign(source, output, references, seed=seed, parts=parts, explore=explore)
     elif (training := training_behind(source)) is not None:
-        if references:
-            raise InvalidSettings(f"--reference takes labels of a run: {source} is a training, which has its own.")
+        if references or explore:
+            raise InvalidSettings(f"--reference and --explore are for clusters of a run: {source} is a training.")
         written = write_model_report(*training, output, seed=seed)
     else:
         dataset, known = dataset_and_known(source, references)
-        written = write_report(dataset, output, **known, seed=seed)
+        written = write_report(dataset, output, **known, seed=seed, explore=explore)
     click.echo(written)
 
 
 @sources.in_profile
-def write_report_of_campaign(name: str, output: str, references: Sequence[str] = (), *, seed: int, parts: bool) -> Path:
+def write_report_of_campaign(name: str, output: str, references: Sequence[str] = (), **options: Any) -> Path:
     """The pages of what is finished of a campaign of the profile."""
     from aiida import orm
 
@@ -79,7 +88,7 @@ def write_report_of_campaign(name: str, output: str, references: Sequence[str] =
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.hdf5"
         export_campaign(path, plan, states, references=references)
-        return write_report(path, output, delta_models=models, file_name=path.name, seed=seed, parts=parts)
+        return write_report(path, output, delta_models=models, file_name=path.name, **options)
 
 
 class Known(TypedDict, total=False):

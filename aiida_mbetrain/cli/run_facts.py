@@ -60,6 +60,7 @@ def delta_model(chain: orm.WorkChainNode, subset: str = "test") -> DeltaModel:
     return DeltaModel(
         name=f"{chain.process_label}<{chain.pk}>",
         level_of_theory=facts["level_of_theory"],
+        kind=facts.get("kind", "delta"),
         baseline=facts["baseline"],
         sha256=facts["sha256"],
         n_frames=facts["n_frames"],

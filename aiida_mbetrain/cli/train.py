@@ -1,16 +1,27 @@
-"""Training of delta models."""
+"""Training of models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
 from aiida_mbetrain.cli.delta_models import part_of_frames, training_of_frames
-from aiida_mbetrain.cli.sources import integers, model_of_source, numbers, processes_of, stages_of_node, words
-from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, MbetrainError
+from aiida_mbetrain.cli.frames_of_file import frames_of_file
+from aiida_mbetrain.cli.sources import (
+    integers,
+    is_campaign,
+    is_file,
+    model_of_source,
+    numbers,
+    processes_of,
+    stages_of_node,
+    words,
+)
+from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, MbetrainError, UnreadableFile
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -25,8 +36,12 @@ SECTIONS = ("frames", "training")
 
 
 @click.command("train")
-@click.argument("process")
+@click.argument("process", metavar="SOURCE")
 @click.option("--reference", required=True, metavar="METHOD", help="Labels of `reference run`: their name, or its pk.")
+@click.option("--model", help="Baseline of an HDF5 file whose model is not in the profile: a file, pk or uuid.")
+@click.option("--kind", type=click.Choice(["delta", "finetune", "finetune_replay", "multihead"]),
+              help="Delta model, fine-tuned baseline (with replay), or new model with two heads [delta].")  # fmt: skip
+@click.option("--replay", metavar="FILE", help="Extended XYZ of the baseline's own training, for finetune_replay.")
 @click.option("--size", type=click.Choice(["small", "balanced", "stringent"]), help="Of the model [small].")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training set; default: those of the size.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the first weights and the order of frames [42].")
@@ -44,7 +59,7 @@ SECTIONS = ("frames", "training")
 @stopping_in_order
 @with_profile
 def train(process: str, reference: str, code: str | None, options: str | None, **given: Any) -> None:
-    """Train a delta model on the labelled clusters of PROCESS (pk or uuid of a finished run, or name of a campaign).
+    """Train a model on the labelled clusters of SOURCE: pk or uuid of a finished run, name of a campaign, or HDF5 file.
 
     Training, validation and test set share no related frames.  Interrupted, the same command goes on.
     """
@@ -52,20 +67,29 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     from aiida.engine.daemon.client import get_daemon_client
     from rich.console import Console
 
+    from aiida_mbetrain.calculations.functions.training import require_inputs
     from aiida_mbetrain.science.training import mace_fields
     from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
 
     wanted, settings = read_settings(given)
     mace_fields(settings)  # a refusal comes before anything is stored
+    of_file = not is_campaign(process) and is_file(process)
+    if given["model"] is not None and not of_file:
+        raise InvalidSettings(f"--model {given['model']} is for an HDF5 file: {process} names its model itself.")
     if options is not None and code is None:
         raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
     parts = read_parts(given["learning_curve"] or ())
     if code is not None and not get_daemon_client().is_daemon_running:
         raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     console = Console()
-    frames, baseline = frames_of(process, reference, wanted)
+    replay = read_replay(given["replay"])
+    if of_file:
+        frames, baseline = frames_of_file(process, reference, wanted, given["model"])
+    else:
+        frames, baseline = frames_of(process, reference, wanted)
+    require_inputs(settings, baseline, replay)
     for chosen in (frames, *(part_of_frames(frames, part) for part in parts)):
-        done = training_of_frames(chosen, baseline, settings) if parts else None
+        done = training_of_frames(chosen, baseline, settings, replay) if parts else None
         if done is not None:
             console.print(f"{done.process_label}<{done.pk}> has trained on this part", highlight=False)
             continue
@@ -73,6 +97,7 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
             chosen,
             baseline,
             None if code is None else orm.load_code(code),
+            replay=replay,
             overrides=settings.to_dict(),
             options=read_options(options),
         )
@@ -89,6 +114,17 @@ def _train(console: Console, builder: ProcessBuilder, *, submitted: bool) -> Non
     node = submit(builder)
     follow = command_of("status", str(node.pk), "--watch")
     console.print(f"submitted {node.process_label}<{node.pk}>; follow it: {follow}", soft_wrap=True)
+
+
+def read_replay(path: str | None) -> orm.SinglefileData | None:
+    """The unstored node of a replay file.  Raises UnreadableFile."""
+    from aiida import orm
+
+    if path is None:
+        return None
+    if not Path(path).is_file():
+        raise UnreadableFile(f"--replay {path} does not exist or is not a file: check the path.")
+    return orm.SinglefileData(Path(path).resolve())
 
 
 def read_parts(fractions: Sequence[float]) -> list[float]:
@@ -116,7 +152,7 @@ def read_settings(given: Options) -> tuple[TrainingFrames, Training]:
         found |= {"test_crystals": held_out.crystals, "test_temperatures_K": held_out.temperatures_K}
         found["test_sizes"] = held_out.sizes
     frames |= {name: value for name, value in found.items() if value is not None}
-    chosen = {"size": given["size"], "max_num_epochs": given["epochs"], "seed": given["seed"]}
+    chosen = {"kind": given["kind"], "size": given["size"], "max_num_epochs": given["epochs"], "seed": given["seed"]}
     training |= {name: value for name, value in (chosen | {"device": given["device"]}).items() if value is not None}
     return TrainingFrames(**frames), Training(**training)
 
@@ -191,12 +227,16 @@ def show_training(console: Console, node: orm.ProcessNode) -> None:
     history, facts = node.outputs.history, node.outputs.summary.get_dict()
     n_frames = ", ".join(f"{number} {name}" for name, number in facts["n_frames"].items())
     energy, force = (history.get_array(name)[-1] for name in ("energy_rmse_eV_per_atom", "force_rmse_eV_per_A"))
-    model, total = node.outputs.model, node.outputs.sum
+    learned = f"{facts['level_of_theory']} minus {facts['baseline'][:16]}"
+    names = {"model": "delta model", "sum": "baseline + delta"}
+    if (kind := facts.get("kind", "delta")) != "delta":
+        learned = f"{facts['level_of_theory']} by {kind} with {facts['baseline'][:16]}"
+        names = {"model": "model", "heads": "all heads"}
+    nodes = {title: node.outputs[name] for name, title in names.items() if name in node.outputs}
     for line in (
-        f"{facts['level_of_theory']} minus {facts['baseline'][:16]}: {n_frames} frames, {facts['n_epochs']} epochs",
+        f"{learned}: {n_frames} frames, {facts['n_epochs']} epochs",
         f"errors of the validation set: {1000 * energy:.2f} meV/atom, {1000 * force:.1f} meV/Å (RMSE)",
-        f"delta model       MaceModelData<{model.pk}>  sha256 {model.sha256[:16]}…",
-        f"baseline + delta  SumModelData<{total.pk}>  sha256 {total.sha256[:16]}…",
+        *(f"{title:<16}  {type(it).__name__}<{it.pk}>  sha256 {it.sha256[:16]}…" for title, it in nodes.items()),
         f"{node.process_label}<{node.pk}>",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

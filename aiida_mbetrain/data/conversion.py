@@ -27,7 +27,7 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import BandStructure, ForceConstants
 from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.science.training import LabelledFrames, ModelFile
+from aiida_mbetrain.science.training import LabelledFrames, ModelFile, ReplayFile
 
 TO_NODE: dict[type, Callable[..., orm.Data]] = {
     Configurations: trajectory_from_configurations,
@@ -48,6 +48,7 @@ TO_SCIENCE: dict[type[orm.Data], Callable[..., object]] = {
     orm.TrajectoryData: trajectory_to_configurations,
     orm.BandsData: bands_to_structure,
     orm.Dict: orm.Dict.get_dict,
+    orm.SinglefileData: lambda node: ReplayFile(node.get_content(mode="rb"), node.filename),
     MaceModelData: MaceModelData.to_science,
 }
 

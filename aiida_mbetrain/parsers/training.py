@@ -6,8 +6,7 @@ from pathlib import Path
 
 from aiida import orm
 
-from aiida_mbetrain.calculations.functions.training import describe_delta
-from aiida_mbetrain.data.mace_model import MaceModelData
+from aiida_mbetrain.calculations.functions.training import describe_trained
 from aiida_mbetrain.parsers.stage import StageParser
 from aiida_mbetrain.settings import JsonObject
 
@@ -18,7 +17,5 @@ class TrainingParser(StageParser):
     def output_nodes(self, folder: Path, entries: dict[str, JsonObject]) -> dict[str, orm.Data]:
         """The nodes of the stage's outputs."""
         nodes = super().output_nodes(folder, entries)
-        model, summary = nodes.get("model"), nodes.get("summary")
-        if isinstance(model, MaceModelData) and isinstance(summary, orm.Dict):
-            describe_delta(model, summary.get_dict())
+        describe_trained(nodes)
         return nodes

@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from aiida_mbetrain.pictures.parity import COLOURS
 from aiida_mbetrain.pictures.style import INK, NORMAL, SMALL, dress
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.training import MODELS
 
 PANELS = {
     "energy_rmse_meV_per_molecule": "energy / meV per molecule",
@@ -24,7 +25,7 @@ def learning_curve_picture(curve: Table) -> Figure:
     panels = [name for name in PANELS if np.isfinite(curve[name]).any()]
     figure = Figure(figsize=(4.3 * len(panels), 3.8), layout="constrained")
     for axes, column in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        for name in ("constant", "ridge", "delta"):
+        for name in MODELS[1:]:
             chosen = (curve["model"] == name) & np.isfinite(curve[column])
             if chosen.any():
                 x, y = curve["n_frames"][chosen], curve[column][chosen]

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from aiida_mbetrain.pictures.style import BLUE, GREEN, INK, MUTED, NORMAL, ORANGE, SMALL, dress
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.training import MODELS
 
-COLOURS = {"baseline": MUTED, "constant": MUTED, "ridge": ORANGE, "delta": BLUE}
+COLOURS = dict.fromkeys(MODELS, BLUE) | {"baseline": MUTED, "constant": MUTED, "ridge": ORANGE}
 MOST_FORCES = 20_000
 """Components of forces that are drawn, chosen by chance."""
 SEED = 42
@@ -27,9 +28,8 @@ def parity_picture(predictions: Table, forces: Table, *, level_of_theory: str) -
     middle = np.zeros(len(reference))
     for size in np.unique(sizes):
         middle[sizes == size] = reference[sizes == size].mean()
-    for number, name in enumerate(("constant", "ridge", "delta")):
-        if f"{name}_eV" not in predictions.columns:
-            continue
+    shown = [name for name in MODELS if name != "baseline" and f"{name}_eV" in predictions.columns]
+    for number, name in enumerate(shown):
         found, colour = 1000.0 * predictions[f"{name}_eV"] / sizes, COLOURS[name]
         left.scatter(reference - middle, found - middle, s=14, color=colour, label=name, alpha=0.75, linewidths=0)
         right.scatter(sizes + 0.15 * (number - 1), found - reference, s=14, color=colour, alpha=0.75, linewidths=0)
@@ -44,7 +44,7 @@ def parity_picture(predictions: Table, forces: Table, *, level_of_theory: str) -
     for panel in rest:
         n_drawn = min(MOST_FORCES, len(forces["frame"]))
         rows = np.random.default_rng(SEED).choice(len(forces["frame"]), n_drawn, replace=False)
-        for name in ("baseline", "delta"):
+        for name in (name for name in MODELS if f"{name}_eV_per_A" in forces.columns):
             values = [forces[f"{which}_eV_per_A"][rows] for which in ("reference", name)]
             panel.scatter(*values, s=5, color=COLOURS[name], label=name, alpha=0.6, linewidths=0)
         ends = np.array([np.min(forces["reference_eV_per_A"]), np.max(forces["reference_eV_per_A"])])

@@ -1,4 +1,4 @@
-"""Facts about trained delta models for a report."""
+"""Facts about trained models for a report."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from aiida_mbetrain.science.tables import Table
+from aiida_mbetrain.science.training import TRAINED
 
+OWN = tuple(dict.fromkeys(TRAINED.values()))
 COLUMNS = {
-    "energy": ("energy_rmse_meV_per_molecule", ("constant", "ridge", "delta")),
-    "interaction": ("interaction_rmse_kJ_per_mol", ("baseline", "ridge", "delta")),
-    "force": ("force_rmse_meV_per_A", ("baseline", "delta")),
+    "energy": ("energy_rmse_meV_per_molecule", ("constant", "ridge", *OWN)),
+    "interaction": ("interaction_rmse_kJ_per_mol", ("baseline", "ridge", *OWN)),
+    "force": ("force_rmse_meV_per_A", ("baseline", *OWN)),
 }
 """Quantity -> column of the errors, and the models that are told apart by it."""
 UNITS = {"energy": "meV per molecule", "interaction": "kJ/mol", "force": "meV/Å"}
@@ -20,7 +22,7 @@ UNITS = {"energy": "meV per molecule", "interaction": "kJ/mol", "force": "meV/Å
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Comparison of a delta model with the reference on one part of its split.
+    """Comparison of a trained model with the reference on one part of its split.
 
     errors, predictions, forces, learning_curve: as in ``aiida_mbetrain.science.training.Evaluation``.
     """
@@ -43,6 +45,15 @@ class Judgement:
         """Names of ``COLUMNS`` of which any error is known."""
         return [name for name, (column, _) in COLUMNS.items() if np.isfinite(self.errors[column]).any()]
 
+    @property
+    def trained(self) -> str:
+        """Name of the model that was trained: delta, finetuned or multihead."""
+        return next(name for name in OWN if name in self.errors["model"])
+
+    def models(self, quantity: str) -> list[str]:
+        """Models that are told apart by a quantity."""
+        return [name for name in COLUMNS[quantity][1] if name in self.errors["model"]]
+
     def error(self, quantity: str, model: str, group: str = "all") -> float:
         """Root mean square error of a model; NaN where there is none."""
         rows = np.flatnonzero((self.errors["model"] == model) & (self.errors["group"] == group))
@@ -51,8 +62,9 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class DeltaModel:
-    """A trained delta model.
+    """A trained model.
 
+    kind: delta, finetune, finetune_replay or multihead.
     name: of its training, such as ``DeltaModelWorkChain<12>``.  command: that judges it.
     n_frames: clusters by part of the split.  judgement: None where it was not judged.
     """
@@ -64,6 +76,7 @@ class DeltaModel:
     n_frames: Mapping[str, int]
     n_epochs: int
     command: str
+    kind: str = "delta"
     judgement: Judgement | None = None
 
 

@@ -9,8 +9,10 @@ from importlib.resources import files
 from aiida_mbetrain import __version__
 from aiida_mbetrain.report.html import Markup, element, join
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'unsafe-inline'"
 """Content security policy: the browser refuses every request of the page."""
+EVALUATION = " 'unsafe-eval'"
+"""Added where a script makes functions from text."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Section:
     """One part of a page.
 
     identifier: anchor.  scripts: names of assets that it needs, in order.  data: elements with embedded data.
+    evaluates: True where one of its scripts makes functions from text.
     """
 
     identifier: str
@@ -26,15 +29,17 @@ class Section:
     lead: str = ""
     scripts: tuple[str, ...] = ()
     data: tuple[Markup, ...] = ()
+    evaluates: bool = False
 
 
 def page(title: str, heading: Markup, subtitle: Markup, sections: Sequence[Section]) -> str:
     """The whole document."""
     scripts = list(dict.fromkeys(["report.js", *(name for section in sections for name in section.scripts)]))
+    policy = POLICY + (EVALUATION if any(section.evaluates for section in sections) else "")
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="generator", content=f"aiida-mbetrain {__version__}"),
         element("meta", name="color-scheme", content="light dark"),

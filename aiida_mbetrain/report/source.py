@@ -25,7 +25,7 @@ class Source:
     root: tree of the dataset; arrays of a file are read when they are asked for.
     file_name: of the HDF5 file, as commands name it.  file_bytes: its size; None where there is no file.
     run: the run behind it, where a profile knows it.  delta_models: those trained on its clusters, likewise.
-    seed: of every choice of what is embedded.
+    seed: of every choice of what is embedded.  explore: with the viewer of chemiscope.
     """
 
     root: Group
@@ -34,6 +34,7 @@ class Source:
     run: RunFacts | None = None
     delta_models: Sequence[DeltaModel] = ()
     seed: int = 42
+    explore: bool = False
 
     @property
     def short_name(self) -> str:

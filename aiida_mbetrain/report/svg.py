@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from aiida_mbetrain.report.html import Markup, element
 
 LEFT, RIGHT, TOP, BOTTOM = 68.0, 12.0, 12.0, 44.0
-"""Margins around the axes."""
+"""Margins around the axes; long numbers at the y axis make the left one larger."""
+LABEL_WIDTH, DIGIT_WIDTH = 30.0, 7.4
+"""Of the label of the y axis with its gaps, and of a digit at most."""
 
 MOST_POINTS = 1200
 """Longer lines are drawn by the smallest and largest value of each of half as many intervals."""
@@ -66,11 +68,12 @@ class Plot:
         self.legend: list[tuple[str, str]] = []
         x_named = [(tick, number(tick)) for tick in nice_ticks(*x)] if x_ticks is None else x_ticks
         y_named = [(tick, number(tick)) for tick in nice_ticks(*y, count=4)] if y_ticks is None else y_ticks
+        self._left = max(LEFT, LABEL_WIDTH + DIGIT_WIDTH * max((len(text) for _, text in y_named), default=0))
         self._behind: list[Markup] = []
         self._parts: list[Markup] = []
         self._axes = self._frame(x_named, y_named, x_label, y_label)
         if grid:
-            left, right = LEFT, width - RIGHT
+            left, right = self._left, width - RIGHT
             self._behind += [
                 element("line", x1=left, x2=right, y1=_f(self._v(at)), y2=_f(self._v(at)), class_="grid")
                 for at, _ in y_named
@@ -78,7 +81,7 @@ class Plot:
 
     def _u(self, x: float) -> float:
         low, high = self.x
-        return LEFT + (x - low) / (high - low) * (self.width - LEFT - RIGHT)
+        return self._left + (x - low) / (high - low) * (self.width - self._left - RIGHT)
 
     def _v(self, y: float) -> float:
         low, high = self.y
@@ -88,14 +91,14 @@ class Plot:
         self, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]], x_label: str, y_label: str
     ) -> list[Markup]:
         bottom, middle = self.height - BOTTOM, (TOP + self.height - BOTTOM) / 2
-        parts = [element("path", d=f"M{LEFT:g} {TOP:g}V{bottom:g}H{self.width - RIGHT:g}", class_="axis")]
+        parts = [element("path", d=f"M{self._left:g} {TOP:g}V{bottom:g}H{self.width - RIGHT:g}", class_="axis")]
         for at, text in x_ticks:
             parts.append(element("path", d=f"M{_f(self._u(at))} {bottom:g}v4", class_="axis"))
             parts.append(element("text", text, x=_f(self._u(at)), y=bottom + 18, class_="tick middle"))
         for at, text in y_ticks:
-            parts.append(element("path", d=f"M{LEFT:g} {_f(self._v(at))}h-4", class_="axis"))
-            parts.append(element("text", text, x=LEFT - 8, y=_f(self._v(at) + 4.5), class_="tick end"))
-        center = (LEFT + self.width - RIGHT) / 2
+            parts.append(element("path", d=f"M{self._left:g} {_f(self._v(at))}h-4", class_="axis"))
+            parts.append(element("text", text, x=self._left - 8, y=_f(self._v(at) + 4.5), class_="tick end"))
+        center = (self._left + self.width - RIGHT) / 2
         parts.append(element("text", x_label, x=_f(center), y=self.height - 5, class_="label middle"))
         turned = f"rotate(-90 13 {middle:g})"
         parts.append(element("text", y_label, x=13, y=_f(middle), transform=turned, class_="label middle"))
@@ -149,8 +152,8 @@ class Plot:
         if high <= low:
             return
         top, bottom = self._v(high), self._v(low)
-        size = {"width": _f(self.width - LEFT - RIGHT), "height": _f(bottom - top)}
-        self._behind.append(element("rect", x=LEFT, y=_f(top), class_=f"span {colour}", **size))
+        size = {"width": _f(self.width - self._left - RIGHT), "height": _f(bottom - top)}
+        self._behind.append(element("rect", x=self._left, y=_f(top), class_=f"span {colour}", **size))
         if name is not None:
             self._parts.append(element("text", name, x=self.width - RIGHT - 5, y=_f(top + 14), class_="note end"))
 
@@ -161,7 +164,7 @@ class Plot:
 
     def rule_y(self, y: float, colour: str, *, style: str = "dashed", name: str | None = None) -> None:
         """A horizontal line across the plot."""
-        path = f"M{LEFT:g} {_f(self._v(y))}H{self.width - RIGHT:g}"
+        path = f"M{self._left:g} {_f(self._v(y))}H{self.width - RIGHT:g}"
         self._parts.append(element("path", d=path, class_=f"line {colour} {style}"))
         self._name(name, colour)
 
@@ -175,7 +178,7 @@ class Plot:
 
     def _u_all(self, xs: np.ndarray) -> np.ndarray:
         low, high = self.x
-        return np.asarray(LEFT + (xs - low) / (high - low) * (self.width - LEFT - RIGHT))
+        return np.asarray(self._left + (xs - low) / (high - low) * (self.width - self._left - RIGHT))
 
     def _v_all(self, ys: np.ndarray) -> np.ndarray:
         low, high = self.y
@@ -185,8 +188,8 @@ class Plot:
 
     def figure(self, caption: object = None) -> Markup:
         """The plot with its title, legend and caption; the description is its text alternative."""
-        left, top = LEFT, TOP - 4
-        width, height = self.width - LEFT - RIGHT + 6, self.height - TOP - BOTTOM + 8
+        left, top = self._left, TOP - 4
+        width, height = self.width - self._left - RIGHT + 6, self.height - TOP - BOTTOM + 8
         window = {"x": left, "y": top, "width": width, "height": height, "viewBox": f"{left} {top} {width} {height}"}
         drawing = element(
             "svg",

@@ -25,8 +25,10 @@ from aiida_mbetrain.report.run_facts import RunFacts
 from aiida_mbetrain.report.sections import all_sections, headline
 from aiida_mbetrain.report.sections.campaign import Row, attention_section, campaign_section, unfinished_section
 from aiida_mbetrain.report.sections.delta_models import delta_models_section
+from aiida_mbetrain.report.sections.explore import require_chemiscope
 from aiida_mbetrain.report.sections.provenance import processes
 from aiida_mbetrain.report.source import Source
+from aiida_mbetrain.science.training import TRAINED
 
 DEFAULT_FILE = "training_set.hdf5"
 """Name of the file in commands where a dataset has none."""
@@ -41,28 +43,32 @@ def write_report(
     file_name: str | None = None,
     seed: int = 42,
     parts: bool = True,
+    explore: bool = False,
 ) -> Path:
     """Write the report of a dataset or of its HDF5 file to ``path``.
 
-    The file of a campaign gives a page of its crystals, conditions and delta models, and in the folder ``PATH_parts``
+    The file of a campaign gives a page of its crystals, conditions and trained models, and in the folder ``PATH_parts``
     beside it a page for every member, made one after another.
     run, delta_models: what the profile knows about the run, and about models trained on its clusters.
     file_name: the file in commands to paste; by default its own name.
     seed: of the choice of clusters where there are too many for one page.
     parts: of a campaign, write the pages of the members too.
-    Raises UnreadableFile, UnwritableOutput.
+    explore: add the viewer of chemiscope, some 4 MB, to the page, or to those of the members.
+    Raises UnreadableFile, UnwritableOutput; InvalidSettings where chemiscope is not installed.
     """
+    if explore:
+        require_chemiscope()
     size = None if isinstance(source, Dataset) else _size(Path(source))
     name = file_name or (DEFAULT_FILE if isinstance(source, Dataset) else str(source))
     with _tree(source) as root:
-        given = Source(root, name, file_bytes=size, run=run, delta_models=delta_models, seed=seed)
+        given = Source(root, name, file_bytes=size, run=run, delta_models=delta_models, seed=seed, explore=explore)
         if is_campaign(root):
             return _write_campaign(given, Path(path), parts=parts)
         return _write(Path(path), _training_set_page(given))
 
 
 def write_model_report(model: DeltaModel, run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
-    """Write the report of a delta model to ``path``.
+    """Write the report of a trained model to ``path``.
 
     run: its training.  seed: of the choice of points where there are too many for a figure.
     Raises UnwritableOutput.
@@ -70,7 +76,7 @@ def write_model_report(model: DeltaModel, run: RunFacts, path: str | Path, *, se
     source = Source(Group(), DEFAULT_FILE, run=run, delta_models=(model,), seed=seed)
     made = [delta_models_section(source), Section("provenance", "Processes", processes(run))]
     shown = [section for section in made if section is not None]
-    title = f"{model.level_of_theory}: delta model"
+    title = f"{model.level_of_theory}: {TRAINED[model.kind]} model"
     return _write(Path(path), page(title, escaped(title), escaped(model.name), shown))
 
 

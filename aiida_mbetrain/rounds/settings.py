@@ -59,6 +59,8 @@ class RoundsSettings(Settings):
         return check_name(name)
 
     def _check(self) -> None:
+        if self.training.kind != "delta":
+            raise ValueError(f"training: kind = {self.training.kind!r}: rounds improve a delta model, kind = 'delta'")
         if self.options and self.code is None:
             raise ValueError("options are those of jobs: give code too, or leave them out")
         for name in ("overrides", "options"):

@@ -34,8 +34,8 @@ SAME_ELEMENT = 5e-4
 different years differ by less, the masses of isotopes by more (¹²C by 9e-4)."""
 
 PER_FRAME = ("positions", "cells", "energies", "forces", "stress", "features", "velocities")
-ISOTOPE_MASSES = "isotope_masses"
-ATOMS = ("numbers", ISOTOPE_MASSES)
+ISOTOPE_MASSES, DYNAMICAL_MASSES = "isotope_masses", "dynamical_masses"
+ATOMS = ("numbers", ISOTOPE_MASSES, DYNAMICAL_MASSES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,8 @@ class Configurations:
     origin: source of each frame; arrays of first dimension F under names such as ``md_step``,
         ``time_fs``, ``q_index``, ``mode``, ``frame``.
     isotope_masses: (N,), amu, where an atom is an isotope; None where all have their standard atomic weights.
+    dynamical_masses: (N,), amu, that the velocities belong to where they are not those of the isotopes and elements;
+        nothing else uses them.
     """
 
     numbers: IntArray
@@ -65,6 +67,7 @@ class Configurations:
     velocities: FloatArray | None = None
     origin: Mapping[str, AnyArray] = field(default_factory=dict)
     isotope_masses: FloatArray | None = None
+    dynamical_masses: FloatArray | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -76,7 +79,13 @@ class Configurations:
         set_field(self, "origin", {key: np.asarray(value) for key, value in self.origin.items()})
         self._check_shapes()
         if self.isotope_masses is not None:
-            set_field(self, "isotope_masses", self._isotopes_among(np.asarray(self.isotope_masses, dtype=np.float64)))
+            masses = np.asarray(self.isotope_masses, dtype=np.float64)
+            self._check_masses("masses", masses)
+            set_field(self, ISOTOPE_MASSES, self._isotopes_among(masses))
+        if self.dynamical_masses is not None:
+            masses = np.asarray(self.dynamical_masses, dtype=np.float64)
+            self._check_masses(DYNAMICAL_MASSES, masses)
+            set_field(self, DYNAMICAL_MASSES, masses)
 
     def _check_shapes(self) -> None:
         if self.numbers.ndim != 1 or len(self.numbers) == 0:
@@ -102,12 +111,14 @@ class Configurations:
             if len(value) != f:
                 raise InvalidStructure(f"origin {key!r} has {len(value)} entries for {f} frames.")
 
+    def _check_masses(self, name: str, masses: FloatArray) -> None:
+        if masses.shape != self.numbers.shape:
+            raise InvalidStructure(f"{name} has shape {masses.shape}, expected {self.numbers.shape}.")
+        if not (np.isfinite(masses) & (masses > 0)).all():
+            raise InvalidStructure(f"{name} = {masses.tolist()}: give finite ones above 0 u.")
+
     def _isotopes_among(self, masses: FloatArray) -> FloatArray | None:
         """The masses, standard weights in place of those that differ by rounding; None where that is all of them."""
-        if masses.shape != self.numbers.shape:
-            raise InvalidStructure(f"masses has shape {masses.shape}, expected {self.numbers.shape}.")
-        if not (np.isfinite(masses) & (masses > 0)).all():
-            raise InvalidStructure(f"masses = {masses.tolist()}: give finite ones above 0 u.")
         standard = atomic_masses[np.clip(self.numbers, 0, len(atomic_masses) - 1)]
         natural = np.abs(masses / standard - 1) < SAME_ELEMENT
         return None if natural.all() else np.where(natural, standard, masses)
@@ -177,7 +188,8 @@ class Configurations:
         }
         keys = [key for key in first.origin if all(key in part.origin for part in parts)]
         origin = {key: np.concatenate([part.origin[key] for part in parts]) for key in keys}
-        return cls(numbers=first.numbers, **joined, origin=origin, isotope_masses=first.isotope_masses)
+        atoms: dict[str, Any] = {name: getattr(first, name) for name in ATOMS}
+        return cls(**atoms, **joined, origin=origin)
 
     @classmethod
     def from_atoms(cls, atoms: Atoms | Sequence[Atoms]) -> Self:
@@ -226,15 +238,13 @@ class Configurations:
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Flat arrays for npz files and ArrayData nodes; ``origin`` under the prefix ``origin_``."""
-        arrays: dict[str, AnyArray] = {"numbers": self.numbers}
-        arrays |= {} if self.isotope_masses is None else {ISOTOPE_MASSES: self.isotope_masses}
-        arrays |= {name: value for name in PER_FRAME if (value := getattr(self, name)) is not None}
+        arrays = {name: value for name in (*ATOMS, *PER_FRAME) if (value := getattr(self, name)) is not None}
         return arrays | {f"origin_{key}": value for key, value in self.origin.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The inverse of :meth:`to_arrays`; unknown names are left alone."""
-        known = {name: arrays[name] for name in ("numbers", ISOTOPE_MASSES, *PER_FRAME) if name in arrays}
+        known = {name: arrays[name] for name in (*ATOMS, *PER_FRAME) if name in arrays}
         prefix = "origin_"
         origin = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
         return cls(**known, origin=origin)

@@ -43,6 +43,14 @@ class ClassicalMD(Settings):
     barostat_time_fs: Positive = Field(1000.0, description="Barostat relaxation time (fs).")
     tchain: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Length of the thermostat chain.")
     pchain: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Length of the barostat's thermostat chain.")
+    masses: Literal["natural", "hydrogen", "uniform"] = Field(
+        "natural",
+        description="Masses that move: those of the elements and isotopes; hydrogen made heavier at the cost of the "
+        "atom it is bonded to; or the same for all atoms. Positions and volumes are sampled alike with all three.",
+    )
+    hydrogen_mass_u: Annotated[float, Field(ge=1.01, le=12.0)] = Field(
+        3.0, description="Mass of hydrogen where masses = hydrogen (u); heavier isotopes keep theirs."
+    )
     supercell_radius: Length = Field(25.0, description="Minimum point-periodic image distance (Å).")
     supercell_matrix: Matrix | None = Field(
         None, description="3x3 integers, rows are the new vectors; overrides supercell_radius."

@@ -1,4 +1,4 @@
-"""Training of a delta model: what it is trained on, its size, and MACE's own settings."""
+"""Training of a model: what it is trained on, its kind and size, and MACE's own settings."""
 
 from __future__ import annotations
 
@@ -40,10 +40,21 @@ class TrainingFrames(Settings):
 
 
 class Training(Settings):
-    """Training of a MACE delta model by ``mace_run_train``."""
+    """Training of a MACE model by ``mace_run_train``."""
 
+    kind: Literal["delta", "finetune", "finetune_replay", "multihead"] = Field(
+        "delta",
+        description="delta: a model of reference minus baseline; finetune: the baseline, trained on with the labels of "
+        "the reference; finetune_replay: likewise, beside a head that keeps to the baseline; multihead: a new model "
+        "with heads for baseline and reference.",
+    )
+    pseudolabel_replay: bool = Field(
+        False, description="Label the configurations of the replay file by the baseline, whatever labels they have."
+    )
     size: Literal["small", "balanced", "stringent"] = Field(
-        "small", description="Size of the model and number of epochs: a laptop, a GPU hour, a GPU day."
+        "small",
+        description="Size of the model (that of the baseline where it is fine-tuned) and number of epochs: a laptop, "
+        "a GPU hour, a GPU day.",
     )
     seed: Seed = Field(42, description="Seed of the first weights and of the order of the frames.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -56,3 +67,14 @@ class Training(Settings):
     mace: JsonObject = Field(
         {}, description="Any field of MACE's configuration, such as `{r_max: 6.0, num_channels: 32}`."
     )
+
+    @property
+    def starts_from_baseline(self) -> bool:
+        """True where the first weights are those of the baseline."""
+        return self.kind in ("finetune", "finetune_replay")
+
+    def _check(self) -> None:
+        if self.pseudolabel_replay and self.kind != "finetune_replay":
+            raise ValueError(
+                f"pseudolabel_replay = True with kind = {self.kind!r}: only kind = 'finetune_replay' has a replay file"
+            )

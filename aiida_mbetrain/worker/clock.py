@@ -36,6 +36,11 @@ class Clock:
         return time.monotonic() > self._deadline
 
     @property
+    def seconds_left(self) -> float:
+        """Until ``is_over``."""
+        return self._deadline - time.monotonic()
+
+    @property
     def seconds(self) -> float:
         """Since the start of the program."""
         return time.monotonic() - self._start

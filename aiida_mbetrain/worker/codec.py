@@ -14,7 +14,7 @@ from aiida_mbetrain.science.molecules import MolecularCrystal
 from aiida_mbetrain.science.phonons import ForceConstants
 from aiida_mbetrain.science.reference_labels import FragmentLabels, Fragments
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.science.training import LabelledFrames, ModelFile
+from aiida_mbetrain.science.training import LabelledFrames, ModelFile, ReplayFile
 from aiida_mbetrain.settings import JsonObject, shown
 
 CLASSES: dict[str, Any] = {
@@ -26,6 +26,7 @@ CLASSES: dict[str, Any] = {
     "LabelledFrames": LabelledFrames,
     "ModelFile": ModelFile,
     "MolecularCrystal": MolecularCrystal,
+    "ReplayFile": ReplayFile,
     "Table": Table,
     "dict": dict,
 }

@@ -24,7 +24,7 @@ from aiida_mbetrain.science.potentials import (  # noqa: E402
     load_mace,
     named_calculator,
 )
-from aiida_mbetrain.science.stages import STAGES, Job  # noqa: E402
+from aiida_mbetrain.science.stages import STAGES, Job, Walltime  # noqa: E402
 from aiida_mbetrain.settings import Inference, JsonObject, NamedCalculator  # noqa: E402
 from aiida_mbetrain.worker import codec, job_file  # noqa: E402
 from aiida_mbetrain.worker.job_file import AseCalculator, JobFile, MaceFile, SumOfModels  # noqa: E402
@@ -100,6 +100,7 @@ def run_job(folder: Path, facts: JsonObject) -> None:
                 observe=progress.observe,
                 warn=warnings.append,
                 should_stop=CLOCK.should_stop,
+                walltime=None if job.max_seconds is None else Walltime(job.max_seconds, CLOCK.seconds_left),
                 checkpoint=checkpoint,
                 checkpoint_interval_s=job.checkpoint_interval_s,
             )

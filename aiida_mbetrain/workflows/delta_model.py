@@ -1,20 +1,21 @@
-"""Delta model of labelled frames, and its sum with the baseline."""
+"""Model of labelled frames: a delta model and its sum with the baseline, or one used by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessBuilder, ToContext
+from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mbetrain.calculations.functions.in_process import MODEL_TYPES
-from aiida_mbetrain.calculations.functions.training import sum_model
+from aiida_mbetrain.calculations.functions.training import require_inputs, sum_model
 from aiida_mbetrain.calculations.ports import validator_of
 from aiida_mbetrain.data.labelled_frames import LabelledFramesData
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.data.sum_model import SumModelData
 from aiida_mbetrain.data.tables import TableData
+from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.settings import Training
 from aiida_mbetrain.workflows.base import StageWorkChain
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
@@ -23,7 +24,10 @@ STAGE = "training"
 
 
 class DeltaModelWorkChain(StageWorkChain):
-    """Train a delta model and add it to the baseline."""
+    """Train a delta model and add it to the baseline, or train a model that is used by itself.
+
+    The latter is the fine-tuned baseline or a new model of several heads; ``settings.kind`` says which.
+    """
 
     needs_potential = False
 
@@ -32,7 +36,7 @@ class DeltaModelWorkChain(StageWorkChain):
         """Ports, outline, outputs."""
         super().define(spec)
         spec.input("frames", valid_type=LabelledFramesData, help="Labelled frames, divided for training and test.")
-        spec.input("baseline", valid_type=MODEL_TYPES, help="The model that the delta model corrects.")
+        spec.input("baseline", valid_type=MODEL_TYPES, help="The model that labelled the frames.")
         spec.input(
             "settings",
             valid_type=orm.Dict,
@@ -40,12 +44,24 @@ class DeltaModelWorkChain(StageWorkChain):
             validator=validator_of(Training),
             help="The settings class Training.",
         )
+        spec.input(
+            "replay",
+            valid_type=orm.SinglefileData,
+            required=False,
+            help="Extended XYZ of configurations that the baseline was trained on, for kind = finetune_replay.",
+        )
         define_heavy_stages(spec, STAGE)
-        spec.outline(cls.train, cls.inspect_training, cls.add, cls.results)
-        spec.output("model", valid_type=MaceModelData, required=False, help="Reference minus baseline.")
+        spec.outline(
+            cls.check,
+            cls.train,
+            cls.inspect_training,
+            if_(cls.is_delta)(cls.add, cls.results),
+        )
+        spec.output("model", valid_type=MaceModelData, required=False, help="Reference, or reference minus baseline.")
+        spec.output("heads", valid_type=MaceModelData, required=False, help="The model with all its heads.")
         spec.output("history", valid_type=TableData, required=False, help="Validation errors by epoch.")
-        spec.output("summary", valid_type=orm.Dict, required=False, help="Shifts, sizes, labels, baseline.")
-        spec.output("sum", valid_type=SumModelData, required=False, help="Baseline plus delta.")
+        spec.output("summary", valid_type=orm.Dict, required=False, help="Kind, shifts, sizes, labels, baseline.")
+        spec.output("sum", valid_type=SumModelData, required=False, help="Baseline plus delta model.")
 
     @classmethod
     def get_builder_from_protocol(
@@ -54,6 +70,7 @@ class DeltaModelWorkChain(StageWorkChain):
         baseline: orm.Data,
         code: orm.AbstractCode | None = None,
         *,
+        replay: orm.SinglefileData | None = None,
         protocol: str = "small",
         overrides: Mapping[str, object] | None = None,
         options: Mapping[str, object] | None = None,
@@ -64,20 +81,40 @@ class DeltaModelWorkChain(StageWorkChain):
         """
         builder = cls.get_builder()
         builder.frames, builder.baseline = frames, baseline
+        if replay is not None:
+            builder.replay = replay
         builder.settings = orm.Dict(Training(**({"size": protocol} | dict(overrides or {}))).to_dict())
         if code is not None:
             builder.code = code
             builder["training"].metadata.options = dict(options or {})
         return builder
 
+    def check(self) -> ExitCode | None:
+        """Refuse what the training would refuse later."""
+        settings = Training(**self.inputs.settings.get_dict())
+        try:
+            require_inputs(settings, self.inputs.baseline, self.inputs.get("replay"))
+        except MbetrainError as error:
+            return self.refuse(error)
+        return None
+
+    def is_delta(self) -> bool:
+        """True for a delta model."""
+        return Training(**self.inputs.settings.get_dict()).kind == "delta"
+
     def train(self) -> ToContext[str, orm.ProcessNode] | None:
         """The heavy stage."""
-        return self.compute(STAGE, frames=self.inputs.frames, settings=self.inputs.settings)
+        inputs = {"frames": self.inputs.frames, "settings": self.inputs.settings}
+        if Training(**self.inputs.settings.get_dict()).starts_from_baseline:
+            inputs["foundation"] = self.inputs.baseline
+        if "replay" in self.inputs:
+            inputs["replay"] = self.inputs.replay
+        return self.compute(STAGE, **inputs)
 
     def inspect_training(self) -> ExitCode | None:
         """Hand out what was trained, also by a training that diverged."""
         node = self.ctx[STAGE]
-        for name in ("model", "history", "summary"):
+        for name in ("model", "heads", "history", "summary"):
             if name in node.outputs:
                 self.out(name, node.outputs[name])
         return self.failed(node)

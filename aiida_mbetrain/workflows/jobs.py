@@ -219,7 +219,7 @@ class ReferenceLabelsJob(StageJob):
 
 
 class TrainingJob(StageJob):
-    """Training of a delta model, continued from MACE's checkpoints."""
+    """Training of a model, continued from MACE's checkpoints."""
 
     _process_class = TrainingCalculation
 

@@ -10,8 +10,10 @@ from aiida_mbetrain.calculations.functions.clusters import detect_molecules, ext
 from aiida_mbetrain.calculations.functions.molecular_dynamics import md_supercell
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
+from aiida_mbetrain.data.structures import structure_to_configurations
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.errors import MbetrainError
+from aiida_mbetrain.science.molecular_dynamics import dynamical_masses
 from aiida_mbetrain.settings import FreeEnergy, MDSampling
 from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs, validator_of
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
@@ -57,10 +59,11 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         spec.output_namespace("clusters", valid_type=ClusterSetData, dynamic=True, required=False)
 
     def setup(self) -> ExitCode | None:
-        """Check structure and elements."""
+        """Check structure, elements and masses."""
         self.ctx.settings = MDSampling(**self.inputs.settings.get_dict())
         try:
             check_inputs(self.inputs.structure, self.inputs.model)
+            dynamical_masses(structure_to_configurations(self.inputs.structure), self.ctx.settings.md_crystal)
         except MbetrainError as error:
             return self.refuse(error)
         self.ctx.structure = self.inputs.structure

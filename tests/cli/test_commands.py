@@ -240,6 +240,7 @@ def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_fil
     with_pytorch = [int(cell.removesuffix(" MB").replace(",", "")) for cell in cells_of(told, "peak memory")]
     assert all(100 < megabytes < 10_000 for megabytes in with_pytorch)
     assert "measured on" in told
+    assert "time steps of 5 fs; masses are natural, from 39.9 to 39.9 u" in told
     assert re.search(r"keep_point_group +atoms +displacements +operations kept", told)
     for row in ("False (chosen)", "True"):
         atoms, displacements, kept = cells_of(told, row)

@@ -134,7 +134,7 @@ def test_report_shows_the_judged_model_on_its_page_and_on_that_of_the_run(succee
     again = tmp_path / "evaluation.html"
     succeed("report", evaluations_of(chain)[0].pk, "-o", again)
     assert again.read_bytes() == page.read_bytes()
-    assert "--reference takes labels of a run" in fail("report", chain.pk, "--reference", "lj")
+    assert "--reference and --explore are for clusters" in fail("report", chain.pk, "--reference", "lj")
 
 
 def test_report_of_a_campaign_shows_models_trained_on_its_stages(succeed, chain, finished, tmp_path):

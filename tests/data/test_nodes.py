@@ -211,6 +211,9 @@ def test_masses_of_isotopes_survive_nodes_of_structures_and_frames():
     heavy = usual.with_(isotope_masses=np.array([14.007, 15.0001]))
     for node in (as_node(heavy), structure_from_configurations(heavy)):
         np.testing.assert_array_equal(as_science(node).masses, heavy.masses)
+    moved = heavy.with_(dynamical_masses=np.array([14.5, 14.5]))
+    np.testing.assert_array_equal(as_science(as_node(moved)).dynamical_masses, [14.5, 14.5])
+    np.testing.assert_array_equal(as_science(as_node(moved)).masses, heavy.masses)
     labelled = orm.StructureData(cell=np.diag([5.0, 5.0, 5.0]).tolist())
     labelled.append_atom(symbols="Tc", position=[0, 0, 0])
     labelled.append_atom(symbols="S", position=[2.5, 2.5, 2.5], name="S2")

@@ -29,6 +29,7 @@ EXPECTED = {
     "V_SAMPLED": "V_sampled (\N{ANGSTROM SIGN}\N{SUPERSCRIPT THREE}\N{DIVISION SLASH}unit cell)",
     "F_MIN": "F_min (kJ\N{DIVISION SLASH}mol\N{DIVISION SLASH}unit cell)",
     "MASSES": "masses (u)",
+    "DYNAMICAL_MASSES": "dynamical_masses (u)",
     "TIME": "time (fs)",
     "PRESSURE": "p (GPa)",
     "TARGET_TEMPERATURE": "target_temperature (K)",

@@ -10,7 +10,7 @@ from labelled_frames import MORSE, labelled_frames
 from aiida_mbetrain.report import DeltaModel, Judgement
 from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.science.training import LabelledFrames, evaluate_delta, part_of_training_set
+from aiida_mbetrain.science.training import LabelledFrames, evaluate_trained, part_of_training_set
 from aiida_mbetrain.settings import NamedCalculator
 
 DIFFERENCE = NamedCalculator(name="lennard_jones", parameters={"sigma": 1.2, "epsilon": 0.05, "rc": 8.0})
@@ -37,8 +37,8 @@ def judged_model(n_frames: int = 60, *, energy_only: bool = False) -> DeltaModel
     """A model of which the test set is judged."""
     frames = frames_of_two_crystals(n_frames, energy_only=energy_only)
     baseline = named_calculator(MORSE)
-    found = evaluate_delta(frames, named_calculator(LEARNED), baseline)
-    half = evaluate_delta(part_of_training_set(frames, 0.5), named_calculator(LEARNED_FROM_HALF), baseline)
+    found = evaluate_trained(frames, named_calculator(LEARNED), baseline)
+    half = evaluate_trained(part_of_training_set(frames, 0.5), named_calculator(LEARNED_FROM_HALF), baseline)
     (row,) = np.flatnonzero(half.learning_curve["model"] == "delta")
     curve = {
         name: np.append(column, half.learning_curve[name][row]) for name, column in found.learning_curve.columns.items()

@@ -30,17 +30,19 @@ def labelled_frames(
     sizes: Sequence[int] = (1, 2),
     energy_only: bool = False,
     shift: float = 7.0,
+    baseline: tuple[Potential, str] | None = None,
 ) -> LabelledFrames:
-    """Frames whose reference is the Morse potential, ``delta`` and ``shift`` eV per molecule.
+    """Frames whose reference is the baseline, ``delta`` and ``shift`` eV per molecule.
 
+    baseline: potential and identity; None: the Morse potential.
     Two thirds of the frames are for training, one sixth each for validation and test.
     """
-    baseline = named_calculator(MORSE)
+    below_all, identity = (named_calculator(MORSE), "morse") if baseline is None else baseline
     subset_of_frame = np.resize([0, 0, 0, 0, 1, 2], n_frames)
     columns: dict[str, list] = {name: [] for name in LabelledFrames.__annotations__}
     for clusters in clusters_of(n_frames, sizes):
         frames, n = clusters.configurations, clusters.cluster.n_molecules
-        [below], [above] = baseline.evaluate([frames]), delta.evaluate([frames])
+        [below], [above] = below_all.evaluate([frames]), delta.evaluate([frames])
         for row in range(n_frames):
             columns["numbers"].append(frames.numbers)
             columns["positions"].append(frames.positions[row])
@@ -63,6 +65,6 @@ def labelled_frames(
         for name in ("numbers", "positions", "molecules", "forces", "baseline_forces")
     }
     rest = {name: np.array(values) for name, values in columns.items() if values and name not in joined}
-    facts = {"level_of_theory": "known", "method_hash": "a1" * 16, "baseline": "morse"}
+    facts = {"level_of_theory": "known", "method_hash": "a1" * 16, "baseline": identity}
     frames = LabelledFrames(**joined, **rest, **facts, offsets=offsets)
     return replace(frames, forces=np.full_like(frames.forces, np.nan)) if energy_only else frames

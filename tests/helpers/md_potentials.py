@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
@@ -129,4 +130,35 @@ def spring_structure() -> Configurations:
     """Eight atoms of the fcc lattice in a triclinic cell: no two angles equal, none of them right."""
     atoms = bulk("Ar", "fcc", a=SPRING_LENGTH * np.sqrt(2))
     atoms.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1]]) @ atoms.cell.array, scale_atoms=False)
+    return Configurations.from_atoms(atoms.repeat(2))
+
+
+class DumbbellCrystal(BondedCrystal):
+    """Carbon and hydrogen at 1.09 Å, as stiff as in molecules, held by soft springs to the neighbours.
+
+    Every pair rests at its length in the reference crystal, which is therefore the minimum.
+    """
+
+    def __init__(self, crystal: Configurations, *, stiff: float = 30.0, soft: float = 2.0) -> None:
+        super().__init__(crystal, 4.2)
+        vectors = crystal.positions[0][self.j] - crystal.positions[0][self.i] + self.shifts @ crystal.cells[0]
+        self.rest = np.sqrt((vectors * vectors).sum(axis=1))
+        self.bonds = self.rest < 1.2
+        self.k = np.where(self.bonds, stiff, soft)
+
+    def pairs(self, lengths):
+        stretch = lengths - self.rest
+        return 0.5 * float(self.k @ (stretch * stretch)), self.k * stretch
+
+    def bond_lengths(self, frames: Configurations):
+        """Lengths of the stiff bonds, (F, B), Å."""
+        i, j, shifts = self.i[self.bonds], self.j[self.bonds], self.shifts[self.bonds]
+        vectors = frames.positions[:, j] - frames.positions[:, i] + shifts @ frames.cells
+        return np.sqrt((vectors * vectors).sum(axis=2))
+
+
+def dumbbell_structure() -> Configurations:
+    """Eight dumbbells in a triclinic cell; some of them lie across its boundary."""
+    cell = np.array([[3.3, 0.0, 0.0], [0.5, 3.4, 0.0], [0.3, 0.6, 3.6]])
+    atoms = Atoms("CH", [[0.1, 0.2, 3.0], [0.43, 0.53, 3.98]], cell=cell, pbc=True)
     return Configurations.from_atoms(atoms.repeat(2))

@@ -41,6 +41,7 @@ def folder(profile, tmp_path_factory) -> Path:
         ({"overrides": {"md": {}}}, "overrides has no section 'md'"),
         ({"overrides": {"inference": {"features": "none"}}}, "uncertainties are computed from features"),
         ({"overrides": {"md_sampling": {"finite_subsystem_filter": None}}}, "rounds choose among clusters"),
+        ({"training": {"kind": "finetune"}}, "kind = 'finetune': rounds improve a delta model"),
         ({"training": {"mace": {"E0s": "average"}}}, "E0s is not to be set here"),
         ({"crystal": "nothing.cif"}, "nothing.cif"),
         ({"crystal": 999999}, "There is no node 999999"),

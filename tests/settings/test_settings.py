@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from cheap_potentials import LennardJones, argon, carbon_dioxide, nitrogen, nitrogen_potential
+from md_potentials import DumbbellCrystal, dumbbell_structure
 from models import save_random_mace
 from settings_catalog import CLASSES, FIELDS, IN_WORKFLOWS, REFERENCE, TRAINING
 
@@ -64,6 +65,7 @@ DOCUMENTED = {
         "supercell_radius": 25.0,
         "supercell_matrix": None,
         "supercell_diagonal": False,
+        "masses": "natural",
     },
     MDSampling: {
         "temperature_K": 298.15,
@@ -339,6 +341,13 @@ def dynamics(made: ClassicalMD) -> bytes:
     return run.frames.positions.tobytes() + run.frames.origin["time_fs"].tobytes()
 
 
+def bonded_dynamics(made: ClassicalMD) -> bytes:
+    """Positions of the stored frames of bonded carbon and hydrogen."""
+    structure = dumbbell_structure()
+    run = run_molecular_dynamics(structure, DumbbellCrystal(structure), made, temperature_K=300.0)
+    return run.frames.positions.tobytes()
+
+
 def md_supercell(made: ClassicalMD) -> bytes:
     return md_supercell_matrix(one(argon()), made).tobytes()
 
@@ -349,6 +358,9 @@ effect(dynamics, SHORT, max_force=1e-6)
 effect(dynamics, SHORT | {"thermostat_time_fs": 5.0}, temperature_window=(0.999, 1.001))
 effect(dynamics, NPT, npt_algo="mtk_isotropic", barostat_time_fs=200.0, pchain=1, volume_window=(0.9999999, 1.0000001))
 effect(dynamics, SHORT | {"nvt_algo": "nose_hoover_chain"}, tchain=1)
+BONDED = SHORT | {"time_step_fs": 1.0}
+effect(bonded_dynamics, BONDED, masses="uniform")
+effect(bonded_dynamics, BONDED | {"masses": "hydrogen"}, hydrogen_mass_u=2.0)
 effect(md_supercell, {"supercell_radius": 7.0}, supercell_radius=9.0, supercell_matrix=np.diag([2, 2, 3]))
 effect(md_supercell, {"supercell_radius": 7.0}, supercell_diagonal=True, max_atoms=3)
 

@@ -182,6 +182,7 @@ def test_failures_are_recorded_with_the_message_of_the_program(profile):
     labels = next(child for child in node.called_descendants if child.process_label == "reference_labels")
     assert labels.outputs.summary["n_failed"] == 1
     assert labels.outputs.labels.base.attributes.get("n_failed") == 1
+    assert not labels.base.caching.is_valid_cache
 
 
 HUNGRY = """
@@ -238,6 +239,61 @@ def test_calculations_that_exceed_the_memory_are_recorded_and_the_rest_goes_on(p
     assert "out of memory of 1638 MB (Unable to allocate" in reasons["n_2"]
     assert "killed 2 times in the midst of the calculation" in reasons["n_3"]
     assert "the program was given 1638 MB" in reasons["n_3"]
+
+
+SLOW = """
+import os
+import signal
+import threading
+import time
+
+from ase.calculators.calculator import register_calculator_class
+from ase.calculators.lj import LennardJones
+
+scheduler = threading.Timer(float(os.environ["SCHEDULER_SECONDS"]), os.kill, (os.getpid(), signal.SIGKILL))
+scheduler.daemon = True
+scheduler.start()
+
+
+class Slow(LennardJones):
+    def get_potential_energy(self, atoms=None, **kwargs):
+        if len(atoms) == 3:
+            time.sleep(float(os.environ["CALCULATION_SECONDS"]))
+        return super().get_potential_energy(atoms, **kwargs)
+
+
+register_calculator_class("lj", Slow)
+"""
+"""Module of a job that is killed at its walltime, with a calculator that is slow for one molecule."""
+
+
+def test_a_calculation_longer_than_the_walltime_is_recorded_and_tried_again_with_more(profile, code, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    crystal, sets = shaken_clusters(carbon_dioxide(), [1, 2], n_frames=1)
+    nodes = {f"n_{cluster.cluster.n_molecules}": as_node(cluster) for cluster in sets}
+
+    def labelled(walltime_s, calculation_s):
+        variables = {"PYTHONPATH": f"{tmp_path}:$PYTHONPATH", "SCHEDULER_SECONDS": walltime_s}
+        variables["CALCULATION_SECONDS"] = calculation_s
+        options = {
+            "prepend_text": "\n".join(f'export {name}="{value}"' for name, value in variables.items()),
+            "max_wallclock_seconds": walltime_s,
+            "resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1},
+        }
+        sets_and_crystals = (nodes, dict.fromkeys(nodes, as_node(crystal)))
+        job = {"metadata": {"options": options}}
+        return run(sets_and_crystals, settings(1.69, order=None), code=code, reference_labels=job)
+
+    node = labelled(walltime_s=12, calculation_s=600)
+    assert node.is_finished_ok, node.exit_message
+    assert [job.exit_status for job in jobs_of(node)] == [310, 0]
+    assert not jobs_of(node)[1].base.caching.is_valid_cache
+    assert set(node.outputs.clusters) == {"n_2"}
+    missing = node.outputs.missing.get_dict()
+    reason = missing["failures"][missing["fragments"]["n_1"]["0"][0]]
+    assert reason.startswith("out of walltime")
+    assert "max_wallclock_seconds = 12" in reason
+    assert set(labelled(walltime_s=120, calculation_s=0).outputs.clusters) == {"n_1", "n_2"}
 
 
 def test_bundles_have_about_equal_cost_and_every_fragment_once():

@@ -68,7 +68,9 @@ def _labels(entries: Iterable[Entry]) -> Iterable[str]:
 
 
 def _node(dataset: Dataset, entry: Entry) -> orm.Data:
-    frames = entry.configurations.with_(velocities=None, origin={**entry.configurations.origin, ROW: entry.rows})
+    frames = entry.configurations.with_(
+        velocities=None, dynamical_masses=None, origin={**entry.configurations.origin, ROW: entry.rows}
+    )
     clusters = dataset.cluster_sets.get(entry.path)
     return as_node(frames if clusters is None else ClusterSet(clusters.cluster, frames))
 

@@ -1,4 +1,4 @@
-"""Learning curve of a delta model: parts of a training set, and the errors of the models trained on them."""
+"""Learning curve of a trained model: parts of a training set, and the errors of the models trained on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mbetrain.data.conversion import as_science
 from aiida_mbetrain.data.labelled_frames import LabelledFramesData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.science.training import part_of_training_set
+from aiida_mbetrain.science.training import TRAINED, part_of_training_set
 
 
 @calcfunction
@@ -30,17 +30,17 @@ def training_part(frames: LabelledFramesData, settings: orm.Dict) -> LabelledFra
 @calcfunction
 @exit_codes
 def learning_curve(whole: TableData, **parts: TableData) -> TableData:
-    """The learning curve of an evaluation, with delta models that were trained on parts of the training set.
+    """The learning curve of an evaluation, with models that were trained on parts of the training set.
 
     whole: ``learning_curve`` of the model of the whole training set.  parts: those of the other models, under any
-    names, of which the errors of the delta model are taken.
+    names, of which the errors of the trained model are taken.
     """
     curve = as_science(whole)
     n_frames = curve["n_frames"].max()
     rows = [{name: column[row] for name, column in curve.columns.items()} for row in range(len(curve["model"]))]
     for _, part in sorted(parts.items()):
         found = as_science(part)
-        (row,) = np.flatnonzero(found["model"] == "delta")
+        (row,) = np.flatnonzero(np.isin(found["model"], list(TRAINED.values())))
         errors = {name: column[row] for name, column in found.columns.items()}
         rows.append(errors | {"fraction": errors["n_frames"] / n_frames})
     rows.sort(key=lambda row: row["fraction"])

@@ -11,7 +11,7 @@ import numpy as np
 from aiida import orm
 
 from aiida_mbetrain.calculations.cached_versions import calcfunction
-from aiida_mbetrain.calculations.functions.in_process import exit_codes, run_stage
+from aiida_mbetrain.calculations.functions.in_process import current_process, exit_codes, run_stage
 from aiida_mbetrain.calculations.functions.subsampling import picked_sets
 from aiida_mbetrain.data.cluster_set import ClusterSetData
 from aiida_mbetrain.data.conversion import as_node, as_science
@@ -145,7 +145,18 @@ def reference_fragments(
 @exit_codes
 def reference_labels(fragments: FragmentsData, settings: orm.Dict) -> dict[str, orm.Data]:
     """Calculate fragments in this process."""
-    return run_stage("reference_labels", None, None, settings.get_dict(), fragments=fragments)
+    outputs = run_stage("reference_labels", None, None, settings.get_dict(), fragments=fragments)
+    process = current_process()
+    if process is not None:
+        try_failures_again(process.node, outputs)
+    return outputs
+
+
+def try_failures_again(process: orm.ProcessNode, outputs: Mapping[str, orm.Data]) -> None:
+    """Keep the cache from giving failures again: options of jobs, such as the walltime, are no part of its key."""
+    labels = outputs.get("labels")
+    if labels is not None and labels.base.attributes.get("n_failed"):
+        process.base.caching.is_valid_cache = False
 
 
 @calcfunction

@@ -1,12 +1,13 @@
-"""Delta models: labelled frames of a run, training in process, and the sum of baseline and delta."""
+"""Trained models: labelled frames of a run, training in process, and the sum of baseline and delta."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 from aiida import orm
+from ase.data import atomic_numbers
 
 from aiida_mbetrain.calculations.cached_versions import calcfunction
 from aiida_mbetrain.calculations.functions.in_process import exit_codes, load_potential, report_for, run_stage
@@ -22,8 +23,8 @@ from aiida_mbetrain.datasets.from_graph import STAGE_OF, chosen_composition, com
 from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection, Section
 from aiida_mbetrain.datasets.training import labelled_frames as pack_frames
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
-from aiida_mbetrain.science.training import evaluate_delta
-from aiida_mbetrain.settings import Inference, JsonObject, TrainingFrames
+from aiida_mbetrain.science.training import configurations_of_file, evaluate_trained
+from aiida_mbetrain.settings import Inference, Training, TrainingFrames
 
 
 def labels_of_stages(stages: Nodes, word: str) -> dict[str, Nodes]:
@@ -140,16 +141,63 @@ def _reference(clusters: ClusterSetData, labelled: orm.Data, table: orm.Data | N
 
 @calcfunction
 @exit_codes
-def training(frames: LabelledFramesData, settings: orm.Dict) -> dict[str, orm.Data]:
-    """Train a delta model in this process, or rather beside it."""
-    outputs = run_stage("training", None, None, settings.get_dict(), frames=frames)
-    describe_delta(cast("MaceModelData", outputs["model"]), cast("orm.Dict", outputs["summary"]).get_dict())
+def training(
+    frames: LabelledFramesData,
+    settings: orm.Dict,
+    foundation: MaceModelData | None = None,
+    replay: orm.SinglefileData | None = None,
+) -> dict[str, orm.Data]:
+    """Train a model in this process, or rather beside it.
+
+    foundation: the baseline where it is fine-tuned.  replay: extended XYZ of its own training.
+    """
+    given = {"frames": frames, "foundation": foundation, "replay": replay}
+    inputs = {name: node for name, node in given.items() if node is not None}
+    outputs = run_stage("training", None, None, settings.get_dict(), **inputs)
+    describe_trained(outputs)
     return outputs
 
 
-def describe_delta(model: MaceModelData, summary: JsonObject) -> None:
-    """Write labels, baseline and shifts onto the node of a delta model."""
-    model.base.attributes.set("delta", {key: summary[key] for key in ("level_of_theory", "method_hash", "baseline")})
+def require_inputs(settings: Training, baseline: orm.Data, replay: orm.SinglefileData | None) -> None:
+    """Refuse a baseline and a replay file that the kind of training cannot take.
+
+    Raises InvalidSettings, NotAModel, UnreadableFile, ElementsNotInModel, LabelsMissing.
+    """
+    if replay is not None and settings.kind != "finetune_replay":
+        raise InvalidSettings(
+            f"A replay file with Training.kind = {settings.kind!r}: only kind = 'finetune_replay' takes one."
+        )
+    if not settings.starts_from_baseline:
+        return
+    if not isinstance(baseline, MaceModelData):
+        raise InvalidSettings(
+            f"Training.kind = {settings.kind!r}: the baseline {identity_of_model(baseline)} is no single MACE model "
+            "and cannot be fine-tuned: train a delta model (kind = 'delta')."
+        )
+    if replay is not None:
+        elements = [atomic_numbers[symbol] for symbol in baseline.elements]
+        configurations_of_file(as_science(replay), elements, labels_needed=not settings.pseudolabel_replay)
+
+
+FACTS = ("kind", "level_of_theory", "method_hash", "baseline")
+"""Facts of the summary that the nodes of trained models have as attribute ``trained``, or ``delta``."""
+
+
+def describe_trained(outputs: Mapping[str, orm.Data]) -> None:
+    """Write kind, labels and baseline onto the nodes of the models of a training."""
+    summary = outputs.get("summary")
+    if not isinstance(summary, orm.Dict):
+        return
+    facts = {name: summary[name] for name in FACTS}
+    for name in ("model", "heads"):
+        model = outputs.get(name)
+        if isinstance(model, MaceModelData):
+            model.base.attributes.set("delta" if facts["kind"] == "delta" else "trained", facts)
+
+
+def kind_of(model: orm.Data) -> str:
+    """Kind of training of a model: delta, finetune, finetune_replay or multihead."""
+    return str(model.base.attributes.get("trained", {}).get("kind", "delta"))
 
 
 @calcfunction
@@ -157,7 +205,7 @@ def describe_delta(model: MaceModelData, summary: JsonObject) -> None:
 def evaluation(
     frames: LabelledFramesData, delta: MaceModelData, baseline: orm.Data, settings: orm.Dict
 ) -> dict[str, orm.Data]:
-    """Errors of a delta model, beside those of the baseline, of a constant and of a ridge model of the features.
+    """Errors of a trained model, beside those of the baseline, of a constant and of a ridge model of the features.
 
     settings: ``subset`` (train, valid or test) and ``inference`` (the settings class Inference).
     Outputs: ``errors`` by model and group of frames, ``predictions`` by frame, ``forces`` by component,
@@ -166,10 +214,11 @@ def evaluation(
     wanted = settings.get_dict()
     inference = Inference(**wanted.get("inference", {}))
     _require_own_baseline(delta, baseline)
-    found = evaluate_delta(
+    found = evaluate_trained(
         as_science(frames),
         load_potential(delta, inference.model_copy(update={"head": None})),
         load_potential(baseline, inference),
+        kind=kind_of(delta),
         subset=wanted.get("subset", "test"),
         report=report_for("evaluation"),
     )
@@ -181,11 +230,12 @@ def evaluation(
 
 
 def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:
-    """Raise InvalidSettings for a delta model that was trained for another baseline."""
-    trained_for = delta.base.attributes.get("delta", {}).get("baseline")
+    """Raise InvalidSettings for a model that was trained with the labels of another baseline."""
+    facts = delta.base.attributes.get("delta", None) or delta.base.attributes.get("trained", {})
+    trained_for = facts.get("baseline")
     if trained_for is not None and trained_for != identity_of_model(baseline):
         raise InvalidSettings(
-            f"The delta model <{delta.pk}> was trained for the baseline {trained_for}, not for "
+            f"The model <{delta.pk}> was trained for the baseline {trained_for}, not for "
             f"{identity_of_model(baseline)}: take it with its own."
         )
 
@@ -193,6 +243,8 @@ def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:
 @calcfunction
 @exit_codes
 def sum_model(baseline: orm.Data, delta: MaceModelData) -> SumModelData:
-    """Baseline and delta as one model.  Raises InvalidSettings for a delta of another baseline."""
+    """Baseline and delta as one model.  Raises InvalidSettings for a delta of another baseline and for no delta."""
+    if (kind := kind_of(delta)) != "delta":
+        raise InvalidSettings(f"The model <{delta.pk}> (kind = {kind!r}) is used by itself: add a delta model.")
     _require_own_baseline(delta, baseline)
     return SumModelData.of(baseline, delta)

@@ -67,6 +67,7 @@ def to_structure(group: Group) -> Configurations:
         positions=group.array(names.POSITIONS).reshape(n_frames, n_atoms, 3),
         origin=_to_origin(group),
         isotope_masses=group.array(names.MASSES),
+        dynamical_masses=group.array(names.DYNAMICAL_MASSES) if names.DYNAMICAL_MASSES in group.datasets else None,
         **fields,
     )
 
@@ -81,6 +82,8 @@ def _common(frames: Configurations) -> Group:
         },
         datasets={names.ATOMIC_NUMBERS: frames.numbers, names.MASSES: frames.masses},
     )
+    if frames.dynamical_masses is not None:
+        group.datasets[names.DYNAMICAL_MASSES] = frames.dynamical_masses
     if frames.energies is not None:
         group.datasets[names.E_POT] = per_atom(frames.energies, frames.n_atoms)
     if frames.features is not None:
@@ -103,8 +106,9 @@ def _to_origin(group: Group) -> dict[str, AnyArray]:
 def drift_energies(frames: Configurations) -> FloatArray:
     """Kinetic energy of the motion of the centre of mass, (F,), eV: zero in exact arithmetic."""
     assert frames.velocities is not None
-    momenta = np.einsum("n,fnk->fk", frames.masses, frames.velocities / units.fs)
-    energies: FloatArray = np.einsum("fk,fk->f", momenta, momenta) / (2 * frames.masses.sum())
+    masses = frames.masses if frames.dynamical_masses is None else frames.dynamical_masses
+    momenta = np.einsum("n,fnk->fk", masses, frames.velocities / units.fs)
+    energies: FloatArray = np.einsum("fk,fk->f", momenta, momenta) / (2 * masses.sum())
     return energies
 
 

@@ -6,6 +6,7 @@ from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.sections.delta_models import delta_models_section
 from aiida_mbetrain.report.sections.distances import distances_section
 from aiida_mbetrain.report.sections.dynamics import dynamics_section
+from aiida_mbetrain.report.sections.explore import explore_section
 from aiida_mbetrain.report.sections.map import map_section
 from aiida_mbetrain.report.sections.overview import headline, overview_section
 from aiida_mbetrain.report.sections.phonons import phonons_section
@@ -24,6 +25,7 @@ SECTIONS = (
     phonons_section,
     thermodynamics_section,
     map_section,
+    explore_section,
     distances_section,
     reference_labels_section,
     delta_models_section,

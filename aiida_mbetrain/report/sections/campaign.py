@@ -68,14 +68,15 @@ def attention_section(rows: Sequence[Row]) -> Section:
         return Section("verdicts", "Verdicts", Markup(""), lead="All checks of all members passed.")
     listing = table(
         ["check", "members", "what to do"],
-        [
-            [name, f"{len(set(where))}: {', '.join(dict.fromkeys(where))}", advice[name]]
-            for name, where in failed.items()
-        ],
+        [[name, _listed(list(dict.fromkeys(where)), len(rows)), advice[name]] for name, where in failed.items()],
         caption="Checks that did not pass",
     )
     lead = "Checks that did not pass; the pages of the members say more."
     return Section("verdicts", "Verdicts", element("div", listing, class_="prose"), lead=lead)
+
+
+def _listed(names: Sequence[str], n_members: int) -> str:
+    return f"all {n_members}" if len(names) == n_members > 1 else f"{len(names)}: {'; '.join(names)}"
 
 
 def _name(member: Member) -> str:

@@ -1,4 +1,4 @@
-"""Figures of a delta model: parity, errors by closest contact and by group of frames, learning curves."""
+"""Figures of a trained model: parity, errors by closest contact and by group of frames, learning curves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import ceil, floor, log10
 
 import numpy as np
 
-from aiida_mbetrain.report.delta_models import COLUMNS, UNITS, Judgement, readable
+from aiida_mbetrain.report.delta_models import COLUMNS, OWN, UNITS, Judgement, readable
 from aiida_mbetrain.report.html import Markup
 from aiida_mbetrain.report.svg import Plot, figures, number, padded
 from aiida_mbetrain.science.configurations import BoolArray, FloatArray, IntArray
@@ -14,7 +14,7 @@ from aiida_mbetrain.science.tables import Table
 
 MOST_POINTS = 1500
 """Points of a figure and model; of more, some are drawn by chance."""
-COLOURS = {"baseline": "muted", "constant": "muted", "ridge": "orange", "delta": "blue"}
+COLOURS = {"baseline": "muted", "constant": "muted", "ridge": "orange"} | dict.fromkeys(OWN, "blue")
 
 
 def error_text(value: float) -> str:
@@ -41,7 +41,7 @@ def _energies(found: Judgement, title: str, seed: int) -> Markup:
     middle = np.zeros(len(reference))
     for size in np.unique(sizes):
         middle[sizes == size] = reference[sizes == size].mean()
-    models = [name for name in COLUMNS["energy"][1] if f"{name}_eV" in found.predictions.columns]
+    models = found.models("energy")
     values = {name: _per_molecule(found.predictions, name) - middle for name in models}
     return _parity(
         reference - middle,
@@ -67,7 +67,7 @@ def _forces(found: Judgement, title: str, seed: int) -> Markup | None:
         return None
     return _parity(
         found.forces["reference_eV_per_A"],
-        {name: found.forces[f"{name}_eV_per_A"] for name in COLUMNS["force"][1]},
+        {name: found.forces[f"{name}_eV_per_A"] for name in found.models("force")},
         seed,
         title="Force parity",
         labels=("reference / eV/Å", "model / eV/Å"),
@@ -78,8 +78,7 @@ def _forces(found: Judgement, title: str, seed: int) -> Markup | None:
 
 def _said(found: Judgement, name: str) -> str:
     """Errors of all frames in words."""
-    models = COLUMNS[name][1]
-    known = {model: found.error(name, model) for model in models}
+    known = {model: found.error(name, model) for model in found.models(name)}
     said = ", ".join(f"{model} {value:.4g} {UNITS[name]}" for model, value in known.items() if np.isfinite(value))
     return f"Root mean square errors: {said}."
 
@@ -120,7 +119,7 @@ def _chosen(count: int, seed: int, what: str) -> tuple[IntArray, str | None]:
 def _energy_contacts(found: Judgement, title: str, seed: int) -> Markup | None:
     """Errors of energies against closest contacts."""
     reference = _per_molecule(found.predictions, "reference")
-    models = [name for name in COLUMNS["energy"][1] if f"{name}_eV" in found.predictions.columns]
+    models = found.models("energy")
     errors = {name: _per_molecule(found.predictions, name) - reference for name in models}
     return _contacts(found, errors, "energy", title, seed)
 
@@ -133,7 +132,7 @@ def _force_contacts(found: Judgement, title: str, seed: int) -> Markup | None:
     counts = np.bincount(frames, minlength=n_frames).astype(np.float64)
     counts[counts == 0] = np.nan
     errors = {}
-    for name in COLUMNS["force"][1]:
+    for name in found.models("force"):
         wrong = 1000.0 * (found.forces[f"{name}_eV_per_A"] - found.forces["reference_eV_per_A"])
         errors[name] = np.sqrt(np.bincount(frames, weights=wrong**2, minlength=n_frames) / counts)
     return _contacts(found, errors, "force", title, seed)
@@ -142,13 +141,15 @@ def _force_contacts(found: Judgement, title: str, seed: int) -> Markup | None:
 def _contacts(found: Judgement, errors: dict[str, FloatArray], name: str, title: str, seed: int) -> Markup | None:
     """Errors against the shortest distance between two molecules; None without clusters of two."""
     contacts = found.predictions["closest_contact_A"]
-    between = np.flatnonzero(np.isfinite(contacts) & np.isfinite(errors["delta"]))
+    between = np.flatnonzero(np.isfinite(contacts) & np.isfinite(errors[found.trained]))
     if len(between) == 0:
         return None
     rows, caption = _chosen(len(between), seed, "frames")
     values = np.concatenate([error[between] for error in errors.values()])
     said = {
-        readable(group): found.error(name, "delta", group) for group in found.groups if group.startswith("contact=")
+        readable(group): found.error(name, found.trained, group)
+        for group in found.groups
+        if group.startswith("contact=")
     }
     plot = Plot(
         padded(float(contacts[between].min()), float(contacts[between].max())),
@@ -169,9 +170,8 @@ def _contacts(found: Judgement, errors: dict[str, FloatArray], name: str, title:
 
 def _by_group(found: Judgement, title: str, name: str) -> Markup | None:
     """Errors of each group of frames on a line of its own; None where nothing is known."""
-    models = COLUMNS[name][1]
     groups = list(found.groups)
-    values = {model: np.array([found.error(name, model, group) for group in groups]) for model in models}
+    values = {model: np.array([found.error(name, model, group) for group in groups]) for model in found.models(name)}
     values = {model: errors for model, errors in values.items() if np.isfinite(errors).any()}
     if not values:
         return None
@@ -202,10 +202,11 @@ def _by_group(found: Judgement, title: str, name: str) -> Markup | None:
 
 def _learning_curve(found: Judgement, title: str, name: str) -> Markup | None:
     """Errors against the number of training frames, both logarithmic; None where no model has two numbers."""
-    column, models = COLUMNS[name]
-    curve = found.learning_curve
+    column, curve = COLUMNS[name][0], found.learning_curve
     lines = {
-        model: chosen for model in models if model != "baseline" and (chosen := _known(curve, model, column)).any()
+        model: chosen
+        for model in found.models(name)
+        if model != "baseline" and (chosen := _known(curve, model, column)).any()
     }
     if not any(np.count_nonzero(chosen) > 1 for chosen in lines.values()):
         return None

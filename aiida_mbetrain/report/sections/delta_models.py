@@ -1,8 +1,8 @@
-"""Delta models: training, errors on held-out frames by group, and figures."""
+"""Trained models: training, errors on held-out frames by group, and figures."""
 
 from __future__ import annotations
 
-from aiida_mbetrain.report.delta_models import COLUMNS, UNITS, DeltaModel, Judgement, readable
+from aiida_mbetrain.report.delta_models import UNITS, DeltaModel, Judgement, readable
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
 from aiida_mbetrain.report.sections.delta_figures import delta_figures, error_text
@@ -11,21 +11,23 @@ from aiida_mbetrain.report.tables import facts, table
 
 
 def delta_models_section(source: Source) -> Section | None:
-    """Delta models that were trained on clusters of the source; None without one."""
+    """Models that were trained on clusters of the source; None without one."""
     if not source.delta_models:
         return None
     lead = (
-        "A delta model learns reference minus baseline. Errors are root mean squares over frames that it was not "
+        "A delta model learns reference minus baseline, a fine-tuned or multihead one the reference itself. "
+        "Errors are root mean squares over frames that it was not "
         "trained on, beside those of the baseline, of baseline plus constant, and of a ridge regression on the "
         "features; the frames are finite clusters, which have no stress."
     )
     body = join(*[_model(model, source.seed) for model in source.delta_models])
-    return Section("delta", "Delta models", body, lead=lead)
+    return Section("delta", "Trained models", body, lead=lead)
 
 
 def _model(model: DeltaModel, seed: int) -> Markup:
     title = f"{model.level_of_theory}, {model.name}"
     rows = {
+        "kind": model.kind,
         "reference": model.level_of_theory,
         "baseline": model.baseline,
         "sha256": model.sha256,
@@ -41,7 +43,7 @@ def _model(model: DeltaModel, seed: int) -> Markup:
 
 def _errors(found: Judgement, title: str) -> Markup:
     """Errors by group of frames."""
-    known = [(name, model) for name in found.quantities for model in COLUMNS[name][1]]
+    known = [(name, model) for name in found.quantities for model in found.models(name)]
     rows = [
         [readable(group), f"{n_frames:,}", *[error_text(found.error(name, model, group)) for name, model in known]]
         for group, n_frames in found.groups.items()

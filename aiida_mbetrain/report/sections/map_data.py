@@ -25,7 +25,7 @@ UNITS = {names.TIME: "time / fs", names.FREQUENCY: "frequency / THz", "amplitude
 
 def map_data(source: Source, sets: list[ChosenSet], points: FloatArray) -> dict[str, object]:
     """Everything that map.js reads."""
-    energies, bases = _energies(sets)
+    energies, bases = energies_above_lowest(sets)
     described, coordinates, offsets = [], [], []
     first = atoms_before = 0
     sections = list(dict.fromkeys(chosen.section_path for chosen in sets))
@@ -52,7 +52,7 @@ def map_data(source: Source, sets: list[ChosenSet], points: FloatArray) -> dict[
         "x": packed(points[:, 0], "f4"),
         "y": packed(points[:, 1], "f4"),
         "energy": packed(np.concatenate(energies), "f4"),
-        "force": packed(np.concatenate([_largest_forces(chosen) for chosen in sets]), "f4"),
+        "force": packed(np.concatenate([largest_forces(chosen) for chosen in sets]), "f4"),
         "row": packed(np.concatenate([chosen.frames for chosen in sets]), "i4"),
         "offset": packed(np.concatenate(offsets), "i4"),
         "coordinates": packed(np.concatenate(coordinates), "i2"),
@@ -61,7 +61,7 @@ def map_data(source: Source, sets: list[ChosenSet], points: FloatArray) -> dict[
     }
 
 
-def _energies(sets: list[ChosenSet]) -> tuple[list[FloatArray], list[float]]:
+def energies_above_lowest(sets: list[ChosenSet]) -> tuple[list[FloatArray], list[float]]:
     """Energies per atom above the lowest of the same composition, meV; and that lowest one, eV.  nan: not labelled."""
     found, kinds = [], []
     for chosen in sets:
@@ -79,7 +79,7 @@ def _energies(sets: list[ChosenSet]) -> tuple[list[FloatArray], list[float]]:
     return relative, [lowest[kind] if np.isfinite(lowest[kind]) else 0.0 for kind in kinds]
 
 
-def _largest_forces(chosen: ChosenSet) -> FloatArray:
+def largest_forces(chosen: ChosenSet) -> FloatArray:
     """Largest force on an atom of each chosen frame, eV/Å; nan where there are no forces."""
     if names.FORCES not in chosen.structure.datasets:
         return np.full(len(chosen.frames), np.nan)
@@ -95,7 +95,7 @@ def _set_facts(chosen: ChosenSet) -> dict[str, object]:
         "path": chosen.path,
         "key": chosen.key,
         "source": SOURCES[chosen.kind],
-        "temperature": _temperature(chosen),
+        "temperature": temperature_of(chosen),
         "size": len(molecules),
         "orbit": attributes.get(names.ORBIT),
         "multiplicity": attributes.get(names.MULTIPLICITY),
@@ -111,7 +111,7 @@ def _set_facts(chosen: ChosenSet) -> dict[str, object]:
     }
 
 
-def _temperature(chosen: ChosenSet) -> object:
+def temperature_of(chosen: ChosenSet) -> object:
     if chosen.kind == "md_sampling":
         return chosen.section[names.TRAJECTORY].attributes[names.TARGET_TEMPERATURE]
     return chosen.section.attributes[names.TEMPERATURE]

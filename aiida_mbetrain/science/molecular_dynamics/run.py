@@ -23,6 +23,7 @@ from aiida_mbetrain.science.molecular_dynamics.integrators import (
     maxwell_boltzmann_momenta,
     restore_integrator,
 )
+from aiida_mbetrain.science.molecular_dynamics.masses import dynamical_masses
 from aiida_mbetrain.science.molecular_dynamics.restart_state import RestartState, restore_rng, rng_state_to_json
 from aiida_mbetrain.science.molecular_dynamics.stability import StabilityGuard
 from aiida_mbetrain.science.molecular_dynamics.trajectory import Recorder, Schedule
@@ -41,7 +42,7 @@ class MDRun:
 
     frames: the stored frames, at t > time_equilibration_fs, with energies, forces, stress (of the potential
         alone; None where the potential has none), velocities, and features if asked for and offered; origin
-        ``md_step`` (absolute) and ``time_fs``.
+        ``md_step`` (absolute) and ``time_fs``; ``dynamical_masses`` where the settings repartition them.
     series: one-dimensional arrays from t = 0 of ``time_fs``, ``temperature_K`` (of 3N - 3 degrees of freedom),
         ``pressure_GPa`` (kinetic part included), ``volume_A3``, ``potential_energy_eV``, ``kinetic_energy_eV``,
         ``conserved_energy_eV``; every frame's time is among them.  A finite system has pressure and volume nan.
@@ -127,16 +128,17 @@ class _Simulation:
         if settings.ensemble == "NPT" and not self.has_stress:
             raise InvalidSettings("ensemble = 'NPT' needs a potential with stress, this one has none: use 'NVT'.")
         self.needs_stress = settings.ensemble == "NPT"
-        self.evaluation = SinglePass(calculator, supercell.masses, self.guard.check_evaluation)
-        self.atoms = _atoms(supercell, start)
+        masses = dynamical_masses(supercell, settings)
+        self.evaluation = SinglePass(calculator, masses, self.guard.check_evaluation)
+        self.atoms = _atoms(supercell, masses, start)
         if start is None:
-            self.atoms.set_momenta(maxwell_boltzmann_momenta(supercell.masses, temperature_K, self.rng))
+            self.atoms.set_momenta(maxwell_boltzmann_momenta(masses, temperature_K, self.rng))
         self.atoms.calc = self.evaluation
         self.integrator = build_integrator(
             self.atoms, settings, temperature_K=temperature_K, pressure_GPa=pressure_GPa, rng=self.rng
         )
         self.features = features_dtype is not None and potential.feature_length > 0
-        self.recorder = Recorder(self.atoms, self.schedule, features_dtype)
+        self.recorder = Recorder(self.atoms, self.schedule, supercell.masses, features_dtype)
         if start is None:
             self._prepare(0)
             self._record()
@@ -197,17 +199,12 @@ class _Simulation:
         self.recorder.restore(start.recorded)
 
 
-def _atoms(supercell: Configurations, start: RestartState | None) -> Atoms:
-    if start is None:
-        return Atoms(
-            supercell.numbers,
-            supercell.positions[0],
-            cell=None if supercell.cells is None else supercell.cells[0],
-            pbc=supercell.periodic,
-            masses=supercell.masses,
-        )
-    atoms = Atoms(supercell.numbers, start.positions, cell=start.cell, pbc=supercell.periodic, masses=supercell.masses)
-    atoms.set_momenta(start.momenta)
+def _atoms(supercell: Configurations, masses: FloatArray, start: RestartState | None) -> Atoms:
+    positions = supercell.positions[0] if start is None else start.positions
+    cell = start.cell if start is not None else None if supercell.cells is None else supercell.cells[0]
+    atoms = Atoms(supercell.numbers, positions, cell=cell, pbc=supercell.periodic, masses=masses)
+    if start is not None:
+        atoms.set_momenta(start.momenta)
     return atoms
 
 

@@ -10,7 +10,14 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms, units
 
-from aiida_mbetrain.science.configurations import PER_FRAME, AnyArray, Configurations, FloatArray
+from aiida_mbetrain.science.configurations import (
+    DYNAMICAL_MASSES,
+    ISOTOPE_MASSES,
+    PER_FRAME,
+    AnyArray,
+    Configurations,
+    FloatArray,
+)
 from aiida_mbetrain.science.molecular_dynamics.cached_calculator import Results
 from aiida_mbetrain.settings import ClassicalMD, FeaturesDtype
 
@@ -63,9 +70,17 @@ class Schedule:
 class Recorder:
     """Lists that grow by one entry per record; arrays are made of them only when asked for."""
 
-    def __init__(self, atoms: Atoms, schedule: Schedule, features_dtype: FeaturesDtype | None = None) -> None:
-        """atoms: the ones that move, with their momenta.  features_dtype: None leaves features as they come."""
+    def __init__(
+        self, atoms: Atoms, schedule: Schedule, masses: FloatArray, features_dtype: FeaturesDtype | None = None
+    ) -> None:
+        """atoms: the ones that move, with their momenta.  masses: of their elements and isotopes, (N,), amu.
+
+        features_dtype: None leaves features as they come.
+        """
         self._atoms = atoms
+        self._masses = {ISOTOPE_MASSES: masses}
+        if not np.array_equal(atoms.get_masses(), masses):
+            self._masses[DYNAMICAL_MASSES] = atoms.get_masses()
         self._schedule = schedule
         self._features_dtype = features_dtype
         self._series: dict[str, list[float]] = {name: [] for name in SERIES}
@@ -113,16 +128,14 @@ class Recorder:
 
     def frames(self) -> Configurations:
         """The stored frames; none of them before the equilibration is over."""
-        n, masses = len(self._atoms), self._atoms.get_masses()
+        n, numbers, masses = len(self._atoms), self._atoms.numbers, self._masses
         if not self._frames["positions"]:
             empty = np.zeros((0, n, 3))
             cells = np.zeros((0, 3, 3)) if self._atoms.pbc.all() else None
-            return Configurations(
-                self._atoms.numbers, empty, cells, velocities=empty, origin=_origin([], []), isotope_masses=masses
-            )
+            return Configurations(numbers, empty, cells, velocities=empty, origin=_origin([], []), **masses)
         values = {name: np.array(self._frames[name]) for name in PER_FRAME if self._frames[name]}
         origin = _origin(self._frames["md_step"], self._frames["time_fs"])
-        return Configurations(self._atoms.numbers, **values, origin=origin, isotope_masses=masses)
+        return Configurations(numbers, **values, origin=origin, **masses)
 
     def series(self) -> dict[str, FloatArray]:
         """The series so far, see :data:`SERIES`."""

@@ -26,6 +26,8 @@ __all__ = [
     "mace_atomic_energies",
     "named_calculator",
     "rewrite_atomic_energies",
+    "select_head",
+    "write_foundation",
 ]
 
 
@@ -63,8 +65,8 @@ def mace_atomic_energies(path: str | Path, *, head: str | None = None, sha256: s
     return atomic_energies(Path(path), head, sha256)
 
 
-def rewrite_atomic_energies(path: str | Path, energies: Mapping[int, float], target: str | Path) -> None:
-    """Write a MACE model with other energies of isolated atoms (atomic number -> eV) to ``target``, in float64.
+def rewrite_atomic_energies(path: str | Path, energies: Mapping[str, Mapping[int, float]], target: str | Path) -> None:
+    """Write a MACE model with other energies of isolated atoms (head -> atomic number -> eV) to ``target``, in float64.
 
     Such energies are large beside what the model learns: single precision would round them by more than its error.
     Unpickles the file; raises NotAModel.
@@ -72,3 +74,23 @@ def rewrite_atomic_energies(path: str | Path, energies: Mapping[int, float], tar
     from aiida_mbetrain.science.potentials.mace import rewrite_atomic_energies as rewrite
 
     rewrite(Path(path), energies, Path(target))
+
+
+def select_head(path: str | Path, head: str, target: str | Path) -> None:
+    """Write the model of one head of a MACE model to ``target``, in float64.
+
+    Unpickles the file; raises NotAModel.
+    """
+    from aiida_mbetrain.science.potentials.mace import select_head as select
+
+    select(Path(path), head, Path(target))
+
+
+def write_foundation(path: str | Path, target: str | Path, *, head: str | None = None, dtype: str = "float64") -> None:
+    """Write one head of a MACE model as MACE fine-tunes it, with energies of isolated atoms of zero.
+
+    Unpickles the file; raises NotAModel, InvalidSettings (no such head).
+    """
+    from aiida_mbetrain.science.potentials.mace import write_foundation as write
+
+    write(Path(path), Path(target), head=head, dtype=dtype)

@@ -81,7 +81,7 @@ class FragmentLabels:
 def merge_labels(fragments: Fragments, method_hash: str, parts: Sequence[FragmentLabels]) -> FragmentLabels:
     """The labels of the given fragments from several sources, in the fragments' order.
 
-    Of a fragment that several sources have, the first with an energy counts; a failure is kept where nobody succeeded.
+    Of a fragment that several sources have, the first with an energy counts; where nobody succeeded, the last failure.
     Sources of another method are left out; a fragment that none of them has stays without a label.
     """
     row_of = {fragment_id: row for row, fragment_id in enumerate(fragments.ids.tolist())}
@@ -92,7 +92,7 @@ def merge_labels(fragments: Fragments, method_hash: str, parts: Sequence[Fragmen
         rows = [(row_of[name], row) for row, name in enumerate(part.ids.tolist()) if name in row_of]
         for to, row in rows:
             if row in part.failures:
-                failures.setdefault(to, part.failures[row])
+                failures[to] = part.failures[row]
         new = [(to, row) for to, row in rows if np.isnan(energies[to]) and not np.isnan(part.energies[row])]
         targets, sources = np.array(new, dtype=np.int64).reshape(-1, 2).T
         energies[targets] = part.energies[sources]

@@ -14,7 +14,7 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     expected_modes,
     price_supercells,
 )
-from aiida_mbetrain.science.stages.job import Job
+from aiida_mbetrain.science.stages.job import Job, Walltime
 from aiida_mbetrain.science.stages.labels import compute_labels
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.stages.potential_probe import Probe, probe_potential
@@ -27,6 +27,7 @@ __all__ = [
     "Probe",
     "StageEstimate",
     "SupercellPrice",
+    "Walltime",
     "compute_labels",
     "estimate_all",
     "estimate_force_constants",

@@ -18,6 +18,7 @@ from aiida_mbetrain.science.crystal import (
     md_supercell_matrix,
     phonon_supercell_matrix,
 )
+from aiida_mbetrain.science.molecular_dynamics import dynamical_masses
 from aiida_mbetrain.science.molecules import MolecularCrystal, detect_molecules
 from aiida_mbetrain.science.phonons import (
     DisplacementPlan,
@@ -89,6 +90,7 @@ class StageEstimate:
 def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:
     """Size of molecular dynamics sampling.  Raises what the stage itself would refuse."""
     dynamics = settings.md_crystal
+    dynamical_masses(structure, dynamics)
     matrix = md_supercell_matrix(structure, dynamics)
     supercell = make_supercell(structure, matrix)
     stored = dynamics.time_total_fs - dynamics.time_equilibration_fs

@@ -1,4 +1,4 @@
-"""Training of a delta model as a stage: MACE's own checkpoint is kept in that of the job."""
+"""Training as a stage: MACE's own checkpoint is kept in that of the job."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.job import Job
-from aiida_mbetrain.science.training import MaceTraining, TrainingState, train_delta
+from aiida_mbetrain.science.training import MaceTraining, TrainingState, train_model
 from aiida_mbetrain.settings import Training
 
 
 def training(job: Job) -> dict[str, object]:
-    """frames -> model of reference minus baseline, history (validation errors by epoch) and facts.
+    """frames -> model, history (validation errors by epoch) and facts; of several heads also the model of all.
 
+    Other inputs are the model to be fine-tuned, ``foundation``, and the file ``replay``.
     The error of a diverged training carries the same outputs for the last good epoch.
     """
     settings = Training(**job.settings)
@@ -32,10 +33,12 @@ def training(job: Job) -> dict[str, object]:
         saved = checkpoint.found.state
         found = TrainingState(str(saved["name"]), saved["content"].tobytes(), str(saved["history"]))
     with tempfile.TemporaryDirectory(prefix="mbetrain-training-") as folder:
-        trained = train_delta(
+        trained = train_model(
             job.inputs["frames"],
             settings,
             Path(folder),
+            baseline=job.inputs.get("foundation"),
+            replay=job.inputs.get("replay"),
             found=found,
             on_poll=on_poll,
             report=job.report,

@@ -1,4 +1,4 @@
-"""Errors of a delta model on labelled frames, beside those of the baseline, of a constant and of a ridge model."""
+"""Errors of a trained model on labelled frames, beside those of the baseline, of a constant and of a ridge model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from aiida_mbetrain.science.training.ridge import RidgeModel, fit_ridge
 from aiida_mbetrain.science.training.shifts import fit_shifts, shifted_targets
 from aiida_mbetrain.settings import JsonObject
 
-MODELS = ("baseline", "constant", "ridge", "delta")
+TRAINED = {"delta": "delta", "finetune": "finetuned", "finetune_replay": "finetuned", "multihead": "multihead"}
+"""Kind of training -> name of the model in tables."""
+MODELS = ("baseline", "constant", "ridge", *dict.fromkeys(TRAINED.values()))
+"""Names of models in the order of tables and figures."""
+LINEAR = ("constant", "ridge")
+"""Models without forces of their own."""
 FRACTIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Parts of the training set in the learning curve of constant and ridge model."""
 MEV = 1000.0
@@ -32,6 +37,12 @@ class Predictions:
     energies: FloatArray
     forces: FloatArray | None
     interactions: FloatArray
+
+    def added_to(self, other: Predictions) -> Predictions:
+        """The sum of two models; without forces where one has none."""
+        unknown = self.forces is None or other.forces is None
+        forces = None if unknown else np.add(self.forces, other.forces)  # type: ignore[arg-type]
+        return Predictions(self.energies + other.energies, forces, self.interactions + other.interactions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +57,7 @@ class Evaluation:
     predictions: a row per frame; ``uid``, ``n_molecules``, ``source``, ``temperature_K``, ``crystal``,
         ``closest_contact_A``, ``reference_eV`` and an energy of each model.
     forces: a row per component of a force that the reference has; ``frame`` (row of the predictions),
-        ``reference_eV_per_A``, ``baseline_eV_per_A``, ``delta_eV_per_A``.
+        ``reference_eV_per_A``, ``baseline_eV_per_A`` and that of the trained model.
     learning_curve: a row per model and part of the training set; ``model``, ``fraction``, ``n_frames`` (trained on),
         and the errors of all frames under the names of ``errors``.
     ridge: fitted to the whole training set; None without features.
@@ -61,11 +72,12 @@ class Evaluation:
     facts: JsonObject
 
 
-def evaluate_delta(
+def evaluate_trained(
     frames: LabelledFrames,
-    delta: Potential,
+    trained: Potential,
     baseline: Potential,
     *,
+    kind: str = "delta",
     subset: str = "test",
     fractions: Sequence[float] = FRACTIONS,
     report: Report = silent,
@@ -74,8 +86,9 @@ def evaluate_delta(
 
     ``baseline`` is the baseline alone: its energies differ from the reference's also by those of the atoms.
     ``constant`` adds the shifts of the training split, ``ridge`` to these a linear model of the summed features, where
-    the frames have features, and ``delta`` is baseline plus delta model.  Interaction energies are compared where the
-    labels have them; the baseline is then evaluated for single molecules.
+    the frames have features.  ``delta`` is baseline plus delta model; a model of another ``kind`` of training is
+    used by itself and called ``finetuned`` or ``multihead``.  Interaction energies are compared where the labels have
+    them; the baseline is then evaluated for single molecules.
     fractions: parts of the training set to which constant and ridge model are fitted for the learning curve.
     Raises LabelsMissing for a subset without frames.
     """
@@ -85,7 +98,8 @@ def evaluate_delta(
     compared = _Compared(chosen, baseline)
     linear, ridge = compared.linear(frames)
     shifts = {str(z): float(shift) for z, shift in zip(frames.elements, fit_shifts(frames), strict=True)}
-    found = {"baseline": compared.baseline, **linear, "delta": compared.with_delta(delta, report)}
+    learned = compared.trained(trained, report, added=kind == "delta")
+    found = {"baseline": compared.baseline, **linear, TRAINED[kind]: learned}
     facts: JsonObject = {"subset": subset, "level_of_theory": frames.level_of_theory, "n_frames": len(chosen)}
     facts |= {"shifts_eV": shifts}
     if ridge is not None:
@@ -136,16 +150,17 @@ class _Compared:
         above, between = ridge.predict(self.frames.features), ridge.predict(self.features)
         return {"constant": constant, "ridge": Predictions(energies + above, None, self.interactions + between)}, ridge
 
-    def with_delta(self, delta: Potential, report: Report) -> Predictions:
-        """Baseline plus delta model."""
+    def trained(self, model: Potential, report: Report, *, added: bool) -> Predictions:
+        """Baseline plus delta model, or the model by itself."""
         frames = self.frames
-        learned = delta.evaluate([frames.configurations(row) for row in range(len(frames))], report=report)
+        learned = model.evaluate([frames.configurations(row) for row in range(len(frames))], report=report)
         energies = np.array([item.energies[0] for item in learned if item.energies is not None])
         forces = np.concatenate([item.forces[0] for item in learned if item.forces is not None])
-        interactions = self.interactions.copy()
+        interactions = np.full(len(frames), np.nan)
         for row in self.rows:
-            interactions[row] += energies[row] - _sum_of_energies(delta.evaluate(frames.molecules_of(int(row))))
-        return Predictions(frames.baseline_energies + energies, frames.baseline_forces + forces, interactions)
+            interactions[row] = energies[row] - _sum_of_energies(model.evaluate(frames.molecules_of(int(row))))
+        found = Predictions(energies, forces, interactions)
+        return found.added_to(self.baseline) if added else found
 
 
 def _sum_of_energies(molecules: Sequence[Configurations]) -> float:
@@ -185,7 +200,7 @@ def errors_of(frames: LabelledFrames, found: Predictions, mask: BoolArray) -> di
 def _learning_curve(
     frames: LabelledFrames, compared: _Compared, whole: Mapping[str, Predictions], fractions: Sequence[float]
 ) -> Table:
-    """Errors of all frames by model and part of the training set; the baseline and the delta model know one part."""
+    """Errors of all frames by model and part of the training set; the baseline and the trained model know one part."""
     everything = np.ones(len(compared.frames), dtype=bool)
     n_frames = int(np.count_nonzero(frames.subsets == TRAIN))
     rows: list[dict[str, object]] = []
@@ -217,7 +232,8 @@ def _prediction_table(frames: LabelledFrames, predictions: Mapping[str, Predicti
 
 def _force_table(frames: LabelledFrames, predictions: Mapping[str, Predictions]) -> Table:
     atoms = np.repeat(frames.with_forces, frames.n_atoms)
-    known = {"reference": frames.forces} | {name: predictions[name].forces for name in ("baseline", "delta")}
+    with_own = [name for name in predictions if name not in LINEAR]
+    known = {"reference": frames.forces} | {name: predictions[name].forces for name in with_own}
     rows = np.repeat(np.arange(len(frames)), 3 * frames.n_atoms)[np.repeat(atoms, 3)]
     columns = {f"{name}_eV_per_A": forces[atoms].ravel() for name, forces in known.items() if forces is not None}
     return Table({"frame": rows, **columns})

@@ -56,6 +56,7 @@ class MaceTraining:
         self.folder = folder
         self.config: JsonObject = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
         self.n_epochs = int(self.config["max_num_epochs"])
+        self._head = list(self.config["heads"])[-1]  # the errors of the last one decide which epoch MACE keeps
         self._history = "" if found is None else found.history
         self._state = found
         if found is not None:
@@ -120,7 +121,7 @@ class MaceTraining:
 
     def rows(self) -> dict[int, JsonObject]:
         """Validation errors by epoch, those of the jobs before included."""
-        return rows_by_epoch(self._lines())
+        return rows_by_epoch(self._validations())
 
     def _lines(self) -> Iterator[JsonObject]:
         for line in self._text().splitlines():
@@ -128,6 +129,10 @@ class MaceTraining:
                 yield json.loads(line)
             except ValueError:  # the line that is being written
                 return
+
+    def _validations(self) -> Iterator[JsonObject]:
+        """Errors of the validation set of the head that decides."""
+        return (line for line in self._lines() if line.get("mode") == "eval" and line.get("head") == self._head)
 
     def _text(self) -> str:
         files = sorted((self.folder / "results").glob("*_train.txt"))
@@ -147,7 +152,7 @@ class MaceTraining:
             )
 
     def _check(self, rows: dict[int, JsonObject]) -> None:
-        before = [line["loss"] for line in self._lines() if line.get("mode") == "eval" and line.get("epoch") is None]
+        before = [line["loss"] for line in self._validations() if line.get("epoch") is None]
         for epoch, row in rows.items():
             if not np.isfinite(row["loss"]) or (before and row["loss"] > DIVERGED * max(before[0], 1e-12)):
                 raise TrainingDiverged(
@@ -170,8 +175,7 @@ class MaceTraining:
             return None
 
     def _complete_lines(self) -> str:
-        kept = (line for line in self._lines() if line.get("mode") == "eval")
-        return "".join(json.dumps(line) + "\n" for line in kept)
+        return "".join(json.dumps(line) + "\n" for line in self._validations())
 
     def _checkpoints(self) -> list[Path]:
         return list((self.folder / "checkpoints").glob("*_epoch-*.pt"))

@@ -148,6 +148,19 @@ def test_orca_outputs_are_read_with_forces_on_ghosts(orca):
         np.testing.assert_allclose(forces, -gradient * units.Hartree / units.Bohr, atol=1e-7)
 
 
+@pytest.mark.parametrize("mark", [":", " :", "  :"])
+def test_the_colon_of_a_ghost_may_stand_apart_from_its_element(orca, tmp_path, mark):
+    folder, fragments, results = orca
+    for name in fragments.ids.tolist():
+        text = (folder / f"{name}.out").read_text()
+        table = re.sub(r"^(  [A-Z][a-z]?):( *?)(?= {2,}-?\d)", rf"\1{mark}\2", text, flags=re.MULTILINE)
+        (tmp_path / f"{name}.out").write_text(table)
+    labels = read_outputs(tmp_path, fragments, ORCA)
+    assert labels.failures == {}
+    expected = [results[name][0] * units.Hartree for name in fragments.ids.tolist()]
+    np.testing.assert_allclose(labels.energies, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +19,7 @@ from reference_potentials import Pairwise, label
 from aiida_mbetrain.errors import InvalidSettings, ReferenceCalculationFailed, StoppedEarly
 from aiida_mbetrain.science.potentials import NoPotential
 from aiida_mbetrain.science.reference_labels import Fragment, Fragments, expand, label_fragments, merge_labels
-from aiida_mbetrain.science.stages import STAGES, Job, reference_labels
+from aiida_mbetrain.science.stages import STAGES, Job, Walltime, reference_labels
 from aiida_mbetrain.settings import AseMethod, ReferenceLabels, TbliteMethod
 
 SETTINGS = ReferenceLabels(method=AseMethod(method="lj", parameters={"sigma": 1.5}), order=2)
@@ -193,6 +196,67 @@ def test_after_three_kills_in_a_row_what_is_not_smaller_is_not_tried(growing, tm
     np.testing.assert_array_equal(labels.labelled, growing.n_atoms < 9)
 
 
+class Slow(Pairwise):
+    """A fragment of ``size`` atoms takes ``seconds``."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        super().__init__()
+        self._size, self._seconds = size, seconds
+
+    def evaluate(self, fragment: Fragment):
+        if len(fragment.numbers) == self._size:
+            time.sleep(self._seconds)
+        return super().evaluate(fragment)
+
+
+def killed_at_its_walltime(job: Job, max_seconds: float) -> bool:
+    """True where a scheduler killed the job at its walltime, False where the stage ended or stopped before."""
+    child = os.fork()
+    if child == 0:
+        end = time.monotonic() + 0.8 * max_seconds
+        walltime = Walltime(max_seconds, seconds_left=0.8 * max_seconds)
+        with suppress(StoppedEarly):
+            STAGES["reference_labels"](replace(job, walltime=walltime, should_stop=lambda: time.monotonic() > end))
+        os._exit(0)
+    threading.Timer(max_seconds, os.kill, (child, signal.SIGKILL)).start()
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_a_calculation_that_outlasts_the_walltime_is_a_failure_that_names_it(growing, tmp_path, monkeypatch):
+    """The first job comes to it late, and proves nothing; that of the second, which begins with it, is enough."""
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Slow(9, 60.0))
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint")
+    assert [killed_at_its_walltime(job, 0.5) for _ in range(2)] == [True, True]
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Pairwise())
+    labels = STAGES["reference_labels"](replace(job, walltime=Walltime(0.5, 60.0)))["labels"]
+    (row,) = labels.failures
+    assert row == np.flatnonzero(growing.n_atoms == 9)[0]
+    assert labels.failures[row].startswith("out of walltime: not finished")
+    assert "max_wallclock_seconds = 0.5" in labels.failures[row]
+    assert "memory" not in labels.failures[row]
+    assert labels.labelled.sum() == len(growing) - 1
+
+
+@pytest.mark.parametrize("walltime", [Walltime(0.6, 60.0), None])
+def test_a_job_with_a_longer_walltime_tries_again(growing, tmp_path, monkeypatch, walltime):
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Slow(3, 60.0))
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint")
+    assert killed_at_its_walltime(job, 0.5)
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Pairwise())
+    assert STAGES["reference_labels"](replace(job, walltime=walltime))["labels"].labelled.all()
+
+
+def test_a_calculation_that_ends_after_all_counts(growing, tmp_path, monkeypatch):
+    """Near the end of the walltime, or where nobody enforces it."""
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Slow(3, 0.3))
+    job = replace(job_of(growing), checkpoint=tmp_path / "checkpoint", walltime=Walltime(0.2, 0.1))
+    with pytest.raises(StoppedEarly):
+        STAGES["reference_labels"](replace(job, should_stop=lambda: True))
+    monkeypatch.setattr(reference_labels, "backend_of", lambda *args, **kwargs: Pairwise())
+    assert STAGES["reference_labels"](job)["labels"].labelled.all()
+
+
 def test_an_error_in_the_midst_of_a_calculation_is_no_kill(growing, tmp_path, monkeypatch):
     class Raises(Pairwise):
         def evaluate(self, fragment: Fragment):
@@ -257,3 +321,9 @@ def test_a_success_elsewhere_replaces_a_failure(fragments):
     succeeded = label(fragments, Pairwise())
     assert merge_labels(fragments, "0" * 32, [failed, succeeded]).failures == {}
     assert merge_labels(fragments, "0" * 32, [failed]).failures == failed.failures
+
+
+def test_the_last_of_several_failures_is_told(fragments):
+    first = label_fragments(fragments, FailsForDimers(), "0" * 32)
+    second = replace(first, failures=dict.fromkeys(first.failures, "out of walltime"))
+    assert set(merge_labels(fragments, "0" * 32, [first, second]).failures.values()) == {"out of walltime"}

@@ -22,7 +22,7 @@ from aiida_mbetrain.science.training import (
     fit_shifts,
     mace_fields,
     shifted_targets,
-    train_delta,
+    train_model,
 )
 from aiida_mbetrain.settings import Inference, Training
 
@@ -163,11 +163,11 @@ def test_a_training_that_diverges_keeps_the_model_of_its_last_good_epoch(frames,
     for name in ("good", "bad"):
         (tmp_path / name).mkdir()
     with pytest.raises(StoppedEarly):
-        train_delta(frames, QUICK, tmp_path / "good", on_poll=stop_after_a_good_epoch)
+        train_model(frames, QUICK, tmp_path / "good", on_poll=stop_after_a_good_epoch)
     forces = frames.forces.copy()
     forces[frames.atoms_of(0)][1] = np.nan
     with pytest.raises(TrainingDiverged, match=r"lower the learning rate.*good epoch is kept") as caught:
-        train_delta(replace(frames, forces=forces), QUICK, tmp_path / "bad", found=states[0])
+        train_model(replace(frames, forces=forces), QUICK, tmp_path / "bad", found=states[0])
     energies, _, _, _ = evaluated(caught.value.results["model"], frames, tmp_path)
     assert np.isfinite(energies).all()
 

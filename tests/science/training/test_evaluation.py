@@ -15,7 +15,7 @@ from aiida_mbetrain.science.training import (
     CONTACT_EDGES_A,
     TEST,
     TRAIN,
-    evaluate_delta,
+    evaluate_trained,
     fit_ridge,
     fit_shifts,
     part_of_training_set,
@@ -61,7 +61,7 @@ def evaluated(frames):
     """The true difference as delta model: its energies lack the 7 eV per molecule that no potential has."""
     lacking = replace(frames, energies=frames.energies - 7.0 * frames.n_molecules)
     without_features = replace(lacking, features=np.empty((len(frames), 0)))
-    return evaluate_delta(without_features, named_calculator(DIFFERENCE), named_calculator(MORSE))
+    return evaluate_trained(without_features, named_calculator(DIFFERENCE), named_calculator(MORSE))
 
 
 def test_a_perfect_model_has_no_errors(evaluated):
@@ -135,7 +135,9 @@ def test_force_table_holds_every_component(frames, evaluated):
 
 def test_learning_curve_falls_and_ends_in_the_errors_of_the_whole_set(frames):
     energies_alone = replace(frames, interactions=np.full(len(frames), np.nan))
-    found = evaluate_delta(energies_alone, named_calculator(DIFFERENCE), named_calculator(MORSE), fractions=(0.1, 0.5))
+    found = evaluate_trained(
+        energies_alone, named_calculator(DIFFERENCE), named_calculator(MORSE), fractions=(0.1, 0.5)
+    )
     curve, name = found.learning_curve, "energy_rmse_meV_per_molecule"
     ridge = curve["model"] == "ridge"
     n_train = np.count_nonzero(frames.subsets == TRAIN)
@@ -226,4 +228,4 @@ def test_frames_without_features_have_no_ridge_model(frames):
 def test_a_subset_without_frames_is_named(frames):
     rest = frames.select(frames.subsets != TEST)
     with pytest.raises(LabelsMissing, match="No frame of the test set"):
-        evaluate_delta(rest, named_calculator(DIFFERENCE), named_calculator(MORSE))
+        evaluate_trained(rest, named_calculator(DIFFERENCE), named_calculator(MORSE))

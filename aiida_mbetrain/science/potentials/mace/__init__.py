@@ -7,6 +7,14 @@ the device, and evaluated on batches of neighbour graphs whose pair lists outliv
 # model_files is first: it imports mace before anything imports e3nn, which fails otherwise
 from aiida_mbetrain.science.potentials.mace.model_files import atomic_energies, inspect_model  # isort: skip
 from aiida_mbetrain.science.potentials.mace.model_files import rewrite_atomic_energies  # isort: skip
+from aiida_mbetrain.science.potentials.mace.heads import select_head, write_foundation
 from aiida_mbetrain.science.potentials.mace.model import MacePotential
 
-__all__ = ["MacePotential", "atomic_energies", "inspect_model", "rewrite_atomic_energies"]
+__all__ = [
+    "MacePotential",
+    "atomic_energies",
+    "inspect_model",
+    "rewrite_atomic_energies",
+    "select_head",
+    "write_foundation",
+]

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what mace prints and warns at import and load out of the caller's output."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
-with _quiet():
+with quiet():
     from mace import modules  # before anything from e3nn, whose import fails otherwise
 
 import torch  # noqa: E402
@@ -103,7 +103,7 @@ def _unpickle(file: BinaryIO, path: Path) -> MaceModule:
         if zipfile.is_zipfile(file) and (damaged := zipfile.ZipFile(file).testzip()) is not None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         file.seek(0)
-        with _quiet():
+        with quiet():
             return torch.load(file, map_location="cpu", weights_only=False)
     except Exception as error:  # an unpickler meets arbitrary bytes: any exception is possible
         raise NotAModel(
@@ -154,11 +154,11 @@ def atomic_energies(path: Path, head: str | None, sha256: str | None) -> dict[in
     return {int(z): float(e) for z, e in zip(model.atomic_numbers, energies, strict=True)}
 
 
-def rewrite_atomic_energies(path: Path, energies: Mapping[int, float], target: Path) -> None:
+def rewrite_atomic_energies(path: Path, energies: Mapping[str, Mapping[int, float]], target: Path) -> None:
     """See ``potentials.rewrite_atomic_energies``."""
     model, _ = read_model(path)
     model = model.double()
-    values = [energies[int(number)] for number in model.atomic_numbers]
+    values = [[energies[head][int(number)] for number in model.atomic_numbers] for head in heads_of(model)]
     buffer = model.atomic_energies_fn.atomic_energies
-    buffer.copy_(torch.tensor(values, dtype=torch.float64).expand_as(buffer))
+    buffer.copy_(torch.tensor(values, dtype=torch.float64).reshape(buffer.shape))
     torch.save(model, target)
