@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import DTypeLike
 
-    Source = AnyArray | h5py.Dataset | "StoredArray" | "SinglePrecision"
+    Source: TypeAlias = "AnyArray | h5py.Dataset | StoredArray | SinglePrecision"
 
 
 BLOCK_BYTES, CHUNK_BYTES = 1 << 23, 1 << 18
@@ -89,7 +89,7 @@ class SinglePrecision:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: object) -> AnyArray:
+    def __getitem__(self, key: slice | tuple[()]) -> AnyArray:
         return np.asarray(self._source[key], dtype=self.dtype)
 
 

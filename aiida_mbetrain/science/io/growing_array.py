@@ -36,7 +36,8 @@ class GrowingArray(Sequence[AnyArray]):
 
     def __getitem__(self, rows: int | slice) -> AnyArray:  # type: ignore[override]  # a part of an array is one
         if not isinstance(rows, slice):
-            return self.array()[rows]
+            row: AnyArray = self.array()[rows]
+            return row
         start, stop, step = rows.indices(self._n_rows)
         if start < self._n_in_file:
             return self.array()[rows]
