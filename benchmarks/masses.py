@@ -94,7 +94,8 @@ def conserved_energies(potential: Potential) -> Iterator[Figure]:
 def means(runs: Sequence[MDRun]) -> dict[str, Counted]:
     """Averages that must not depend on the masses, with the standard error of the runs' means."""
     numbers = runs[0].frames.numbers
-    values = {"mean energy / meV per atom": [1000 * energies(run).mean() / len(numbers) for run in runs]}
+    above = [energies(run).mean() - run.series["potential_energy_eV"][0] for run in runs]
+    values = {"mean energy above the start / meV per atom": [1000 * energy / len(numbers) for energy in above]}
     values["mean volume / Å³"] = [volumes(run).mean() for run in runs]
     for name, number in {"H": 1, "C": 6, "N": 7}.items():
         squares = [(displacements(run).reshape(-1, len(numbers), 3)[:, numbers == number] ** 2) for run in runs]
