@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import aiida_overhead, clock, growth, reference_labels, stages, thermal_expansion
+from benchmarks import aiida_overhead, clock, growth, memory, reference_labels, stages, thermal_expansion
 from benchmarks.figure import Figure
 from benchmarks.models import load, model_files
 
@@ -55,6 +55,7 @@ def figures(names: list[str], *, device: str, small: bool, threads: int) -> Iter
         yield from growth.without_model(constants, folder, small=small)
         yield from reference_labels.figures(small=small)
         yield from aiida_overhead.figures(small=small)
+        yield from memory.figures(n_octamers=100 if small else 2000)
 
 
 def is_elapsed(device: str, threads: int) -> bool:

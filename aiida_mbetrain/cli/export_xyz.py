@@ -55,7 +55,7 @@ def export_xyz(source: str, output: str, no_labels: bool, **options: Any) -> Non
     split = Split(options["split"], seed=options["seed"], block=options["block"], gap=options["gap"], hold_out=held_out)
     check_options(options)
     from_profile = options["reference"] and not source_options.is_file(source)
-    dataset = source_options.read_source(source, (options["reference"],) if from_profile else ())
+    dataset = source_options.read_source(source, (options["reference"],) if from_profile else (), features=False)
     if no_labels:
         entries = entries_of(dataset, sources=options["sources"], sizes=options["sizes"])
         written = write_unlabelled(output, _picked(entries, dataset, options["picks"]))

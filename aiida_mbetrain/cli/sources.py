@@ -71,11 +71,14 @@ def processes_of(source: str) -> dict[str, Any]:
     return found
 
 
-def read_source(source: str, references: Sequence[str] = (), *, partial: bool = False) -> Dataset:
+def read_source(
+    source: str, references: Sequence[str] = (), *, partial: bool = False, features: bool = True
+) -> Dataset:
     """The dataset of a file, or of the nodes of a run.
 
     references: methods whose labels the profile adds to those of the baseline; a file has its own.
     partial: of a run that did not finish, take what there is.
+    features: False does not read the feature vectors of a file.
     Raises UnreadableFile, InvalidSettings; aiida's NotExistent for an unknown pk.
     """
     from aiida_mbetrain.datasets.hdf5 import read_dataset
@@ -84,12 +87,12 @@ def read_source(source: str, references: Sequence[str] = (), *, partial: bool = 
     if references and (node is None or _is_dataset_file(node)):
         raise InvalidSettings(f"--reference takes labels from the profile: {source} is a file and keeps those it has.")
     if node is None:
-        return read_dataset(source)
+        return read_dataset(source, features=features)
     from aiida_mbetrain.datasets.from_graph import dataset_of, with_references
 
     if _is_dataset_file(node):
         with node.as_path() as path:
-            return read_dataset(path)
+            return read_dataset(path, features=features)
     if partial:
         stages, missing = _stages_of_partial_run(node)
     else:

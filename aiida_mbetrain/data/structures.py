@@ -6,6 +6,7 @@ import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers, chemical_symbols
 
+from aiida_mbetrain.data.arrays import array_of, put_array
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import ATOMS, PER_FRAME, Configurations
 from aiida_mbetrain.science.site_occupancies import REMEDY
@@ -52,7 +53,7 @@ def trajectory_from_configurations(frames: Configurations) -> orm.TrajectoryData
     )
     for name, array in frames.to_arrays().items():
         if name not in CORE_ARRAYS and name != "numbers":
-            node.set_array(name, array)
+            put_array(node, name, array)
     return node
 
 
@@ -60,7 +61,7 @@ def trajectory_to_configurations(node: orm.TrajectoryData) -> Configurations:
     """The inverse of :func:`trajectory_from_configurations`; also takes trajectories of other plugins."""
     names = set(node.get_arraynames())
     arrays = {
-        name: node.get_array(name) for name in names if name in (*ATOMS, *PER_FRAME) or name.startswith("origin_")
+        name: array_of(node, name) for name in names if name in (*ATOMS, *PER_FRAME) or name.startswith("origin_")
     }
     arrays["numbers"] = np.array([atomic_numbers[symbol] for symbol in node.symbols])
     return Configurations.from_arrays(arrays)

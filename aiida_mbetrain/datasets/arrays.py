@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,17 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import DTypeLike
 
+    Source: TypeAlias = "AnyArray | h5py.Dataset | StoredArray | SinglePrecision"
+
+
+BLOCK_BYTES, CHUNK_BYTES = 1 << 23, 1 << 18
+"""Part of an array that is in memory while it is written or its digest is made, and that is compressed at once."""
+BYTES = 8
+"""Of a number in canonical form, but for truth values."""
+
+KINDS: dict[str, type] = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
+"""Kind of an array -> type of its numbers in a dataset."""
+
 
 def canonical(values: Any) -> AnyArray:
     """Any array as C-ordered int64, float64 or bool, or as an object array of str."""
@@ -24,20 +37,60 @@ def canonical(values: Any) -> AnyArray:
         strings = np.empty(array.shape, dtype=object)
         strings.ravel()[:] = decoded
         return strings
-    kinds: dict[str, type] = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
-    if array.dtype.kind not in kinds:
+    if array.dtype.kind not in KINDS:
         raise TypeError(f"The dataset has no place for arrays of {array.dtype}.")
-    return np.ascontiguousarray(array, dtype=kinds[array.dtype.kind])
+    return np.ascontiguousarray(array, dtype=KINDS[array.dtype.kind])
 
 
-def array_sha256(array: AnyArray) -> str:
-    """sha256 of a canonical array with its kind and shape."""
-    digest = hashlib.sha256(json.dumps([array.dtype.kind, array.shape]).encode())
-    if array.dtype.kind == "O":
-        digest.update(json.dumps(array.tolist()).encode())
-    else:
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+def blocks(values: Source) -> Iterator[AnyArray]:
+    """Canonical arrays of some rows each, which make up an array or an HDF5 dataset; in one block where it is small."""
+    shape = np.shape(values)
+    if not shape or BYTES * math.prod(shape) <= BLOCK_BYTES or values.dtype.kind not in KINDS:
+        yield canonical(values)
+        return
+    step = chunk_rows(values)
+    step *= max(1, BLOCK_BYTES // (step * BYTES * math.prod(shape[1:])))
+    for start in range(0, len(values), step):
+        yield canonical(values[start : start + step])
+
+
+def chunk_rows(values: Source) -> int:
+    """Rows that are compressed together: those of the file that the array comes from, or some of CHUNK_BYTES.
+
+    A block has whole chunks, so that none is compressed or decompressed twice.
+    """
+    chunks = getattr(values, "chunks", None)
+    return int(chunks[0]) if chunks else max(1, CHUNK_BYTES // (BYTES * math.prod(values.shape[1:])))
+
+
+def array_sha256(values: Source) -> str:
+    """sha256 of an array or an HDF5 dataset in canonical form, with its kind and shape."""
+    digest = None
+    for block in blocks(values):
+        if digest is None:
+            digest = hashlib.sha256(json.dumps([block.dtype.kind, np.shape(values)]).encode())
+        if block.dtype.kind == "O":
+            digest.update(json.dumps(block.tolist()).encode())
+        else:
+            digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).data)
+    assert digest is not None
     return digest.hexdigest()
+
+
+class SinglePrecision:
+    """An array whose numbers are rounded when they are asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.shape: tuple[int, ...] = source.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: slice | tuple[()]) -> AnyArray:
+        return np.asarray(self._source[key], dtype=self.dtype)
 
 
 class StoredArray:
@@ -58,6 +111,12 @@ class StoredArray:
         return shape
 
     @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of what is compressed at once; None where the array is not."""
+        chunks: tuple[int, ...] | None = self.stored.chunks
+        return chunks
+
+    @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of the numbers in the file."""
         dtype: np.dtype[np.generic] = self.stored.dtype
@@ -73,19 +132,20 @@ class StoredArray:
         """The array or a part of it; raises UnreadableFile where the array is not what was written."""
         if self._verified:
             return self.stored[key]
-        whole = self.stored[()]
-        if array_sha256(canonical(whole)) != self.sha256:
+        all_of_it = isinstance(key, tuple) and not key
+        whole = self.stored[()] if all_of_it else self.stored
+        if array_sha256(whole) != self.sha256:
             raise UnreadableFile(
                 f"{self.where} is damaged or was edited: its numbers do not give its sha256. Take another copy of the "
                 "file, or export it again."
             )
         self._verified = True
-        return whole if isinstance(key, tuple) and not key else self.stored[key]
+        return whole if all_of_it else self.stored[key]
 
     def digest(self) -> str:
         """sha256 of the array, which is read unless it has been compared before."""
         if self.sha256 is None:
-            self.sha256 = array_sha256(canonical(self.stored))
+            self.sha256 = array_sha256(self.stored)
         elif not self._verified:
-            self[()]
+            self[:0] if self.shape else self[()]
         return self.sha256

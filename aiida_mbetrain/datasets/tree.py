@@ -178,7 +178,7 @@ def array_digests(root: Group) -> dict[tuple[str, str], str]:
     Arrays of a file are read and compared with the digests that it states; raises UnreadableFile.
     """
     return {
-        (path, name): source.digest() if isinstance(source, StoredArray) else array_sha256(group.array(name))
+        (path, name): source.digest() if isinstance(source, StoredArray) else array_sha256(source)
         for path, group in root.walk()
         for name, source in sorted(group.datasets.items())
     }

@@ -51,6 +51,8 @@ class StageParser(Parser):
             if results is None:
                 return self._without_results()
             self.out("run_info", orm.Dict({key: value for key, value in results.items() if key != "outputs"}))
+            for warning in results.get("warnings", ()):
+                self.logger.warning(warning)
             finished = results["status"] == job_file.FINISHED
             outputs = results["outputs"] if finished else results.get("outputs") or {}
             if outputs:

@@ -47,7 +47,7 @@ def project(sets: Sequence[ChosenSet], seed: int) -> Projection:
 def mean_features(chosen: ChosenSet) -> FloatArray:
     """Mean over the atoms of the chosen frames, (n, D)."""
     width = np.shape(chosen.structure.datasets[names.FEATURE_VECTORS])[-1]
-    parts = [block.mean(axis=1) for block in chosen.blocks(names.FEATURE_VECTORS)]
+    parts = [block.mean(axis=1, dtype=np.float64) for block in chosen.blocks(names.FEATURE_VECTORS)]
     return np.concatenate(parts) if parts else np.empty((0, width))
 
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.site_occupancies import require_ordered_atoms
 
-__all__ = ["AnyArray", "BoolArray", "Configurations", "FloatArray", "IntArray"]
+__all__ = ["AnyArray", "BoolArray", "Configurations", "FeatureArray", "FloatArray", "IntArray"]
 
 FloatArray = NDArray[np.float64]
 """Array of float64."""
+FeatureArray = NDArray[np.float32] | NDArray[np.float64]
+"""Array of float32 or float64."""
 IntArray = NDArray[np.int64]
 """Array of int64."""
 BoolArray = NDArray[np.bool_]
@@ -46,7 +48,7 @@ class Configurations:
     energies: total potential energy, (F,), eV.
     forces: (F, N, 3), eV/Å.
     stress: (F, 3, 3), eV/Å³, positive under tension (ASE's sign).
-    features: invariant feature vectors per atom, (F, N, D).
+    features: invariant feature vectors per atom, (F, N, D); float32 or float64, all other quantities are float64.
     velocities: (F, N, 3), Å/fs.
     origin: source of each frame; arrays of first dimension F under names such as ``md_step``,
         ``time_fs``, ``q_index``, ``mode``, ``frame``.
@@ -61,7 +63,7 @@ class Configurations:
     energies: FloatArray | None = None
     forces: FloatArray | None = None
     stress: FloatArray | None = None
-    features: FloatArray | None = None
+    features: FeatureArray | None = None
     velocities: FloatArray | None = None
     origin: Mapping[str, AnyArray] = field(default_factory=dict)
     isotope_masses: FloatArray | None = None
@@ -73,7 +75,7 @@ class Configurations:
         for name in PER_FRAME:
             value = getattr(self, name)
             if value is not None:
-                set_field(self, name, np.ascontiguousarray(value, dtype=np.float64))
+                set_field(self, name, np.ascontiguousarray(value, dtype=_precision(name, value)))
         set_field(self, "origin", {key: np.asarray(value) for key, value in self.origin.items()})
         self._check_shapes()
         if self.isotope_masses is not None:
@@ -246,3 +248,9 @@ class Configurations:
         prefix = "origin_"
         origin = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
         return cls(**known, origin=origin)
+
+
+def _precision(name: str, value: object) -> type[np.float32] | type[np.float64]:
+    """Type of the numbers of a field: features keep single precision, everything else is made double."""
+    single = name == "features" and getattr(value, "dtype", None) == np.float32
+    return np.float32 if single else np.float64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-__all__ = ["Observe", "Report", "ShouldStop", "ignore", "never", "silent"]
+__all__ = ["Observe", "Report", "ShouldStop", "Warn", "ignore", "never", "silent", "unheard"]
 
 Report = Callable[[int, int], None]
 """``report(done, total)``; called often, so it must be cheap."""
@@ -14,6 +14,9 @@ Observe = Callable[[Mapping[str, float]], None]
 
 ShouldStop = Callable[[], bool]
 """Called between steps; True makes resumable work return with a checkpoint."""
+
+Warn = Callable[[str], None]
+"""Called with what the user should know about the result, and which setting changes it."""
 
 
 def silent(done: int, total: int) -> None:
@@ -27,3 +30,7 @@ def never() -> bool:
 
 def ignore(values: Mapping[str, float]) -> None:
     """Observe nothing."""
+
+
+def unheard(message: str) -> None:
+    """Warn nobody."""

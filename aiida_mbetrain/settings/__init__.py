@@ -20,7 +20,7 @@ from aiida_mbetrain.settings.base import (
 )
 from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
 from aiida_mbetrain.settings.free_energy import FreeEnergy
-from aiida_mbetrain.settings.inference import Inference, NamedCalculator
+from aiida_mbetrain.settings.inference import FeaturesDtype, Inference, NamedCalculator
 from aiida_mbetrain.settings.molecular_dynamics import ClassicalMD, MDSampling
 from aiida_mbetrain.settings.phonon_sampling import PhononFilter, PhononSampling
 from aiida_mbetrain.settings.reference_labels import (
@@ -50,6 +50,7 @@ __all__ = [
     "Counterpoise",
     "Criterion",
     "ExternalMethod",
+    "FeaturesDtype",
     "Finite",
     "FiniteSubsystemFilter",
     "Floats",

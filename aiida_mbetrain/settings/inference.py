@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from aiida_mbetrain.settings.base import Count, Finite, Settings
+from aiida_mbetrain.settings.base import Count, Finite, NonNegative, Settings
+
+FeaturesDtype = Literal["float32", "float64"]
 
 
 class Inference(Settings):
@@ -27,6 +29,14 @@ class Inference(Settings):
     features: Literal["all", "clusters", "none"] = Field(
         "all",
         description="Which configurations get feature vectors: periodic frames and clusters, clusters, none.",
+    )
+    features_dtype: FeaturesDtype = Field(
+        "float32", description="Floating-point precision in which feature vectors are stored."
+    )
+    max_features_GB: NonNegative | None = Field(
+        10.0,
+        description="Size (10⁹ bytes) of all feature vectors of a stage above which they are left out, with a warning; "
+        "None stores any size.",
     )
     batch_atoms: Count | None = Field(None, description="Atoms per batch; None chooses by device.")
     tune_malloc: bool = Field(

@@ -88,6 +88,7 @@ def run_job(folder: Path, facts: JsonObject) -> None:
             "computed: give the jobs of this stage more time."
         )
     checkpoint = folder / job.checkpoint
+    warnings: list[str] = []
     try:
         results = STAGES[job.stage](
             Job(
@@ -97,6 +98,7 @@ def run_job(folder: Path, facts: JsonObject) -> None:
                 inference=job.inference,
                 report=progress.report,
                 observe=progress.observe,
+                warn=warnings.append,
                 should_stop=CLOCK.should_stop,
                 walltime=None if job.max_seconds is None else Walltime(job.max_seconds, CLOCK.seconds_left),
                 checkpoint=checkpoint,
@@ -108,6 +110,8 @@ def run_job(folder: Path, facts: JsonObject) -> None:
         raise
     finally:
         progress.write()
+        if warnings:
+            facts["warnings"] = warnings
         facts["peak_device_memory_bytes"] = peak_device_memory_bytes()
     facts["outputs"] = write_outputs(folder / job_file.OUTPUTS, results)
     checkpoint.unlink(missing_ok=True)

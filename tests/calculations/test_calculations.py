@@ -138,6 +138,41 @@ def test_job_with_the_demo_model_gives_equal_arrays_and_features(code):
     assert "features" in job.outputs.frames.get_arraynames()
 
 
+def test_features_above_the_limit_are_left_out_alike_and_the_process_says_so(code):
+    from aiida_mbetrain.demo import crystal
+
+    model = MaceModelData.get_or_create(model_path())
+    frames = as_node(Configurations.from_atoms(crystal()))
+    inference = orm.Dict(Inference(device="cpu", max_features_GB=1e-6).to_dict())
+    _, in_process = HEAVY["labels"].function.run_get_node(model=model, inference=inference, frames=frames)
+    _, job = run_get_node(
+        CalculationFactory("mbetrain.labels"), code=code, model=model, inference=inference, sets={"frames": frames}
+    )
+    assert_same_outputs(in_process, job)
+    for process in (in_process, job):
+        assert "features" not in process.outputs.frames.get_arraynames()
+        assert "forces" in process.outputs.frames.get_arraynames()
+        [warning] = process.outputs.run_info["warnings"]
+        assert "Inference.max_features_GB" in warning
+        assert warning in [log.message for log in orm.Log.collection.get_logs_for(process)]
+
+
+def test_dynamics_leaves_out_features_above_the_limit():
+    from aiida_mbetrain.demo import crystal
+
+    model = MaceModelData.get_or_create(model_path())
+    supercell = orm.StructureData(ase=crystal())
+    md = {"time_total_fs": 2.0, "time_equilibration_fs": 0.0, "time_step_fs": 1.0, "sampling_interval_fs": 1.0}
+    settings = orm.Dict({"temperature_K": 300.0, "md_crystal": md | {"ensemble": "NVT"}})
+    bytes_of_two_frames = 2 * len(crystal()) * 2 * 16 * 4
+    for limit_GB, there in ((bytes_of_two_frames / 1e9, True), (0.99 * bytes_of_two_frames / 1e9, False)):
+        inference = orm.Dict(Inference(device="cpu", max_features_GB=limit_GB).to_dict())
+        _, node = HEAVY["molecular_dynamics"].function.run_get_node(
+            model=model, inference=inference, supercell=supercell, settings=settings
+        )
+        assert ("features" in node.outputs.trajectory.get_arraynames()) == there
+
+
 def test_stored_files_of_a_job_hold_no_arrays_twice(code):
     """Inputs are in the input nodes, outputs in the output nodes."""
     inputs = job_inputs("molecular_dynamics", inputs_of("molecular_dynamics"), code)

@@ -42,7 +42,7 @@ class MDPotential(Potential):
     """Counts the passes of its calculator, and those with features: (energy, number of the pass) on every atom."""
 
     def __init__(self, *, has_features: bool = False) -> None:
-        self.has_features = has_features
+        self.feature_length = 2 if has_features else 0
         self.n_passes = self.n_features = 0
 
     def frame(self, positions, cell):

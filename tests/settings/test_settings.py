@@ -634,6 +634,37 @@ def test_features_are_given_to_what_the_inference_names(model_file, wanted, with
     assert {name for name, features in found.items() if features is not None} == with_features
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_features_are_stored_in_the_precision_of_the_inference(model_file, precision):
+    potential = load_mace(model_file, Inference())
+    job = Job({"frames": one(nitrogen())}, potential, inference=Inference(features_dtype=precision))
+    labelled = STAGES["labels"](job)["frames"]
+    [exact] = potential.evaluate([one(nitrogen())], features=True)
+    assert labelled.features.dtype == precision
+    np.testing.assert_array_equal(labelled.features, exact.features.astype(precision))
+    np.testing.assert_array_equal(labelled.forces, exact.forces)
+
+
+@pytest.mark.parametrize("features", ["all", "clusters"])
+def test_features_above_the_limit_are_left_out_with_a_warning(model_file, features):
+    crystal = one(nitrogen()).select([0] * 3)
+    sets = extract_clusters(detect_molecules(crystal.select([0])), crystal, FiniteSubsystemFilter(n_molecules=[2]))
+    potential, warnings = load_mace(model_file, Inference()), []
+    n_atoms = 3 * 4 + (3 * crystal.n_atoms if features == "all" else 0)
+    size_GB = n_atoms * potential.feature_length * 4 / 1e9
+
+    def labelled(limit_GB: float | None) -> bool:
+        inference = Inference(features=features, max_features_GB=limit_GB)
+        job = Job({"frames": crystal, "n_2": sets[0]}, potential, inference=inference, warn=warnings.append)
+        return STAGES["labels"](job)["n_2"].configurations.features is not None
+
+    assert [labelled(limit) for limit in (size_GB, None)] == [True, True]
+    assert warnings == []
+    assert not labelled(0.99 * size_GB)
+    assert "Inference.max_features_GB" in warnings[0]
+    assert f"{n_atoms} atoms" in warnings[0]
+
+
 # Subsampling
 
 
@@ -672,6 +703,8 @@ INFERENCE = {
     "Inference.kernels",
     "Inference.head",
     "Inference.features",
+    "Inference.features_dtype",
+    "Inference.max_features_GB",
     "Inference.batch_atoms",
     "Inference.tune_malloc",
 }

@@ -106,12 +106,14 @@ def run_stage(
     loading = time.perf_counter() - began
     checkpoints.settle_checkpoints()
     process = current_process()
+    warnings: list[str] = []
     job = Job(
         inputs={name: as_science(node) for name, node in inputs.items()},
         potential=potential,
         settings=settings or {},
         inference=options,
         report=report_for(stage),
+        warn=warnings.append,
         checkpoint=checkpoints.StageCheckpoint(process.node if process is not None else None),
         checkpoint_interval_s=checkpoints.INTERVAL_s,
     )
@@ -122,7 +124,8 @@ def run_stage(
     def run_info() -> JsonObject:
         spent = {"wall_time_s": time.perf_counter() - start[0], "cpu_time_s": time.process_time() - start[1]}
         spent["loading_time_s"] = loading
-        return {"stage": stage, "potential": potential.describe()} | spent | describe_machine()
+        said = {"warnings": warnings} if warnings else {}
+        return {"stage": stage, "potential": potential.describe()} | said | spent | describe_machine()
 
     with stop_on_signal(in_daemon=runner is not None and runner.is_daemon_runner) as should_stop, naming_full_disk():
         try:
@@ -134,4 +137,7 @@ def run_stage(
         except MbetrainError as error:
             error.results = {**error.results, "run_info": run_info()} if error.results else {}
             raise
+    if process is not None:
+        for warning in warnings:
+            process.logger.warning(warning)
     return {name: as_node(value) for name, value in results.items()} | {"run_info": orm.Dict(run_info())}

@@ -60,14 +60,17 @@ class EntryOrigin:
     provenance: Mapping[str, Mapping[str, Attribute]] = field(default_factory=dict)
 
 
-def read_dataset(path: str | Path, *, verify: bool = True) -> Dataset:
+def read_dataset(path: str | Path, *, verify: bool = True, features: bool = True) -> Dataset:
     """Read the whole dataset into the containers it was made of; ``verify`` compares its digest first.
 
+    features: False leaves out the feature vectors, which take most of the memory.
     Raises UnreadableFile.
     """
     with opened(path, verify=verify) as root:
         if verify:
             array_digests(root)
+        for _, group in root.walk() if not features else ():
+            group.datasets.pop(names.FEATURE_VECTORS, None)
         try:
             return to_dataset(root)
         except InvalidSettings as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
 import uuid
@@ -15,7 +16,7 @@ import numpy as np
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.arrays import StoredArray
+from aiida_mbetrain.datasets.arrays import SinglePrecision, StoredArray, blocks, chunk_rows
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
 from aiida_mbetrain.datasets.hdf5.file_tree import opened
 from aiida_mbetrain.datasets.hdf5.guarded_file import GuardedFile
@@ -172,7 +173,7 @@ def _as_stored(root: Group, storage: Storage, *, provenance: bool) -> Group:
             group.provenance = {}
         for name in SINGLE_PRECISION if storage.float32 else ():
             if name in group.datasets:
-                group.datasets[name] = np.asarray(group.datasets[name], dtype=np.float32)
+                group.datasets[name] = SinglePrecision(group.datasets[name])
     return root
 
 
@@ -253,12 +254,23 @@ def _write(
 
 
 def _write_array(target: h5py.Group, name: str, group: Group, storage: Storage) -> h5py.Dataset:
-    source, array = group.datasets[name], group.array(name)
-    if array.dtype.kind == "O":
-        return target.create_dataset(name, data=array, dtype=STRING, track_times=False)
-    options = _compression(source, storage) if array.nbytes >= WORTH_COMPRESSING else {}
-    dtype = np.float32 if getattr(source, "dtype", None) == np.float32 else array.dtype
-    return target.create_dataset(name, data=array, dtype=dtype, track_times=False, **options)
+    source = group.datasets[name]
+    first, *others = itertools.islice(parts := blocks(source), 2)
+    if first.dtype.kind == "O":
+        return target.create_dataset(name, data=first, dtype=STRING, track_times=False)
+    dtype = np.float32 if getattr(source, "dtype", None) == np.float32 else first.dtype
+    if not others:
+        options = _compression(source, storage) if first.nbytes >= WORTH_COMPRESSING else {}
+        return target.create_dataset(name, data=first, dtype=dtype, track_times=False, **options)
+    options = _compression(source, storage)
+    if options:
+        options["chunks"] = (chunk_rows(source), *source.shape[1:])
+    array = target.create_dataset(name, shape=source.shape, dtype=dtype, track_times=False, **options)
+    start = 0
+    for block in itertools.chain([first], others, parts):
+        array[start : start + len(block)] = block
+        start += len(block)
+    return array
 
 
 def _compression(source: object, storage: Storage) -> dict[str, object]:

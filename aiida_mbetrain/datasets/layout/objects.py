@@ -58,7 +58,7 @@ def to_structure(group: Group) -> Configurations:
     if names.E_POT in group.datasets:
         fields["energies"] = total(group.array(names.E_POT), n_atoms)
     if names.FEATURE_VECTORS in group.datasets:
-        fields["features"] = group.array(names.FEATURE_VECTORS)
+        fields["features"] = group.datasets[names.FEATURE_VECTORS][()]  # in the precision of the file
     if group.attributes[names.PERIODIC]:
         cells = group.array(names.CELL_VECTORS)
         fields["cells"] = np.broadcast_to(cells, (n_frames, 3, 3))

@@ -5,18 +5,18 @@ The keys start with ``REF_`` because ASE takes plain ``energy`` and ``forces`` o
 
 from __future__ import annotations
 
+import itertools
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io import write
-from numpy.typing import NDArray
+from ase.io.extxyz import write_xyz
 
 from aiida_mbetrain.datasets.training.frames import Entry
 from aiida_mbetrain.datasets.training.reference_energies import E0s, elements_of, require_elements
@@ -30,6 +30,7 @@ FORCES_WEIGHT = "config_forces_weight"
 ISOLATED_ATOM = "IsolatedAtom"
 TRAIN_YAML = "train.yaml"
 UNLABELLED = "configurations.xyz"
+FRAMES_AT_ONCE = 1000
 
 MACE = {
     "model": "MACE", "num_interactions": 2, "num_channels": 64, "max_L": 1, "correlation": 3, "r_max": 5.0,
@@ -61,29 +62,29 @@ def write_training_files(
     _require_labels(entries)
     wanted = require_elements(e0s, elements_of(entries), "E0s")
     shares = split_entries(entries, split)
-    subsets: dict[str, list[Atoms]] = {}
+    counts = {
+        subset: sum(int(np.count_nonzero(share == index)) for share in shares) for index, subset in enumerate(SUBSETS)
+    }
+    filled = {subset: n_frames for subset, n_frames in counts.items() if n_frames}
+    target = _folder(folder)
     for index, subset in enumerate(SUBSETS):
         pairs = zip(entries, shares, strict=True)
-        frames = [atoms for entry, share in pairs for atoms in _frames(entry, share == index, head)]
-        if frames:
-            subsets[subset] = frames
-    n_frames = {f"{subset}.xyz": len(frames) for subset, frames in subsets.items()}
-    subsets["train"] = [*isolated_atoms(wanted, head), *subsets["train"]]
-    target = _folder(folder)
-    for subset in SUBSETS:
-        write_frames(target / f"{subset}.xyz", subsets.get(subset))
-    options = train_yaml(wanted, subsets, name=name, seed=split.seed, stress=_any_stress(entries), head=head)
+        frames = (atoms for entry, share in pairs for atoms in _frames(entry, np.flatnonzero(share == index), head))
+        first = isolated_atoms(wanted, head) if subset == "train" else []
+        write_frames(target / f"{subset}.xyz", itertools.chain(first, frames) if subset in filled else None)
+    options = train_yaml(wanted, filled, name=name, seed=split.seed, stress=_any_stress(entries), head=head)
     _write_text(target / TRAIN_YAML, options)
+    n_frames = {f"{subset}.xyz": count for subset, count in filled.items()}
     return Export(target, n_frames, n_left_out=sum(int((share < 0).sum()) for share in shares))
 
 
 def write_unlabelled(folder: str | Path, entries: Sequence[Entry]) -> Export:
     """Write ``configurations.xyz``: geometries and uids, for labels to be computed elsewhere, isolated atoms first."""
     target = _folder(folder)
-    frames = isolated_atoms(dict.fromkeys(elements_of(entries)))
-    frames += [atoms for entry in entries for atoms in _frames(entry, None, None, labels=False)]
-    write_frames(target / UNLABELLED, frames)
-    return Export(target, {UNLABELLED: len(frames)})
+    first = isolated_atoms(dict.fromkeys(elements_of(entries)))
+    frames = (atoms for entry in entries for atoms in _frames(entry, np.arange(len(entry.rows)), None, labels=False))
+    write_frames(target / UNLABELLED, itertools.chain(first, frames))
+    return Export(target, {UNLABELLED: len(first) + sum(len(entry.rows) for entry in entries)})
 
 
 def isolated_atoms(e0s: Mapping[int, float | None], head: str | None = None) -> list[Atoms]:
@@ -99,19 +100,19 @@ def isolated_atoms(e0s: Mapping[int, float | None], head: str | None = None) -> 
     return frames
 
 
-def _frames(
-    entry: Entry, chosen: NDArray[np.bool_] | None, head: str | None, *, labels: bool = True
-) -> Iterator[Atoms]:
-    """Atoms of the chosen frames (a mask; None: all)."""
-    frames, uids = entry.configurations, entry.uids
-    rows: IntArray = np.arange(len(frames)) if chosen is None else np.flatnonzero(chosen)
-    for row in rows:
-        cell = None if frames.cells is None else frames.cells[row]
-        atoms = Atoms(frames.numbers, frames.positions[row], cell=cell, pbc=frames.periodic)
-        atoms.info.update(uid=uids[row], config_type=entry.config_type, **_head(head))
-        if labels:
-            _label(atoms, frames, int(row))
-        yield atoms
+def _frames(entry: Entry, rows: IntArray, head: str | None, *, labels: bool = True) -> Iterator[Atoms]:
+    """Atoms of the frames of these rows."""
+    whole = replace(entry, configurations=entry.configurations.with_(features=None))
+    for start in range(0, len(rows), FRAMES_AT_ONCE):
+        part = whole.select(rows[start : start + FRAMES_AT_ONCE])
+        frames = part.configurations
+        for row, uid in enumerate(part.uids):
+            cell = None if frames.cells is None else frames.cells[row]
+            atoms = Atoms(frames.numbers, frames.positions[row], cell=cell, pbc=frames.periodic)
+            atoms.info.update(uid=uid, config_type=entry.config_type, **_head(head))
+            if labels:
+                _label(atoms, frames, row)
+            yield atoms
 
 
 def _head(head: str | None) -> dict[str, str]:
@@ -170,18 +171,23 @@ def _folder(path: str | Path) -> Path:
     return folder
 
 
-def write_frames(path: Path, frames: Sequence[Atoms] | None) -> None:
-    """Write an extended XYZ file under a temporary name and rename it; None: remove an earlier one."""
+def write_frames(path: Path, frames: Iterable[Atoms] | None) -> None:
+    """Write an extended XYZ file under a temporary name and rename it; None: remove an earlier one.
+
+    One frame at a time is in memory where they are made one by one.
+    """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         if frames is None:
             path.unlink(missing_ok=True)
             return
-        write(partial, list(frames), format="extxyz")
+        with partial.open("w", encoding="utf-8") as file:
+            write_xyz(file, frames)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UnwritableOutput(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -103,7 +103,7 @@ def _columns(
     where, n, n_atoms = entry.rows[rows], len(rows), frames.n_atoms
     forces = np.full((n, n_atoms, 3), np.nan) if labels.forces is None else labels.forces[where]
     interactions = np.full(n, np.nan) if labels.interaction is None else labels.interaction[where]
-    features = np.empty((n, 0)) if frames.features is None else frames.features[rows].sum(axis=1)
+    features = np.empty((n, 0)) if frames.features is None else frames.features[rows].sum(axis=1, dtype=np.float64)
     temperature = np.nan if entry.lineage.temperature_K is None else entry.lineage.temperature_K
     units = entry.units[rows] + (lineages[entry.lineage.key] << 32)
     return {

@@ -74,7 +74,9 @@ class Candidates:
         return cls(
             names=np.repeat(np.array(names), counts),
             rows=np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
-            features=np.concatenate([np.asarray(frames[name].features).sum(axis=1) for name in names]),
+            features=np.concatenate(
+                [np.asarray(frames[name].features).sum(axis=1, dtype=np.float64) for name in names]
+            ),
             n_molecules=np.repeat([sets[name].cluster.n_molecules for name in names], counts).astype(np.int64),
             costs=np.concatenate([costs[name] for name in names]),
             units=np.concatenate([units[name] for name in names]),

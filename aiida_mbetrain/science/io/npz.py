@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
+from aiida_mbetrain.science.io.mapped_arrays import read_npy
 
 
 def save_npz(path: str | Path, arrays: Mapping[str, AnyArray]) -> None:
@@ -31,10 +33,17 @@ def save_npz(path: str | Path, arrays: Mapping[str, AnyArray]) -> None:
 
 
 def load_npz(path: str | Path) -> dict[str, AnyArray]:
-    """The arrays of a file; raises UnreadableFile when it is missing, damaged, or holds pickles."""
+    """The arrays of a file; a large one is mapped from an unnamed copy beside it, and read-only.
+
+    Raises UnreadableFile when the file is missing, damaged, or holds pickles.
+    """
+    arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    arrays[name.removesuffix(".npy")] = read_npy(member, Path(path).parent)
+        return arrays
     except Exception as error:  # zipfile and numpy raise anything from NotImplementedError to zlib.error
         raise UnreadableFile(f"{path} is not a readable file of arrays ({error}): write it anew.") from error
 

@@ -51,7 +51,7 @@ class SegmentFile:
                     if length > os.fstat(file.fileno()).st_size - file.tell():
                         return
                     segment = file.read(length)
-                    if hashlib.sha256(self._digest + segment).digest() != digest:
+                    if self._digest_with(segment) != digest:
                         return
                     self._end, self._digest = file.tell(), digest
                     yield segment
@@ -65,7 +65,7 @@ class SegmentFile:
         """
         if self._end is None:
             deque(self.read(), maxlen=0)
-        digest = hashlib.sha256(self._digest + segment).digest()
+        digest = self._digest_with(segment)
         # opened without truncation: the segments before stay as they are on the disk whatever happens from here on
         with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
             file.truncate(self._end)
@@ -77,3 +77,8 @@ class SegmentFile:
             if durable:
                 os.fsync(file.fileno())
             self._end, self._digest = file.tell(), digest
+
+    def _digest_with(self, segment: bytes) -> bytes:
+        digest = hashlib.sha256(self._digest)
+        digest.update(segment)
+        return digest.digest()

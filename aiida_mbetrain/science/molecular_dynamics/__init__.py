@@ -7,5 +7,6 @@ itself where it becomes unstable, and continues bit for bit from the restart sta
 from aiida_mbetrain.science.molecular_dynamics.masses import dynamical_masses
 from aiida_mbetrain.science.molecular_dynamics.restart_state import FREE_TO_CHANGE, RestartState
 from aiida_mbetrain.science.molecular_dynamics.run import MDRun, run_molecular_dynamics
+from aiida_mbetrain.science.molecular_dynamics.trajectory import Schedule
 
-__all__ = ["FREE_TO_CHANGE", "MDRun", "RestartState", "dynamical_masses", "run_molecular_dynamics"]
+__all__ = ["FREE_TO_CHANGE", "MDRun", "RestartState", "Schedule", "dynamical_masses", "run_molecular_dynamics"]

@@ -30,7 +30,7 @@ from aiida_mbetrain.science.molecular_dynamics.trajectory import Recorder, Sched
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.progress import Observe, Report, ignore, silent
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import ClassicalMD
+from aiida_mbetrain.settings import ClassicalMD, FeaturesDtype
 
 BeforeStep = Callable[[Callable[[], RestartState]], None]
 """Given a function that makes the restart state of the moment; called often, so it must be cheap to ignore it."""
@@ -65,6 +65,7 @@ def run_molecular_dynamics(
     temperature_K: float,
     pressure_GPa: float | None = None,
     features: bool = False,
+    features_dtype: FeaturesDtype = "float32",
     start: RestartState | None = None,
     before_step: BeforeStep | None = None,
     report: Report = silent,
@@ -73,7 +74,7 @@ def run_molecular_dynamics(
     """Run, or continue, molecular dynamics of one periodic cell (or, in NVT, of a finite system).
 
     supercell: one frame of at least two atoms.  pressure_GPa: needed in NPT, not read in NVT.
-    features: store the feature vectors of every frame, from the pass that made its forces.
+    features: store the feature vectors of every frame, from the pass that made its forces, in ``features_dtype``.
     start: continue from this state of a run with the same supercell, potential and settings (:data:`FREE_TO_CHANGE`
         apart); a run in pieces equals one in one go bit for bit (float64, same machine, potential without memory).
     before_step: called before every step with a function that gives the restart state of the moment; an error that
@@ -85,7 +86,9 @@ def run_molecular_dynamics(
     ElementsNotInModel.
     """
     _check_inputs(supercell, potential, settings, temperature_K, pressure_GPa)
-    simulation = _Simulation(supercell, potential, settings, temperature_K, pressure_GPa, features, start)
+    simulation = _Simulation(
+        supercell, potential, settings, temperature_K, pressure_GPa, features_dtype if features else None, start
+    )
     total = simulation.schedule.n_steps
     try:
         while simulation.step < total:
@@ -111,9 +114,10 @@ class _Simulation:
         settings: ClassicalMD,
         temperature_K: float,
         pressure_GPa: float | None,
-        features: bool,
+        features_dtype: FeaturesDtype | None,
         start: RestartState | None,
     ) -> None:
+        """features_dtype: None stores no features."""
         self.schedule = Schedule.from_settings(settings)
         self.rng = np.random.default_rng(settings.rng_seed)
         self.guard = StabilityGuard(
@@ -133,8 +137,8 @@ class _Simulation:
         self.integrator = build_integrator(
             self.atoms, settings, temperature_K=temperature_K, pressure_GPa=pressure_GPa, rng=self.rng
         )
-        self.features = features and potential.has_features
-        self.recorder = Recorder(self.atoms, self.schedule, supercell.masses)
+        self.features = features_dtype is not None and potential.feature_length > 0
+        self.recorder = Recorder(self.atoms, self.schedule, supercell.masses, features_dtype)
         if start is None:
             self._prepare(0)
             self._record()

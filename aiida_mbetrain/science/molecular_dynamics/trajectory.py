@@ -19,7 +19,7 @@ from aiida_mbetrain.science.configurations import (
     FloatArray,
 )
 from aiida_mbetrain.science.molecular_dynamics.cached_calculator import Results
-from aiida_mbetrain.settings import ClassicalMD
+from aiida_mbetrain.settings import ClassicalMD, FeaturesDtype
 
 SERIES = (
     "time_fs", "temperature_K", "pressure_GPa", "volume_A3",
@@ -57,6 +57,11 @@ class Schedule:
         """At multiples of the sampling interval, after the equilibration."""
         return step % self.sampling_steps == 0 and step > self.equilibration_steps
 
+    @property
+    def n_frames(self) -> int:
+        """Frames that a whole run stores."""
+        return self.n_steps // self.sampling_steps - self.equilibration_steps // self.sampling_steps
+
     def records(self, step: int) -> bool:
         """At multiples of ``series_steps`` and of the sampling interval, from step 0."""
         return step % self.series_steps == 0 or step % self.sampling_steps == 0
@@ -65,13 +70,19 @@ class Schedule:
 class Recorder:
     """Lists that grow by one entry per record; arrays are made of them only when asked for."""
 
-    def __init__(self, atoms: Atoms, schedule: Schedule, masses: FloatArray) -> None:
-        """atoms: the ones that move, with their momenta.  masses: of their elements and isotopes, (N,), amu."""
+    def __init__(
+        self, atoms: Atoms, schedule: Schedule, masses: FloatArray, features_dtype: FeaturesDtype | None = None
+    ) -> None:
+        """atoms: the ones that move, with their momenta.  masses: of their elements and isotopes, (N,), amu.
+
+        features_dtype: None leaves features as they come.
+        """
         self._atoms = atoms
         self._masses = {ISOTOPE_MASSES: masses}
         if not np.array_equal(atoms.get_masses(), masses):
             self._masses[DYNAMICAL_MASSES] = atoms.get_masses()
         self._schedule = schedule
+        self._features_dtype = features_dtype
         self._series: dict[str, list[float]] = {name: [] for name in SERIES}
         self._frames: dict[str, list[Any]] = defaultdict(list)
 
@@ -111,7 +122,7 @@ class Recorder:
         if "stress" in results:
             frame["stress"] = results["stress"][[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
         if "features" in results:
-            frame["features"] = np.array(results["features"], dtype=np.float64)
+            frame["features"] = np.array(results["features"], dtype=self._features_dtype)
         for name, value in frame.items():
             self._frames[name].append(value)
 

@@ -18,12 +18,12 @@ class Potential(ABC):
 
     elements: atomic numbers the potential knows; None: any.
     receptive_field: distance (Å) within which atoms influence an atom's energy; None: unknown.
-    has_features: whether ``evaluate(features=True)`` gives feature vectors.
+    feature_length: components of the feature vectors that ``evaluate(features=True)`` gives; 0: it gives none.
     """
 
     elements: frozenset[int] | None = None
     receptive_field: float | None = None
-    has_features: bool = False
+    feature_length: int = 0
 
     @abstractmethod
     def evaluate(
@@ -39,7 +39,7 @@ class Potential(ABC):
     def calculator(self) -> Calculator:
         """An ASE calculator view with energy, forces and stress for molecular dynamics and relaxation.
 
-        Where ``has_features``, it also gives ``features`` (N, D), in the same pass where they are asked for first.
+        Where there are features, it also gives ``features`` (N, D), in the same pass where they are asked for first.
         """
 
     @abstractmethod

@@ -22,7 +22,7 @@ class SumPotential(Potential):
         self.elements = frozenset.intersection(*known) if known else None
         fields = [term.receptive_field for term in self.terms]
         self.receptive_field = None if None in fields else max(field for field in fields if field is not None)
-        self.has_features = self.terms[0].has_features
+        self.feature_length = self.terms[0].feature_length
 
     def evaluate(
         self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent

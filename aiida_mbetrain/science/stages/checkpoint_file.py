@@ -17,7 +17,7 @@ import numpy as np
 
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
-from aiida_mbetrain.science.io import SegmentFile, npz_bytes
+from aiida_mbetrain.science.io import GrowingArray, SegmentFile, npz_bytes
 from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.job import Job
 
@@ -53,7 +53,8 @@ class Progress:
 class CheckpointFile:
     """Progress of a job in the file ``job.checkpoint``; without one nothing is saved.
 
-    found: progress of an earlier job, to continue from; None where there is none.
+    found: progress of an earlier job, to continue from; None where there is none.  Large arrays are mapped from files.
+    folder: of the file, for others that a job needs for a time; None without a checkpoint.
     """
 
     def __init__(self, job: Job, stage: str, settings: Mapping[str, object]) -> None:
@@ -66,6 +67,7 @@ class CheckpointFile:
         self._latest: Callable[[], Progress] | None = None
         digest = fingerprint(job, stage, settings)
         path = job.checkpoint(digest) if callable(job.checkpoint) else job.checkpoint
+        self.folder = None if path is None else path.parent
         self._file = None if path is None else SegmentFile(path)
         self._fingerprint = digest.encode()
         self._begun = False
@@ -129,7 +131,7 @@ class CheckpointFile:
                 f"The checkpoint {self._file.path} belongs to a job with other inputs, model or settings: continue "
                 "with those it was made with, or start anew without it."
             )
-        parts: dict[str, list[AnyArray]] = defaultdict(list)
+        rows = defaultdict[str, GrowingArray](lambda: GrowingArray(self.folder))
         state: dict[str, AnyArray] | None = None
         for segment in segments:
             state = {}
@@ -140,12 +142,11 @@ class CheckpointFile:
                         state[name] = arrays[key]
                         continue
                     name, _, n_before = name.rpartition(".")
-                    if sum(map(len, parts[name])) > int(n_before):
-                        parts[name] = [np.concatenate(parts[name])[: int(n_before)]]
-                    parts[name].append(arrays[key])
+                    rows[name].truncate(int(n_before))
+                    rows[name].append(arrays[key])
         if state is None:
             return None
-        return Progress({name: np.concatenate(values) for name, values in parts.items()}, state)
+        return Progress({name: values.array() for name, values in rows.items()}, state)
 
 
 def _same(these: Mapping[str, AnyArray], those: Mapping[str, AnyArray]) -> bool:

@@ -39,6 +39,7 @@ from aiida_mbetrain.science.thermodynamics import (
 from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
 BYTES = 8
+BYTES_PER_FEATURE = 4  # in single precision, the default of Inference.features_dtype
 HIGHEST_FREQUENCY_THz = 140.0
 """No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
 
@@ -79,8 +80,11 @@ class StageEstimate:
 
     def bytes_stored(self, n_features: int) -> int:
         """Positions, forces, velocities and features of frames and clusters, force constants; n_features per atom."""
-        frames = self.n_frames * self.n_atoms * (9 + n_features) + self.n_cluster_atoms * (6 + n_features)
-        return BYTES * (frames + self.n_crystals * (3 * self.n_atoms) ** 2)
+        numbers = (
+            9 * self.n_frames * self.n_atoms + 6 * self.n_cluster_atoms + self.n_crystals * (3 * self.n_atoms) ** 2
+        )
+        features = (self.n_frames * self.n_atoms + self.n_cluster_atoms) * n_features
+        return BYTES * numbers + BYTES_PER_FEATURE * features
 
 
 def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:

@@ -30,7 +30,7 @@ class RecordedPotential(Potential):
         self._log = _EvaluationLog(checkpoint)
         self.elements = potential.elements
         self.receptive_field = potential.receptive_field
-        self.has_features = potential.has_features
+        self.feature_length = potential.feature_length
 
     def evaluate(
         self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent

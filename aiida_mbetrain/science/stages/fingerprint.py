@@ -42,5 +42,5 @@ def fingerprint(job: Job, stage: str, settings: Mapping[str, object]) -> str:
             values = np.ascontiguousarray(array)
             # type and shape delimit the bytes: the same bytes in another shape are another array
             digest.update(json.dumps([key, values.dtype.str, values.shape]).encode())
-            digest.update(values.tobytes())
+            digest.update(values.data if values.size else b"")
     return digest.hexdigest()

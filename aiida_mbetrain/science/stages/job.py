@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, ignore, never, silent
+from aiida_mbetrain.science.progress import Observe, Report, ShouldStop, Warn, ignore, never, silent, unheard
 from aiida_mbetrain.settings import Inference
 
 
@@ -28,6 +28,7 @@ class Job:
 
     inputs: science objects by port name.  settings: the stage's own settings as plain data.
     observe: molecular dynamics tells it temperature, volume and energies on the way.
+    warn: told what differs from what was asked for, in a result that is good all the same.
     should_stop: where it says True, the stage saves what it has done and raises StoppedEarly.
     walltime: of the job; None where it has no end.
     checkpoint: the stage continues from this file where it exists, and saves to it when it stops and every
@@ -41,6 +42,7 @@ class Job:
     inference: Inference = field(default_factory=Inference)
     report: Report = silent
     observe: Observe = ignore
+    warn: Warn = unheard
     should_stop: ShouldStop = never
     walltime: Walltime | None = None
     checkpoint: Path | Callable[[str], Path] | None = None

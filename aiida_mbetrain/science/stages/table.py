@@ -9,19 +9,20 @@ import numpy as np
 
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
-from aiida_mbetrain.science.molecular_dynamics import FREE_TO_CHANGE, RestartState, run_molecular_dynamics
+from aiida_mbetrain.science.molecular_dynamics import FREE_TO_CHANGE, RestartState, Schedule, run_molecular_dynamics
 from aiida_mbetrain.science.phonons import calculate_force_constants
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.relaxation import isolated_molecule as compute_molecule
 from aiida_mbetrain.science.relaxation import relax
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
+from aiida_mbetrain.science.stages.feature_storage import stores_features
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
 from aiida_mbetrain.science.stages.reference_labels import reference_labels
 from aiida_mbetrain.science.stages.training import training
 from aiida_mbetrain.science.tables import Table
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling
+from aiida_mbetrain.settings import FreeEnergy, MDSampling
 
 ATOMS_PER_PIECE = {"cpu": 2048, "cuda": 32768}
 """Atoms that force constants and labels evaluate between two offers of progress, by device: seconds of work."""
@@ -75,14 +76,16 @@ def molecular_dynamics(job: Job) -> dict[str, Configurations | Table]:
         checkpoint.offer(progress)
         checkpoint.stop_if_asked()
 
-    found = checkpoint.found
+    found, supercell = checkpoint.found, job.inputs["supercell"]
+    n_atoms = Schedule.from_settings(dynamics).n_frames * supercell.n_atoms
     return run_molecular_dynamics(
-        job.inputs["supercell"],
+        supercell,
         job.potential,
         dynamics,
         temperature_K=settings.temperature_K,
         pressure_GPa=settings.pressure_GPa,
-        features=job.inference.features == "all",
+        features=job.inference.features == "all" and stores_features(job, n_atoms),
+        features_dtype=job.inference.features_dtype,
         start=None if found is None else RestartState.from_arrays(found.state, found.rows),
         before_step=before_step,
         report=job.report,
@@ -117,10 +120,11 @@ def labels(job: Job) -> dict[str, object]:
     names = sorted(job.inputs, key=lambda name: isinstance(job.inputs[name], ClusterSet))
     values = [job.inputs[name] for name in names]
     labelled = label_in_pieces(
-        [value.configurations if isinstance(value, ClusterSet) else value for value in values],
+        [_configurations(value) for value in values],
         job.potential,
         CheckpointFile(job, "labels", {}),
-        features=_wants_features(values, job.inference),
+        features=_wants_features(values, job),
+        features_dtype=job.inference.features_dtype,
         atoms_per_piece=_atoms_per_piece(job.potential),
         report=job.report,
     )
@@ -130,10 +134,16 @@ def labels(job: Job) -> dict[str, object]:
     }
 
 
-def _wants_features(values: Sequence[object], inference: Inference) -> list[bool]:
-    """Selection of the sets that get feature vectors, by ``Inference.features``."""
-    wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[inference.features]
-    return [isinstance(value, wanted) for value in values]
+def _configurations(value: Configurations | ClusterSet) -> Configurations:
+    return value.configurations if isinstance(value, ClusterSet) else value
+
+
+def _wants_features(values: Sequence[Configurations | ClusterSet], job: Job) -> list[bool]:
+    """Selection of the sets that get feature vectors, by the settings of the inference."""
+    wanted = {"all": (Configurations, ClusterSet), "clusters": (ClusterSet,), "none": ()}[job.inference.features]
+    chosen = [_configurations(value) for value in values if isinstance(value, wanted)]
+    stored = stores_features(job, sum(part.n_frames * part.n_atoms for part in chosen))
+    return [stored and isinstance(value, wanted) for value in values]
 
 
 def _atoms_per_piece(potential: Potential) -> int:

@@ -149,7 +149,7 @@ def mean_features(sets: Mapping[str, FrameSet]) -> FloatArray:
             f"{', '.join(missing)} have no feature vectors: label them with a MACE model and Inference.features = "
             "'all' (periodic frames and clusters) or 'clusters', or take method = 'random'."
         )
-    found = {name: np.asarray(part).mean(axis=1) for name, part in parts.items()}
+    found = {name: np.asarray(part).mean(axis=1, dtype=np.float64) for name, part in parts.items()}
     lengths = {name: part.shape[1] for name, part in found.items()}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())

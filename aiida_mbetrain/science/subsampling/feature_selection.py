@@ -15,6 +15,8 @@ from scipy.spatial.distance import cdist
 
 from aiida_mbetrain.science.configurations import FloatArray
 
+POINTS_AT_ONCE = 1024
+
 
 def farthest_points(features: FloatArray, count: int, chosen: Sequence[int] = ()) -> list[tuple[int, float]]:
     """``count`` further points of (n, D), each the farthest from all before it, with that distance.
@@ -29,7 +31,7 @@ def farthest_points(features: FloatArray, count: int, chosen: Sequence[int] = ()
         _take(point, features, nearest, taken)
     while len(picked) < count:
         if not taken.any():
-            point = int(np.linalg.norm(features - features.mean(axis=0), axis=1).argmin())
+            point = int(_distances(features, features.mean(axis=0)).argmin())
         else:
             point = int(np.where(taken, -1.0, nearest).argmax())
         picked.append((point, float(nearest[point]) if taken.any() else np.nan))
@@ -39,7 +41,16 @@ def farthest_points(features: FloatArray, count: int, chosen: Sequence[int] = ()
 
 def _take(point: int, features: FloatArray, nearest: FloatArray, taken: NDArray[np.bool_]) -> None:
     taken[point] = True
-    np.minimum(nearest, np.linalg.norm(features - features[point], axis=1), out=nearest)
+    np.minimum(nearest, _distances(features, features[point]), out=nearest)
+
+
+def _distances(features: FloatArray, vector: FloatArray) -> FloatArray:
+    """Distance of every point from a vector, (n,), without an array of all differences."""
+    distances = np.empty(len(features))
+    for start in range(0, len(features), POINTS_AT_ONCE):
+        rows = slice(start, start + POINTS_AT_ONCE)
+        distances[rows] = np.linalg.norm(features[rows] - vector, axis=1)
+    return distances
 
 
 def k_means(features: FloatArray, count: int, rng: np.random.Generator) -> list[int]:

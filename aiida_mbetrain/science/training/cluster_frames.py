@@ -57,7 +57,7 @@ def frames_of_clusters(
                 baseline_energies=frames.energies,
                 baseline_forces=frames.forces.reshape(-1, 3),
                 interactions=item.interactions,
-                features=np.empty((n, 0)) if frames.features is None else frames.features.sum(axis=1),
+                features=np.empty((n, 0)) if frames.features is None else frames.features.sum(axis=1, dtype=np.float64),
                 subsets=item.subsets,
                 units=item.units,
                 sources=np.full(n, item.source),

@@ -74,6 +74,24 @@ def test_a_file_that_is_read_and_written_again_has_the_same_bytes(path: Path, tm
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
+def test_features_in_single_precision_stay_so(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(4, 7, 5)).astype(np.float32)
+    frames = MD.trajectory.with_(features=features)
+    write_dataset(tmp_path / "a", Dataset((replace(MD, trajectory=frames),)))
+    again = read_dataset(tmp_path / "a")
+    assert not differences(again.md[0].trajectory.features, features)
+    write_dataset(tmp_path / "b", again)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_dataset_is_read_without_its_features(path: Path) -> None:
+    whole, bare = read_dataset(path), read_dataset(path, features=False)
+    assert any(item.configurations.features is not None for item in whole.cluster_sets.values())
+    for name, item in whole.cluster_sets.items():
+        expected = replace(item, configurations=item.configurations.with_(features=None))
+        assert not differences(bare.cluster_sets[name], expected)
+
+
 @pytest.mark.parametrize("ensemble", ["NVT", "NPT"])
 def test_sections_without_molecules_come_back(tmp_path: Path, ensemble: str) -> None:
     rng = np.random.default_rng(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,15 @@ import numpy as np
 import pytest
 from dataset_examples import differences, full_dataset, md_section
 
+from aiida_mbetrain.datasets import arrays as dataset_arrays
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.hdf5 import Storage, append_dataset, origin_of, read_dataset, validate, write_dataset
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
 from aiida_mbetrain.datasets.model import ClusterReference, Dataset
 from aiida_mbetrain.datasets.training import entries_of, select_sections
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile, UnwritableOutput
+from aiida_mbetrain.science.io import GrowingArray
+from aiida_mbetrain.science.tables import Table
 
 DATASET = full_dataset()
 MD = DATASET.md[0]
@@ -90,6 +94,47 @@ def test_compressed_files_hold_the_same_and_are_smaller(tmp_path: Path) -> None:
     assert write_dataset(tmp_path / "packed", dataset, storage=Storage(compression=4)) == plain
     assert not differences(read_dataset(tmp_path / "packed"), read_dataset(tmp_path / "plain"))
     assert os.path.getsize(tmp_path / "packed") < os.path.getsize(tmp_path / "plain") - 90_000
+
+
+STORAGES = [Storage(), Storage(float32=True), Storage(compression=4)]
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=["plain", "float32", "compressed"])
+def test_blocks_of_any_size_give_the_same_content(storage: Storage, tmp_path: Path, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    frames = MD.trajectory.with_(features=rng.normal(size=(4, 7, 600)).astype(np.float32))
+    dataset = Dataset((replace(MD, trajectory=frames), *DATASET.phonons, *DATASET.quasi_harmonic))
+    whole = write_dataset(tmp_path / "whole", dataset, storage=storage)
+    monkeypatch.setattr(dataset_arrays, "BLOCK_BYTES", 70_000)
+    monkeypatch.setattr(dataset_arrays, "CHUNK_BYTES", 34_000)
+    for name in ("a", "b"):
+        assert write_dataset(tmp_path / name, dataset, storage=storage) == whole
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    validate(tmp_path / "a")
+    assert not differences(read_dataset(tmp_path / "a"), read_dataset(tmp_path / "whole"))
+    append_dataset(tmp_path / "a", dataset, storage=storage)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=["plain", "float32", "compressed"])
+def test_mapped_arrays_are_copied_block_by_block(storage: Storage, tmp_path: Path) -> None:
+    n_frames, grown = 400, GrowingArray(tmp_path)
+    for _ in range(n_frames):
+        grown.append(np.ones((1, 7, 12_000), dtype=np.float32))
+    times = np.arange(200.0, 200.0 + n_frames)
+    pick = np.zeros(n_frames, dtype=int)
+    frames = MD.trajectory.select(pick).with_(features=grown.array(), origin={"time_fs": times})
+    assert frames.features is not None
+    series = Table({name: np.ones(n_frames) for name in MD.series.columns} | {"time_fs": times})
+    dataset = Dataset(
+        (replace(MD, trajectory=frames, series=series, molecules=None, time_equilibration_fs=0.0, provenance={}),)
+    )
+    tracemalloc.start()
+    write_dataset(tmp_path / "a", dataset, storage=storage)
+    append_dataset(tmp_path / "a", dataset, storage=storage)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40_000_000 < frames.features.nbytes
 
 
 @pytest.mark.parametrize("level", [0, 10, -1])

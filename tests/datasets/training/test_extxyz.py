@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from ase import Atoms
 from ase.io import read, write
 from dataset_examples import full_dataset, md_section
 from mace_loader import load_file, load_folder
@@ -17,6 +19,7 @@ from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.training import (
     Split,
     entries_of,
+    extxyz,
     read_labels,
     require_elements,
     select_sections,
@@ -101,6 +104,37 @@ def test_uids_are_read_back_as_text(tmp_path: Path) -> None:
     frames = read(tmp_path / "configurations.xyz", index=":")
     assert all(isinstance(atoms.info["uid"], str) for atoms in frames)
     assert not any(key.startswith("REF_") for atoms in frames for key in [*atoms.info, *atoms.arrays])
+
+
+def test_memory_does_not_grow_with_the_frames(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(extxyz, "FRAMES_AT_ONCE", 10)
+    [entry] = entries_of(DATASET, sources=["md"], sizes=[0])
+    peaks = {}
+    for n_frames in (100, 300):
+        pick = np.arange(n_frames) % len(entry.rows)
+        lineage = replace(entry.lineage, n_units=n_frames, unit_of_frame=np.arange(n_frames))
+        many = replace(entry.select(pick), lineage=lineage, parents=np.arange(n_frames), rows=np.arange(n_frames))
+        tracemalloc.start()
+        written = write_training_files(tmp_path, [many], E0S, split=Split((0.8, 0.1, 0.1), gap=0))
+        peaks[n_frames] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert sum(written.n_frames.values()) == n_frames
+    assert peaks[300] < peaks[100] + 200 * 1000, "a frame takes 5 kB"
+
+
+def test_frames_that_cannot_be_made_leave_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "train.xyz"
+    extxyz.write_frames(path, [Atoms("He")])
+    before = path.read_bytes()
+
+    def broken():
+        yield Atoms("Ne")
+        raise UnreadableFile("damaged")
+
+    with pytest.raises(UnreadableFile):
+        extxyz.write_frames(path, broken())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_train_yaml_has_the_e0s_and_the_files_that_are_there(tmp_path: Path) -> None:

@@ -124,9 +124,15 @@ class TestEvaluations:
         potential = SpringCrystal(spring_structure(), has_features=True)
         frames = run(md_settings(), potential=potential, features=True).frames
         assert frames.features.shape == (3, 8, 2)
-        np.testing.assert_array_equal(frames.features[:, 0, 0], frames.energies)
+        np.testing.assert_array_equal(frames.features[:, 0, 0], frames.energies.astype(np.float32))
         np.testing.assert_array_equal(frames.features[:, 0, 1], frames.origin["md_step"] + 1)
         assert potential.n_features == frames.n_frames
+
+    @pytest.mark.parametrize("precision", ["float32", "float64"])
+    def test_features_have_the_precision_that_is_asked_for(self, precision):
+        potential = SpringCrystal(spring_structure(), has_features=True)
+        frames = run(md_settings(), potential=potential, features=True, features_dtype=precision).frames
+        assert frames.features.dtype == precision
 
     @pytest.mark.parametrize(("offered", "asked"), [(True, False), (False, True)])
     def test_no_features_unless_asked_for_and_offered(self, offered, asked):

@@ -48,7 +48,7 @@ def test_each_configuration_is_evaluated_once():
 
 def test_there_are_no_features():
     potential = AsePotential(LennardJones())
-    assert not potential.has_features
+    assert potential.feature_length == 0
     [labels] = potential.evaluate([rattled(molecule("CH4"), 1, 1)], features=True)
     assert labels.features is None
 

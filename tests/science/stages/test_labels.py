@@ -17,7 +17,7 @@ from aiida_mbetrain.science.stages import compute_labels
 class Recorder(Potential):
     """Notes what it is asked for; its energies are the numbers of atoms."""
 
-    has_features = True
+    feature_length = 3
     elements = frozenset({1, 6})
 
     def __init__(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -338,3 +339,17 @@ def test_summary_says_what_was_there_and_what_was_picked():
     assert (summary["n_picked"], summary["n_available"], summary["n_repeated"]) == (10, 71, 0)
     assert summary["reasons"] == {"center": 5, "farthest_point": 3, "random": 2}
     assert summary["strata"]["phonons, 3 molecules, orbit cc"] == {"available": 30, "picked": 2}
+
+
+def test_farthest_points_are_found_without_an_array_of_all_differences():
+    features = np.random.default_rng(0).normal(size=(10_000, 200))
+    tracemalloc.start()
+    picked = farthest_points(features, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.4 * features.nbytes
+    [first, second, third] = [point for point, _ in picked]
+    assert first == np.linalg.norm(features - features.mean(axis=0), axis=1).argmin()
+    nearest = np.linalg.norm(features - features[first], axis=1)
+    assert second == nearest.argmax()
+    assert third == np.minimum(nearest, np.linalg.norm(features - features[second], axis=1)).argmax()

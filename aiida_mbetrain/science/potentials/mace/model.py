@@ -50,8 +50,6 @@ class MacePotential(Potential):
     float64 also where the model runs in float32, in which it would lose some 0.01 eV for a hundred atoms.
     """
 
-    has_features = True
-
     def __init__(self, model: MaceModule, inference: Inference, *, name: str, sha256: str | None = None) -> None:
         self.name, self.sha256 = name, sha256
         self.device = _device(inference.device)
@@ -70,6 +68,7 @@ class MacePotential(Potential):
         self._atomic_energies = np.zeros(numbers.max() + 1)
         self._atomic_energies[numbers] = _take_atomic_energies(model)[self._head_index]
         self._invariants = _invariants_layout(model)
+        self.feature_length = self._invariants["num_layers"] * self._invariants["num_features"]
         self._pairs = PairLists(self.r_max)
         self._fused: FusedModules | None = None
         self._take(model)
@@ -141,12 +140,11 @@ class MacePotential(Potential):
     def _with_empty_labels(self, part: Configurations, features: bool) -> Configurations:
         """A copy of the frames with arrays for the labels to be written into."""
         f, n = part.n_frames, part.n_atoms
-        n_features = self._invariants["num_layers"] * self._invariants["num_features"]
         return part.with_(
             energies=np.empty(f),
             forces=np.empty((f, n, 3)),
             stress=np.empty((f, 3, 3)) if part.periodic else None,
-            features=np.empty((f, n, n_features)) if features else None,
+            features=np.empty((f, n, self.feature_length)) if features else None,
         )
 
     def _set_batch_size(self, atoms: int | None) -> None:

@@ -1,0 +1,80 @@
+"""Large arrays of nodes are mapped from their files, wherever these lie."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from aiida import orm
+from disk_objectstore import CompressMode, Container
+
+from aiida_mbetrain.data import arrays as module
+from aiida_mbetrain.data.conversion import as_node, as_science
+from aiida_mbetrain.science.clusters import Cluster, ClusterSet
+from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.io import mapped_arrays, read_npy
+
+
+def frames(n_frames: int = 5, n_features: int = 7, *, periodic: bool = False) -> Configurations:
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(n_frames, 3, 3))
+    return Configurations(
+        numbers=[6, 1, 8],
+        positions=positions,
+        cells=np.repeat(np.eye(3)[None] * 9, n_frames, axis=0) if periodic else None,
+        energies=rng.normal(size=n_frames),
+        forces=-positions,
+        features=rng.normal(size=(n_frames, 3, n_features)).astype(np.float32),
+        origin={"frame": np.arange(n_frames)},
+    )
+
+
+def clusters(**options) -> ClusterSet:
+    return ClusterSet(Cluster("n=1", np.zeros(1, dtype=int), np.zeros((1, 3), dtype=int), 0), frames(**options))
+
+
+@pytest.mark.parametrize("value", [clusters(), frames(periodic=True)], ids=["clusters", "trajectory"])
+def test_mapped_arrays_are_those_that_were_stored(value, monkeypatch):
+    node = as_node(value)
+    expected = {name: node.get_array(name) for name in node.get_arraynames()}
+    content, shapes = node.base.repository.hash(), {name: node.get_shape(name) for name in expected}
+    monkeypatch.setattr(module, "LARGE_BYTES", 1)
+    monkeypatch.setattr(mapped_arrays, "LARGE_BYTES", 1)
+    for found in (as_science(node), as_science(node.store()), as_science(orm.load_node(node.pk))):
+        for name, array in found.to_arrays().items():
+            if name in expected:
+                np.testing.assert_array_equal(array, expected[name])
+                assert array.dtype == expected[name].dtype
+        again = as_node(found)
+        assert again.base.repository.hash() == content
+        assert {name: again.get_shape(name) for name in again.get_arraynames()} == shapes
+
+
+def test_large_node_is_made_and_read_without_its_arrays_in_memory():
+    value = clusters(n_frames=2000, n_features=4000)
+    mapped = as_science(as_node(value))
+    tracemalloc.start()
+    node = as_node(mapped).store()
+    again = as_science(orm.load_node(node.pk))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60_000_000 < again.configurations.features.nbytes
+    np.testing.assert_array_equal(again.configurations.features, value.configurations.features)
+
+
+@pytest.mark.parametrize("state", ["loose", "packed", "compressed"])
+def test_arrays_are_read_from_every_kind_of_object(state, tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped_arrays, "LARGE_BYTES", 1)
+    array, stored = np.random.default_rng(0).normal(size=(50, 4)), io.BytesIO()
+    np.save(stored, array)
+    with Container(tmp_path) as container:
+        container.init_container()
+        key = container.add_object(stored.getvalue())
+        if state != "loose":
+            container.pack_all_loose(compress=CompressMode.YES if state == "compressed" else CompressMode.NO)
+            container.clean_storage()
+        with container.get_object_stream(key) as stream:
+            found = read_npy(stream)
+    np.testing.assert_array_equal(found, array)
