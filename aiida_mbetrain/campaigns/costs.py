@@ -20,7 +20,7 @@ from aiida_mbetrain.science.stages import (
     estimate_phonons,
     probe_potential,
 )
-from aiida_mbetrain.settings import FreeEnergy, MDSampling, PhononSampling
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling
 
 SECONDS_PER_HOUR = 3600
 
@@ -136,21 +136,21 @@ def cost_rows(plan: Plan, sizes: Mapping[str, StageEstimate], speeds: Mapping[st
                 "evaluations": sum(sizes[stage.name].n_evaluations for stage in own),
                 "frames": sum(sizes[stage.name].n_frames for stage in own),
                 "clusters": sum(sizes[stage.name].n_clusters for stage in own),
-                **_resources([sizes[stage.name] for stage in own], speeds[model]),
+                **_resources([sizes[stage.name] for stage in own], speeds[model], stages[0].inference),
             }
         )
     return rows
 
 
-def _resources(sizes: list[StageEstimate], speed: Speed) -> Row:
+def _resources(sizes: list[StageEstimate], speed: Speed, inference: Inference) -> Row:
     seconds = sum(size.atom_evaluations for size in sizes) * speed.seconds_per_atom
     memory = None
     if speed.probe is not None and speed.probe.memory is not None:
-        memory = max(speed.probe.peak_bytes(size) or 0 for size in sizes)
+        memory = max(speed.probe.peak_bytes(size, inference) or 0 for size in sizes)
     return {
         "hours": seconds / SECONDS_PER_HOUR,
         "peak_memory_bytes": memory,
-        "stored_bytes": sum(size.bytes_stored(speed.n_features) for size in sizes),
+        "stored_bytes": sum(size.bytes_stored(speed.n_features, inference) for size in sizes),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +19,28 @@ if TYPE_CHECKING:
 
 PROCESSES = {"molecular dynamics": 6, "force constants": 6, "phonon sampling": 6}
 """Processes in the profile of each stage."""
+KIBIBYTE = 1024
+"""Unit of AiiDA's option ``max_memory_kb``."""
 SECONDS_PER_PROCESS = 0.4
 """CPU time of AiiDA and SQLite for one process with its nodes, measured with the demo."""
-COPIES = 3
-"""Of every stored array: in its node, in the file that is a node, and in the file that is written."""
 SECONDS_PER_MEGABYTE = 0.03
 """CPU time of writing, hashing and reading back one megabyte of arrays, measured with the demo."""
 SECONDS_OF_START_AND_REPORT = 50.0
 """CPU time of imports, pictures and the report, measured with the demo."""
 
 
-def print_cost(console: Console, structure: str, model: str, protocol: str | None, overrides: dict[str, Any]) -> None:
-    """Print the cost of a run of a structure file with a model, a file or the pk or uuid of a registered one."""
+def print_cost(
+    console: Console,
+    structure: str,
+    model: str,
+    protocol: str | None,
+    overrides: dict[str, Any],
+    options: Mapping[str, object],
+) -> None:
+    """Print the cost of a run of a structure file with a model, a file or the pk or uuid of a registered one.
+
+    options: ``metadata.options`` of the jobs.
+    """
     from aiida_mbetrain.science.configurations import Configurations
     from aiida_mbetrain.science.io import read_frames
     from aiida_mbetrain.science.potentials import load_mace
@@ -40,7 +50,8 @@ def print_cost(console: Console, structure: str, model: str, protocol: str | Non
     [atoms] = read_frames(structure, what="a structure as cif, xyz or POSCAR")
     inference = settings["inference"]
     potential = load_mace(model, inference) if Path(model).exists() else _registered(model, inference)
-    print_estimate(console, Configurations.from_atoms([atoms]), potential, settings, find_modes=True)
+    crystal = Configurations.from_atoms([atoms])
+    print_estimate(console, crystal, potential, settings, find_modes=True, options=options)
 
 
 def _registered(model: str, inference: Inference) -> Potential:
@@ -51,11 +62,18 @@ def _registered(model: str, inference: Inference) -> Potential:
 
 
 def print_estimate(
-    console: Console, crystal: Configurations, potential: Potential, settings: Any, *, find_modes: bool = False
+    console: Console,
+    crystal: Configurations,
+    potential: Potential,
+    settings: Any,
+    *,
+    find_modes: bool = False,
+    options: Mapping[str, object],
 ) -> None:
     """Print the cost of the run, with speed and memory measured on one supercell; raise what the run would raise.
 
     find_modes: relax the cell for its modes at Γ, which tell the number of phonon frames, instead of giving a bound.
+    options: ``metadata.options`` of the jobs.
     """
     from aiida_mbetrain.science.crystal import make_supercell
     from aiida_mbetrain.science.molecular_dynamics import dynamical_masses
@@ -74,27 +92,50 @@ def print_estimate(
         note = f"Phonon frames: of {n_modes} modes, found at Γ of the relaxed cell; at most {stages[-1].n_frames:,}.\n"
         stages = estimate_all(crystal, *sections, n_modes=n_modes)
     supercell = make_supercell(crystal, stages[0].supercell_matrix)
-    probe = probe_potential(supercell, potential, batch_atoms=settings["inference"].batch_atoms)
+    inference = settings["inference"]
+    probe = probe_potential(supercell, potential, batch_atoms=inference.batch_atoms)
     formula = crystal.to_atoms()[0].get_chemical_formula()
     milliseconds = probe.seconds_per_atom * 1e3
     console.print(f"{formula}: {crystal.n_atoms} atoms per cell; {milliseconds:.3f} ms per atom here")
-    console.print(_estimate_table(stages, probe))
+    console.print(_estimate_table(stages, probe, inference))
     note += f"Dynamics: time steps of {dynamics.time_step_fs:g} fs; masses are {dynamics.masses}"
     note += f", from {masses.min():.3g} to {masses.max():.3g} u.\n"
-    console.print(note + _notes(stages, probe), soft_wrap=True, highlight=False)
+    console.print(note + _notes(stages, probe, inference), soft_wrap=True, highlight=False)
+    for warning in _warnings(stages, probe, inference, options.get("max_memory_kb")):
+        console.print(f"Warning: {warning}", soft_wrap=True, highlight=False, style="bold", markup=False)
     console.print(_supercell_table(price_supercells(crystal, free_energy), free_energy.keep_point_group))
 
 
-def _notes(stages: Sequence[StageEstimate], probe: Probe) -> str:
+def _warnings(stages: Sequence[StageEstimate], probe: Probe, inference: Inference, memory_kB: object) -> Iterator[str]:
+    """Results that will be left out, and jobs that ask for less memory than was measured here."""
+    from aiida_mbetrain.science.stages import exceeds_limit
+
+    for stage in stages:
+        features = stage.bytes_of_features(probe.n_features, inference)
+        if exceeds_limit(features, inference):
+            yield (
+                f"{stage.name}: feature vectors of {_megabytes(features)} will be left out, more than "
+                f"Inference.max_features_GB = {inference.max_features_GB:g}; None stores any size."
+            )
+        peak = probe.peak_bytes(stage, inference)
+        if isinstance(memory_kB, int) and peak is not None and peak > KIBIBYTE * memory_kB:
+            yield (
+                f"{stage.name} takes {_megabytes(peak)} here, and the options ask for max_memory_kb = {memory_kB} "
+                f"({_megabytes(KIBIBYTE * memory_kB)}): raise it, or lower Inference.batch_atoms."
+            )
+
+
+def _notes(stages: Sequence[StageEstimate], probe: Probe, inference: Inference) -> str:
     """Footnotes to the rows on time and memory, and the totals."""
     model = sum(_model_seconds(stage, probe) for stage in stages)
-    around = SECONDS_OF_START_AND_REPORT + sum(_aiida_seconds(stage, probe) for stage in stages)
-    stored = sum(stage.bytes_stored(probe.n_features) for stage in stages)
+    around = SECONDS_OF_START_AND_REPORT + sum(_aiida_seconds(stage, probe, inference) for stage in stages)
+    each = [stage.bytes_stored(probe.n_features, inference) for stage in stages]
     return (
         f"CPU time: {(model + around) / 60:,.1f} min in all, of which {around / 60:,.1f} min for imports, AiiDA, files "
         "and pictures. It counts all threads together, so that a busy machine does not change it.\n"
-        f"Disk: {_megabytes(COPIES * stored)}: each array in its node, in the file as a node, and in the file that is "
-        f"written.\n{_memory_note(probe)}"
+        f"Disk: {_megabytes(2 * sum(each))} in the profile, for each array in its node and in the file that is a node; "
+        f"{_megabytes(sum(each))} in the file that is written; up to {_megabytes(2 * max(each))} beside a stage that "
+        f"runs, for results and checkpoint.\n{_memory_note(probe)}"
     )
 
 
@@ -102,14 +143,14 @@ def _model_seconds(stage: StageEstimate, probe: Probe) -> float:
     return stage.atom_evaluations * probe.seconds_per_atom
 
 
-def _aiida_seconds(stage: StageEstimate, probe: Probe) -> float:
+def _aiida_seconds(stage: StageEstimate, probe: Probe, inference: Inference) -> float:
     """CPU time of AiiDA's processes of a stage and of its files."""
     n_processes = next(number for name, number in PROCESSES.items() if stage.name.startswith(name))
-    megabytes = stage.bytes_stored(probe.n_features) / 1e6
+    megabytes = stage.bytes_stored(probe.n_features, inference) / 1e6
     return SECONDS_PER_PROCESS * n_processes + SECONDS_PER_MEGABYTE * megabytes
 
 
-def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
+def _estimate_table(stages: Sequence[StageEstimate], probe: Probe, inference: Inference) -> Table:
     """A column for every stage."""
     rows: dict[str, Callable[[StageEstimate], str]] = {
         "atoms per supercell": lambda stage: f"{stage.n_atoms:,}",
@@ -118,9 +159,9 @@ def _estimate_table(stages: Sequence[StageEstimate], probe: Probe) -> Table:
         "frames": lambda stage: f"{stage.n_frames:,}",
         "clusters": lambda stage: f"{stage.n_clusters:,}",
         "CPU time, model": lambda stage: f"{_model_seconds(stage, probe) / 60:,.1f} min",
-        "CPU time, AiiDA": lambda stage: f"{_aiida_seconds(stage, probe) / 60:,.1f} min",
-        "peak memory": lambda stage: _megabytes(probe.peak_bytes(stage)),
-        "stored": lambda stage: _megabytes(stage.bytes_stored(probe.n_features)),
+        "CPU time, AiiDA": lambda stage: f"{_aiida_seconds(stage, probe, inference) / 60:,.1f} min",
+        "peak memory": lambda stage: _megabytes(probe.peak_bytes(stage, inference)),
+        "stored": lambda stage: _megabytes(stage.bytes_stored(probe.n_features, inference)),
     }
     table = Table("", box=None)
     for stage in stages:
@@ -146,8 +187,10 @@ def _memory_note(probe: Probe) -> str:
     if probe.memory is None:
         return "Peak memory cannot be measured on this system: it is that of PyTorch and of what is stored."
     whose = "the GPU, at least," if probe.memory.on_device else "this process"
-    return f"Peak memory: of {whose} while the model evaluates, measured on {probe.n_atoms:,} atoms" + (
-        "; what is stored comes on top." if probe.memory.on_device else ", with what the stage has stored."
+    return (
+        f"Peak memory: of {whose} while the model evaluates, measured on {probe.n_atoms:,} atoms"
+        + ("; frames come on top in main memory." if probe.memory.on_device else ", with the frames of the stage.")
+        + " Daemon and export pass arrays on in blocks, whatever the number of clusters."
     )
 
 

@@ -94,7 +94,8 @@ def run(
     if dry_run:
         if only is not None:
             raise InvalidSettings("--dry-run tells the cost of all stages: leave out --only.")
-        print_cost(console, _required("--structure", structure), _required("--model", model), protocol, chosen)
+        files = _required("--structure", structure), _required("--model", model)
+        print_cost(console, *files, protocol, chosen, metadata)
         return
     load_profile_of_command()
     from aiida_mbetrain.calculations.functions.in_process import load_potential
@@ -110,7 +111,7 @@ def run(
         check_inputs(crystal, potential)
         settings: Any = protocol_settings(protocol, chosen)
         loaded = load_potential(potential, settings["inference"])
-        print_estimate(console, structure_to_configurations(crystal), loaded, settings)
+        print_estimate(console, structure_to_configurations(crystal), loaded, settings, options=metadata)
     given = {"code": read_code(code), "protocol": protocol, "overrides": chosen, "options": metadata}
     if only == "relaxation":
         inputs = relaxation_inputs(crystal, potential, protocol, chosen)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from aiida import orm
 from aiida.engine import run_get_node
 from argon import ARGON_SETTINGS, LENNARD_JONES, argon_atoms, argon_settings
@@ -36,8 +37,6 @@ def argon_file(tmp_path) -> Path:
 @pytest.fixture
 def overrides(tmp_path) -> Path:
     """The settings of argon as the user's YAML file."""
-    import yaml
-
     path = tmp_path / "overrides.yaml"
     path.write_text(yaml.safe_dump(ARGON_SETTINGS))
     return path
@@ -218,6 +217,24 @@ def cells_of(told: str, row: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip().removeprefix(row).strip())
 
 
+def test_dry_run_warns_of_too_little_memory_and_of_features_left_out(
+    succeed, argon_file, model_file, overrides, tmp_path
+):
+    options = tmp_path / "options.yaml"
+    options.write_text("max_memory_kb: 1000")
+    given = run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5")
+    assert "Warning" not in succeed(*given, "--dry-run")
+    told = succeed(*given, "--dry-run", "--options", options)
+    assert re.search(
+        r"Warning: molecular dynamics takes \d+ MB here, and the options ask for max_memory_kb = 1000", told
+    )
+    settings = yaml.safe_load(Path(overrides).read_text())
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump(settings | {"inference": {"max_features_GB": 0.0}}))
+    told = succeed(*run_options(argon_file, model_file, more, tmp_path / "set.hdf5"), "--dry-run")
+    assert re.search(r"Warning: phonon sampling.*: feature vectors of \d+ MB will be left out", told)
+
+
 def test_dry_run_prints_the_cost_and_runs_nothing(succeed, argon_file, model_file, overrides, tmp_path):
     before = orm.QueryBuilder().append(orm.ProcessNode).count()
     told = succeed(*run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5"), "--dry-run")
@@ -337,7 +354,6 @@ def test_missing_options_are_a_usage_error(call):
 
 def test_run_ends_with_the_exit_code_and_message_of_the_process(call, argon_file, model_file, tmp_path):
     """The random model has no bound argon: what the process says is the command's last line."""
-    import yaml
 
     settings = argon_settings(md_sampling={"md_crystal": {"max_force": 1e-12}})
     path = tmp_path / "overrides.yaml"
@@ -352,7 +368,6 @@ def test_run_ends_with_the_exit_code_and_message_of_the_process(call, argon_file
 
 @pytest.mark.slow
 def test_run_makes_file_and_pictures_on_the_demo_crystal(call, tmp_path):
-    import yaml
 
     from aiida_mbetrain.demo import crystal, model_path
 

@@ -14,6 +14,7 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     expected_modes,
     price_supercells,
 )
+from aiida_mbetrain.science.stages.feature_storage import exceeds_limit
 from aiida_mbetrain.science.stages.job import Job, Walltime
 from aiida_mbetrain.science.stages.labels import compute_labels
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
@@ -33,6 +34,7 @@ __all__ = [
     "estimate_force_constants",
     "estimate_md",
     "estimate_phonons",
+    "exceeds_limit",
     "expected_modes",
     "measured",
     "price_supercells",

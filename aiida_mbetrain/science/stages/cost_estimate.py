@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from aiida_mbetrain.science.phonons import (
 )
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.relaxation import relax
+from aiida_mbetrain.science.stages.feature_storage import exceeds_limit
 from aiida_mbetrain.science.thermodynamics import (
     check_thermal_expansion,
     equilibrium_names,
@@ -36,10 +37,16 @@ from aiida_mbetrain.science.thermodynamics import (
     name_of_key,
     sampled_names,
 )
-from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
+from aiida_mbetrain.settings import (
+    FiniteSubsystemFilter,
+    FreeEnergy,
+    Inference,
+    MDSampling,
+    PhononFilter,
+    PhononSampling,
+)
 
 BYTES = 8
-BYTES_PER_FEATURE = 4  # in single precision, the default of Inference.features_dtype
 HIGHEST_FREQUENCY_THz = 140.0
 """No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
 
@@ -78,13 +85,26 @@ class StageEstimate:
         """Atoms that go through the model, counted with repetition: what the time is proportional to."""
         return self.n_evaluations * self.n_atoms + self.n_cluster_atoms
 
-    def bytes_stored(self, n_features: int) -> int:
+    def bytes_of_features(self, n_features: int, inference: Inference) -> int:
+        """Feature vectors that are asked for; n_features per atom."""
+        frames = self.n_frames * self.n_atoms if inference.features == "all" else 0
+        clusters = 0 if inference.features == "none" else self.n_cluster_atoms
+        return (frames + clusters) * n_features * np.dtype(inference.features_dtype).itemsize
+
+    def bytes_stored(self, n_features: int, inference: Inference) -> int:
         """Positions, forces, velocities and features of frames and clusters, force constants; n_features per atom."""
-        numbers = (
-            9 * self.n_frames * self.n_atoms + 6 * self.n_cluster_atoms + self.n_crystals * (3 * self.n_atoms) ** 2
-        )
-        features = (self.n_frames * self.n_atoms + self.n_cluster_atoms) * n_features
-        return BYTES * numbers + BYTES_PER_FEATURE * features
+        features = self.bytes_of_features(n_features, inference)
+        stored = 0 if exceeds_limit(features, inference) else features
+        return self._bytes_of_frames + 6 * BYTES * self.n_cluster_atoms + stored
+
+    def bytes_held(self, n_features: int, inference: Inference) -> int:
+        """What a job has in memory: frames with their features, and force constants; clusters pass by in pieces."""
+        features = replace(self, n_cluster_atoms=0).bytes_of_features(n_features, inference)
+        return self._bytes_of_frames + (0 if exceeds_limit(features, inference) else features)
+
+    @property
+    def _bytes_of_frames(self) -> int:
+        return BYTES * (9 * self.n_frames * self.n_atoms + self.n_crystals * (3 * self.n_atoms) ** 2)
 
 
 def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from aiida_mbetrain.science.stages.job import Job
+from aiida_mbetrain.settings import Inference
+
+
+def exceeds_limit(n_bytes: int, inference: Inference) -> bool:
+    """Return True for feature vectors of more than ``max_features_GB``."""
+    return inference.max_features_GB is not None and n_bytes > 1e9 * inference.max_features_GB
 
 
 def stores_features(job: Job, n_atoms: int) -> bool:
@@ -12,12 +18,11 @@ def stores_features(job: Job, n_atoms: int) -> bool:
 
     n_atoms: of the frames that get features by ``Inference.features``.
     """
-    limit_GB = job.inference.max_features_GB
-    size_GB = n_atoms * job.potential.feature_length * np.dtype(job.inference.features_dtype).itemsize / 1e9
-    if limit_GB is not None and size_GB > limit_GB:
+    n_bytes = n_atoms * job.potential.feature_length * np.dtype(job.inference.features_dtype).itemsize
+    if exceeds_limit(n_bytes, job.inference):
         job.warn(
-            f"Feature vectors were left out: those of {n_atoms:,} atoms take {size_GB:.3g} GB, more than "
-            f"Inference.max_features_GB = {limit_GB:g}. Set it to None to store them all the same."
+            f"Feature vectors were left out: those of {n_atoms:,} atoms take {n_bytes / 1e9:.3g} GB, more than "
+            f"Inference.max_features_GB = {job.inference.max_features_GB:g}. Set it to None to store them all the same."
         )
         return False
-    return size_GB > 0
+    return n_bytes > 0

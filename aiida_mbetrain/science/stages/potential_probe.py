@@ -9,6 +9,7 @@ from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, Potential
 from aiida_mbetrain.science.stages.cost_estimate import StageEstimate
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
+from aiida_mbetrain.settings import Inference
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,15 @@ class Probe:
     batch_atoms: int
     memory: Growth | None
 
-    def peak_bytes(self, stage: StageEstimate) -> int | None:
-        """Memory at its peak while the stage's supercells and clusters are evaluated, and what it makes is held.
+    def peak_bytes(self, stage: StageEstimate, inference: Inference) -> int | None:
+        """Memory at its peak while the stage's supercells and clusters are evaluated, with the frames that it holds.
 
         The growth over what the process holds anyway is taken as proportional to the atoms.
         """
         if self.memory is None:
             return None
         at_once = max(stage.n_atoms, self.batch_atoms)
-        held = 0 if self.memory.on_device else stage.bytes_stored(self.n_features)
+        held = 0 if self.memory.on_device else stage.bytes_held(self.n_features, inference)
         return self.memory.before + round(self.memory.grown * at_once / self.n_atoms) + held
 
 

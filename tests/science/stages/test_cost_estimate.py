@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from aiida_mbetrain.science.stages.cost_estimate import (
 )
 from aiida_mbetrain.science.stages.memory_use import CLEAR
 from aiida_mbetrain.science.stages.potential_probe import probe_potential
-from aiida_mbetrain.settings import FreeEnergy, NamedCalculator, PhononFilter, PhononSampling
+from aiida_mbetrain.settings import FreeEnergy, Inference, NamedCalculator, PhononFilter, PhononSampling
 
 MEGABYTE = 2**20
 LENNARD_JONES = NamedCalculator(
@@ -59,15 +60,15 @@ def test_peak_memory_grows_with_the_atoms_evaluated_at_once():
     found = probe_potential(ARGON, potential, batch_atoms=130)
     assert potential.given == [128, 4, 4, 4]  # whole frames, as many as fit; then the timed ones
     assert found.n_atoms == 128
-    small, large = (found.peak_bytes(stage_of(n)) for n in (130, 1130))
+    small, large = (found.peak_bytes(stage_of(n), Inference()) for n in (130, 1130))
     assert large - small == pytest.approx(1000 * MEGABYTE, rel=0.1)
-    assert found.peak_bytes(stage_of(8)) == small  # small supercells and clusters fill a batch
+    assert found.peak_bytes(stage_of(8), Inference()) == small  # small supercells and clusters fill a batch
 
 
 def test_probe_without_features_and_a_measure_of_memory(monkeypatch):
     monkeypatch.setattr("aiida_mbetrain.science.stages.memory_use.CLEAR", CLEAR.with_name("missing"))
     found = probe_potential(ARGON, Greedy(), batch_atoms=4)
-    assert found.peak_bytes(stage_of(8)) is None
+    assert found.peak_bytes(stage_of(8), Inference()) is None
     assert found.n_features == 0
     assert found.seconds_per_atom > 0
 
@@ -138,4 +139,21 @@ def test_expected_modes_are_those_that_the_run_samples(mesh):
 
 def test_force_constants_count_among_what_is_stored():
     found = estimate_force_constants(ARGON, FreeEnergy(thermal_expansion=False, supercell_radius=7.0))
-    assert found.bytes_stored(0) == 8 * (3 * found.n_atoms) ** 2
+    assert found.bytes_stored(0, Inference()) == 8 * (3 * found.n_atoms) ** 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "stored", "held"),
+    [
+        ({}, 4 * (100 + 60) * 7, 4 * 100 * 7),
+        ({"features_dtype": "float64"}, 8 * (100 + 60) * 7, 8 * 100 * 7),
+        ({"features": "clusters"}, 4 * 60 * 7, 0),
+        ({"features": "none"}, 0, 0),
+        ({"max_features_GB": 4.4e-6}, 0, 4 * 100 * 7),  # of both together left out, of frames alone not
+    ],
+)
+def test_features_are_counted_as_they_will_be_stored(changes, stored, held):
+    stage = replace(stage_of(10), n_frames=10, n_cluster_atoms=60)
+    inference, frames = Inference(**changes), 8 * 9 * 100
+    assert stage.bytes_stored(7, inference) == frames + 8 * 6 * 60 + stored
+    assert stage.bytes_held(7, inference) == frames + held
