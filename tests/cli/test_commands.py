@@ -354,7 +354,6 @@ def test_missing_options_are_a_usage_error(call):
 
 def test_run_ends_with_the_exit_code_and_message_of_the_process(call, argon_file, model_file, tmp_path):
     """The random model has no bound argon: what the process says is the command's last line."""
-
     settings = argon_settings(md_sampling={"md_crystal": {"max_force": 1e-12}})
     path = tmp_path / "overrides.yaml"
     path.write_text(yaml.safe_dump(settings))
@@ -368,7 +367,6 @@ def test_run_ends_with_the_exit_code_and_message_of_the_process(call, argon_file
 
 @pytest.mark.slow
 def test_run_makes_file_and_pictures_on_the_demo_crystal(call, tmp_path):
-
     from aiida_mbetrain.demo import crystal, model_path
 
     write(tmp_path / "crystal.xyz", crystal(), format="extxyz")
