@@ -12,10 +12,11 @@ from aiida_mbetrain import settings
 from aiida_mbetrain.settings import Settings
 
 THIRDS: dict[type[Settings], dict[str, Any]] = {
-    settings.Inference: {},
+    settings.Inference: {"max_features_GB": 10 / 3},
     settings.ClassicalMD: {
         "time_total_fs": 400 / 3,
         "time_step_fs": 1 / 3,
+        "hydrogen_mass_u": 10 / 3,
         "sampling_interval_fs": 10 / 3,
         "time_equilibration_fs": 20 / 3,
         "thermostat_time_fs": 100 / 3,
