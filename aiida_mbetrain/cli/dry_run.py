@@ -108,13 +108,11 @@ def print_estimate(
 
 def _warnings(stages: Sequence[StageEstimate], probe: Probe, inference: Inference, memory_kB: object) -> Iterator[str]:
     """Results that will be left out, and jobs that ask for less memory than was measured here."""
-    from aiida_mbetrain.science.stages import exceeds_limit
-
     for stage in stages:
-        features = stage.bytes_of_features(probe.n_features, inference)
-        if exceeds_limit(features, inference):
+        left_out = stage.bytes_left_out(probe.n_features, inference)
+        if left_out:
             yield (
-                f"{stage.name}: feature vectors of {_megabytes(features)} will be left out, more than "
+                f"{stage.name}: feature vectors of {_megabytes(left_out)} will be left out, more than "
                 f"Inference.max_features_GB = {inference.max_features_GB:g}; None stores any size."
             )
         peak = probe.peak_bytes(stage, inference)

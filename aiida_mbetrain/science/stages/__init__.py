@@ -5,7 +5,6 @@ its checkpoint file.  The cost of every stage is estimated before anything expen
 """
 
 from aiida_mbetrain.science.stages.cost_estimate import (
-    StageEstimate,
     SupercellPrice,
     estimate_all,
     estimate_force_constants,
@@ -14,11 +13,11 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     expected_modes,
     price_supercells,
 )
-from aiida_mbetrain.science.stages.feature_storage import exceeds_limit
 from aiida_mbetrain.science.stages.job import Job, Walltime
 from aiida_mbetrain.science.stages.labels import compute_labels
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.stages.potential_probe import Probe, probe_potential
+from aiida_mbetrain.science.stages.stage_estimate import StageEstimate
 from aiida_mbetrain.science.stages.table import STAGES
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "estimate_force_constants",
     "estimate_md",
     "estimate_phonons",
-    "exceeds_limit",
     "expected_modes",
     "measured",
     "price_supercells",

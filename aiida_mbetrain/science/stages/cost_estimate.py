@@ -29,7 +29,7 @@ from aiida_mbetrain.science.phonons import (
 )
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.relaxation import relax
-from aiida_mbetrain.science.stages.feature_storage import exceeds_limit
+from aiida_mbetrain.science.stages.stage_estimate import StageEstimate
 from aiida_mbetrain.science.thermodynamics import (
     check_thermal_expansion,
     equilibrium_names,
@@ -37,74 +37,13 @@ from aiida_mbetrain.science.thermodynamics import (
     name_of_key,
     sampled_names,
 )
-from aiida_mbetrain.settings import (
-    FiniteSubsystemFilter,
-    FreeEnergy,
-    Inference,
-    MDSampling,
-    PhononFilter,
-    PhononSampling,
-)
+from aiida_mbetrain.settings import FiniteSubsystemFilter, FreeEnergy, MDSampling, PhononFilter, PhononSampling
 
-BYTES = 8
 HIGHEST_FREQUENCY_THz = 140.0
 """No vibration of a molecule or crystal is faster: H2, the fastest, has a harmonic wavenumber of 4401 cm⁻¹, 132 THz.
 
 Source: Huber and Herzberg, Constants of Diatomic Molecules (1979).
 """
-
-
-@dataclass(frozen=True)
-class StageEstimate:
-    """Size of one stage.
-
-    n_atoms: atoms of its supercell.  n_evaluations: supercells the model evaluates.  n_frames: stored frames.
-    n_molecules: molecules of the supercell.  n_clusters, n_cluster_atoms: clusters and their atoms, all frames.
-    n_displacements: displaced supercells of one crystal's force constants.
-    n_crystals: crystals with force constants.
-    """
-
-    name: str
-    supercell_matrix: IntArray
-    n_atoms: int
-    n_evaluations: int
-    n_frames: int = 0
-    n_molecules: int = 0
-    n_clusters: int = 0
-    n_cluster_atoms: int = 0
-    n_displacements: int = 0
-    n_crystals: int = 0
-
-    def __str__(self) -> str:
-        text = f"{self.name}: {self.n_evaluations} evaluations of {self.n_atoms} atoms"
-        clusters = f", {self.n_clusters} clusters of {self.n_cluster_atoms} atoms in all"
-        return text + (clusters if self.n_clusters else "")
-
-    @property
-    def atom_evaluations(self) -> int:
-        """Atoms that go through the model, counted with repetition: what the time is proportional to."""
-        return self.n_evaluations * self.n_atoms + self.n_cluster_atoms
-
-    def bytes_of_features(self, n_features: int, inference: Inference) -> int:
-        """Feature vectors that are asked for; n_features per atom."""
-        frames = self.n_frames * self.n_atoms if inference.features == "all" else 0
-        clusters = 0 if inference.features == "none" else self.n_cluster_atoms
-        return (frames + clusters) * n_features * np.dtype(inference.features_dtype).itemsize
-
-    def bytes_stored(self, n_features: int, inference: Inference) -> int:
-        """Positions, forces, velocities and features of frames and clusters, force constants; n_features per atom."""
-        features = self.bytes_of_features(n_features, inference)
-        stored = 0 if exceeds_limit(features, inference) else features
-        return self._bytes_of_frames + 6 * BYTES * self.n_cluster_atoms + stored
-
-    def bytes_held(self, n_features: int, inference: Inference) -> int:
-        """What a job has in memory: frames with their features, and force constants; clusters pass by in pieces."""
-        features = replace(self, n_cluster_atoms=0).bytes_of_features(n_features, inference)
-        return self._bytes_of_frames + (0 if exceeds_limit(features, inference) else features)
-
-    @property
-    def _bytes_of_frames(self) -> int:
-        return BYTES * (9 * self.n_frames * self.n_atoms + self.n_crystals * (3 * self.n_atoms) ** 2)
 
 
 def estimate_md(structure: Configurations, settings: MDSampling) -> StageEstimate:
@@ -232,7 +171,7 @@ def estimate_phonons(
     else:
         known = True
     n_frames = settings.n_frames * (n_modes if settings.modes == "each" else 1)
-    return _with_clusters(
+    estimate = _with_clusters(
         "phonon sampling" if known or settings.modes == "all" else "phonon sampling (at most)",
         plan.supercell_matrix.T,
         plan.frames.select([0]),
@@ -240,6 +179,7 @@ def estimate_phonons(
         n_frames,
         n_frames,
     )
+    return replace(estimate, labels_frames=True)
 
 
 def _check_window(wanted: PhononFilter) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, Potential
-from aiida_mbetrain.science.stages.cost_estimate import StageEstimate
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
+from aiida_mbetrain.science.stages.stage_estimate import StageEstimate
 from aiida_mbetrain.settings import Inference
 
 

@@ -149,7 +149,8 @@ def test_force_constants_count_among_what_is_stored():
         ({"features_dtype": "float64"}, 8 * (100 + 60) * 7, 8 * 100 * 7),
         ({"features": "clusters"}, 4 * 60 * 7, 0),
         ({"features": "none"}, 0, 0),
-        ({"max_features_GB": 4.4e-6}, 0, 4 * 100 * 7),  # of both together left out, of frames alone not
+        ({"max_features_GB": 4.4e-6}, 4 * (100 + 60) * 7, 4 * 100 * 7),  # dynamics and labels are jobs of their own
+        ({"max_features_GB": 2e-6}, 4 * 60 * 7, 0),
     ],
 )
 def test_features_are_counted_as_they_will_be_stored(changes, stored, held):
@@ -157,3 +158,13 @@ def test_features_are_counted_as_they_will_be_stored(changes, stored, held):
     inference, frames = Inference(**changes), 8 * 9 * 100
     assert stage.bytes_stored(7, inference) == frames + 8 * 6 * 60 + stored
     assert stage.bytes_held(7, inference) == frames + held
+    assert stage.bytes_left_out(7, inference) == (4 * 100 * 7 if inference.max_features_GB == 2e-6 else 0)
+
+
+@pytest.mark.parametrize(("limit_GB", "stored"), [(10.0, 4 * (100 + 60) * 7), (4.4e-6, 0)])
+def test_frames_that_are_labelled_with_their_clusters_share_the_limit_with_them(limit_GB, stored):
+    stage = replace(stage_of(10), n_frames=10, n_cluster_atoms=60, labels_frames=True)
+    inference, frames = Inference(max_features_GB=limit_GB), 8 * 9 * 100
+    assert stage.bytes_stored(7, inference) == frames + 8 * 6 * 60 + stored
+    assert stage.bytes_held(7, inference) == frames
+    assert stage.bytes_left_out(7, inference) == 4 * (100 + 60) * 7 - stored
