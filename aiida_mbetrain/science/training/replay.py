@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io import read
 
 from aiida_mbetrain.errors import ElementsNotInModel, InvalidSettings, LabelsMissing, UnreadableFile
 from aiida_mbetrain.science.configurations import Configurations
+from aiida_mbetrain.science.io import read_frames
 from aiida_mbetrain.science.potentials import Potential
 from aiida_mbetrain.science.training.frames import TRAIN, VALID, LabelledFrames
 from aiida_mbetrain.science.training.mace_input import ENERGY, FORCES, STRESS, Replay, label
@@ -28,18 +29,20 @@ class ReplayFile(StoredFile):
 
     def read(self) -> list[Atoms]:
         """The configurations as they stand in the file.  Raises UnreadableFile, InvalidSettings."""
-        try:
-            found = read(io.StringIO(self.content.decode("utf-8")), index=":", format="extxyz")
-        except Exception as error:  # ASE's reader of extended XYZ raises anything for what it cannot read
-            raise UnreadableFile(
-                f"The replay file {self.name} is no extended XYZ file ({type(error).__name__}: {error}): write one."
-            ) from error
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "replay.xyz"
+            path.write_bytes(self.content)
+            try:
+                found = read_frames(path, what="extended XYZ", index=":", format="extxyz")
+            except UnreadableFile as error:
+                message = error.message.replace(str(path), "it")
+                raise UnreadableFile(f"The replay file {self.name} is no extended XYZ file: {message}") from error
         if len(found) < 2:
             raise InvalidSettings(
                 f"The replay file {self.name} has {len(found)} configurations: one or more to train on and one to "
                 "validate with are needed."
             )
-        return list(found)
+        return found
 
 
 def replay_of_frames(frames: LabelledFrames, e0s: Mapping[int, float]) -> Replay:
@@ -103,8 +106,12 @@ def _labelled(atoms: Atoms, number: int, name: str, labels_needed: bool) -> Atom
             f"Configuration {number} of the replay file {name} has no {missing}: give REF_energy (total, eV) and "
             "REF_forces (eV/Å) of the baseline's method, or pseudolabel_replay = True for labels by the baseline."
         )
-    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    return label(bare, energy, forces, stress if bare.pbc.all() else None)
+    return label(_bare(atoms), energy, forces, stress if atoms.pbc.all() else None)
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The atoms and their cell, with nothing else that the file says."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def _pseudolabelled(frames: Sequence[Atoms], baseline: Potential) -> list[Atoms]:
@@ -117,9 +124,8 @@ def _pseudolabelled(frames: Sequence[Atoms], baseline: Potential) -> list[Atoms]
     for atoms, found in zip(frames, results, strict=True):
         assert found.energies is not None
         assert found.forces is not None
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         stress = None if found.stress is None else found.stress[0]
-        labelled.append(label(bare, float(found.energies[0]), found.forces[0], stress))
+        labelled.append(label(_bare(atoms), float(found.energies[0]), found.forces[0], stress))
     return labelled
 
 

@@ -12,7 +12,14 @@ from ase.io import write
 from labelled_frames import labelled_frames
 from models import save_random_mace
 
-from aiida_mbetrain.errors import ElementsNotInModel, InvalidSettings, LabelsMissing, NotAModel, StoppedEarly
+from aiida_mbetrain.errors import (
+    ElementsNotInModel,
+    InvalidSettings,
+    LabelsMissing,
+    NotAModel,
+    StoppedEarly,
+    UnreadableFile,
+)
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import NoPotential, load_mace, mace_atomic_energies
 from aiida_mbetrain.science.stages import STAGES, Job
@@ -214,6 +221,22 @@ def test_a_model_that_did_not_label_the_frames_is_refused(frames, baseline):
         STAGES["training"](job(frames, other, kind="finetune"))
     with pytest.raises(InvalidSettings, match=r"starts from the model of the baseline, .*, which is not given"):
         STAGES["training"](job(frames, kind="finetune"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no structure", "replay.xyz is no extended XYZ file"),
+        (
+            b"1000000000000\n\nC 0 0 0\n",
+            "replay.xyz is no .*: it is cut off: line 1 announces more",
+        ),
+        (b"", "replay.xyz is no extended XYZ file"),
+    ],
+)
+def test_replay_files_that_are_no_structures_are_refused_under_their_name(content, message):
+    with pytest.raises(UnreadableFile, match=message):
+        ReplayFile(content, "replay.xyz").read()
 
 
 def test_models_that_mace_does_not_finetune_are_refused(frames, tmp_path):
