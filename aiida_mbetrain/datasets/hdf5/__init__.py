@@ -4,6 +4,7 @@ A file is written under a temporary name and renamed; only additions to an exist
 Its content has a digest, by which equal training sets are recognised.
 """
 
+from aiida_mbetrain.datasets.hdf5.array_storage import Storage
 from aiida_mbetrain.datasets.hdf5.file_tree import opened, require_unchanged, verified
 from aiida_mbetrain.datasets.hdf5.reader import (
     EntryOrigin,
@@ -15,7 +16,7 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     reference_facts,
     validate,
 )
-from aiida_mbetrain.datasets.hdf5.writer import Storage, append_dataset, append_trees, write_dataset
+from aiida_mbetrain.datasets.hdf5.writer import append_dataset, append_trees, write_dataset
 
 __all__ = [
     "EntryOrigin",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -16,7 +14,8 @@ import numpy as np
 
 from aiida_mbetrain import __version__
 from aiida_mbetrain.datasets import names
-from aiida_mbetrain.datasets.arrays import SinglePrecision, StoredArray, blocks, chunk_rows
+from aiida_mbetrain.datasets.arrays import SinglePrecision
+from aiida_mbetrain.datasets.hdf5.array_storage import STRING, Storage, write_array
 from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
 from aiida_mbetrain.datasets.hdf5.file_tree import opened
 from aiida_mbetrain.datasets.hdf5.guarded_file import GuardedFile
@@ -24,10 +23,7 @@ from aiida_mbetrain.datasets.hdf5.merging import merge, settle_references
 from aiida_mbetrain.datasets.layout import from_dataset
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.datasets.tree import Attribute, Group, array_digests, content_sha256, stated_provenance
-from aiida_mbetrain.errors import InvalidSettings, UnwritableOutput
-
-STRING = h5py.string_dtype(encoding="utf-8")
-
+from aiida_mbetrain.errors import UnwritableOutput
 
 SINGLE_PRECISION = (names.FEATURE_VECTORS, names.FORCES, names.VELOCITIES)
 """Arrays that ``Storage.float32`` halves.  Geometries stay exact (uids depend on them), and so do energies: of a
@@ -40,26 +36,6 @@ ABOUT_FILE = {
     names.FORMAT: "docs/reference/hdf5.md in the sources of aiida-mbetrain",
 }
 """Attributes of the root for people: no part of ``content_sha256``, which depends on the data alone."""
-
-
-WORTH_COMPRESSING = 16384
-"""Size in bytes from which arrays are compressed: the index of a compressed array takes at least 2 kB."""
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Options for the storage of arrays.
-
-    float32: features, forces and velocities in single precision.
-    compression: level of gzip from 1 (fast) to 9, with byte shuffling, of arrays of 16 kB and more; None: none.
-    """
-
-    float32: bool = False
-    compression: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.compression is not None and not 1 <= self.compression <= 9:
-            raise InvalidSettings(f"compression = {self.compression}: give a level of gzip from 1 to 9.")
 
 
 def write_dataset(
@@ -246,40 +222,11 @@ def _write(
             if (digest, unit) in written:
                 target[name] = written[digest, unit]
             else:
-                array = written[digest, unit] = _write_array(target, name, group, storage)
+                array = written[digest, unit] = write_array(target, name, group.datasets[name], storage)
                 array.attrs[names.ARRAY_SHA256] = digest
                 if unit is not None:
                     array.attrs[names.UNITS] = unit
                 check()
-
-
-def _write_array(target: h5py.Group, name: str, group: Group, storage: Storage) -> h5py.Dataset:
-    source = group.datasets[name]
-    first, *others = itertools.islice(parts := blocks(source), 2)
-    if first.dtype.kind == "O":
-        return target.create_dataset(name, data=first, dtype=STRING, track_times=False)
-    dtype = np.float32 if getattr(source, "dtype", None) == np.float32 else first.dtype
-    if not others:
-        options = _compression(source, storage) if first.nbytes >= WORTH_COMPRESSING else {}
-        return target.create_dataset(name, data=first, dtype=dtype, track_times=False, **options)
-    options = _compression(source, storage)
-    if options:
-        options["chunks"] = (chunk_rows(source), *source.shape[1:])
-    array = target.create_dataset(name, shape=source.shape, dtype=dtype, track_times=False, **options)
-    start = 0
-    for block in itertools.chain([first], others, parts):
-        array[start : start + len(block)] = block
-        start += len(block)
-    return array
-
-
-def _compression(source: object, storage: Storage) -> dict[str, object]:
-    """Compression options of an array; those it already has if it comes from a file."""
-    if isinstance(source, StoredArray):
-        level = source.stored.compression_opts if source.stored.compression else None
-    else:
-        level = storage.compression
-    return {} if level is None else {"compression": "gzip", "compression_opts": level, "shuffle": True}
 
 
 def _write_attributes(target: h5py.Group, attributes: Mapping[str, Attribute], stated: Mapping[str, Attribute]) -> None:
