@@ -50,6 +50,8 @@ def baseline_of_file(path: str, dataset: Dataset, model: str | None) -> Any:
 
     Raises InvalidSettings for several models, one that is not in the profile, and another one than the file's.
     """
+    from aiida_mbetrain.data.mace_model import MaceModelData
+
     stated = _stated_models(dataset)
     if len(stated) > 1:
         raise InvalidSettings(f"The clusters of {path} were labelled by several models: train a model for each.")
@@ -63,7 +65,8 @@ def baseline_of_file(path: str, dataset: Dataset, model: str | None) -> Any:
             )
         return node
     known = None if uuid is None else node_of_uuid(uuid, None)
-    known = known or _model_of_digest(sha256)
+    if known is None and sha256 is not None:
+        known = MaceModelData.of_digest(sha256)
     if known is None:
         raise InvalidSettings(
             f"The model that labelled the clusters of {path} (sha256 {sha256 or 'unknown'}) is not in this profile: "
@@ -96,18 +99,6 @@ def _stated_models(dataset: Dataset) -> list[tuple[str | None, str | None]]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _model_of_digest(sha256: str | None) -> orm.Node | None:
-    from aiida import orm
-
-    from aiida_mbetrain.data.mace_model import MaceModelData
-
-    if sha256 is None:
-        return None
-    query = orm.QueryBuilder().append(MaceModelData, filters={"attributes.sha256": sha256})
-    found: orm.Node | None = query.first(flat=True)
-    return found
 
 
 def _stored_once(node: LabelledFramesData) -> LabelledFramesData:

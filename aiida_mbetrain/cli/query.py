@@ -156,8 +156,7 @@ def _model(identifier: str) -> orm.Node:
     from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.data.sum_model import SumModelData
 
-    by_digest = orm.QueryBuilder().append(MaceModelData, filters={"attributes.sha256": identifier})
-    node = by_digest.first(flat=True) or sources.load_node(identifier)
+    node = MaceModelData.of_digest(identifier) or sources.load_node(identifier)
     calculator = isinstance(node, orm.Dict) and "name" in node.get_dict()
     if not calculator and not isinstance(node, MaceModelData | SumModelData):
         raise InvalidSettings(

@@ -35,6 +35,12 @@ class MaceModelData(orm.SinglefileData):
                 self.base.attributes.set_many({"sha256": sha256_of(path), **inspect_mace(path)})
 
     @classmethod
+    def of_digest(cls, sha256: str) -> Self | None:
+        """The stored node of the file with this sha256; None where there is none."""
+        found: Self | None = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256}).first(flat=True)
+        return found
+
+    @classmethod
     def get_or_create(cls, path: str | Path) -> Self:
         """The stored node of this file, or a new stored one; the same bytes are never stored twice.
 
@@ -43,8 +49,7 @@ class MaceModelData(orm.SinglefileData):
         path = Path(path).expanduser()
         if not path.is_file():
             raise UnreadableFile(f"There is no model file {path}: check the path.")
-        query = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256_of(path)})
-        found: Self | None = query.first(flat=True)
+        found = cls.of_digest(sha256_of(path))
         if found is not None:
             return found
         inspect_mace(path)  # so that a refusal names the user's path, not the repository's
