@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from models import save_random_mace
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, StoppedEarly, TrainingDiverged
 from aiida_mbetrain.science.potentials import NoPotential, load_mace, mace_atomic_energies
 from aiida_mbetrain.science.stages import STAGES, Job
+from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile
 from aiida_mbetrain.science.training import (
     TEST,
     TRAIN,
@@ -129,17 +131,24 @@ def test_another_seed_gives_another_model(trained, frames):
 @pytest.mark.slow
 def test_a_job_that_is_stopped_goes_on_from_the_checkpoint_of_mace(frames, tmp_path):
     checkpoint = tmp_path / "checkpoint.segments"
+    settings = QUICK.model_copy(update={"max_num_epochs": 12})
     seen: list[int] = []
     stopping = job(
-        frames, checkpoint=checkpoint, report=lambda done, _: seen.append(done), should_stop=lambda: seen[-1] >= 3
+        frames,
+        settings,
+        checkpoint=checkpoint,
+        checkpoint_interval_s=0.0,
+        report=lambda done, _: seen.append(done),
+        should_stop=lambda: checkpoint.exists() and seen[-1] >= 3,
     )
     with pytest.raises(StoppedEarly):
         STAGES["training"](stopping)
-    n_before = seen[-1]
+    saved = CheckpointFile(stopping, "training", settings.to_dict() | {"device": None}).found.state
+    last_saved = json.loads(str(saved["history"]).splitlines()[-1])["epoch"]
     seen.clear()
-    result = STAGES["training"](job(frames, checkpoint=checkpoint, report=lambda done, _: seen.append(done)))
-    assert seen[0] >= n_before - 1
-    np.testing.assert_array_equal(result["history"]["epoch"], np.arange(6))
+    result = STAGES["training"](job(frames, settings, checkpoint=checkpoint, report=lambda done, _: seen.append(done)))
+    assert seen[0] == last_saved + 1
+    np.testing.assert_array_equal(result["history"]["epoch"], np.arange(12))
 
 
 @pytest.mark.slow
