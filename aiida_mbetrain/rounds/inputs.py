@@ -39,7 +39,7 @@ class Rounds:
     sampling: Mapping[str, Settings]
 
     def record(self) -> JsonObject:
-        """Plain values from which :meth:`of_record` makes the same rounds; the crystal has to be stored."""
+        """Plain values from which :meth:`of_record` makes the same rounds; crystal and baseline have to be stored."""
         return {
             "settings": self.settings.to_dict(),
             "structure": self.structure.uuid,
@@ -93,7 +93,9 @@ def with_seed(values: JsonObject, number: int) -> JsonObject:
 
 
 def prepare(path: str | Path) -> Rounds:
-    """Read a file of rounds and refuse what cannot be computed; registers a new model, and starts nothing.
+    """Read a file of rounds and refuse what cannot be computed; stores and starts nothing.
+
+    Crystal and baseline are unstored nodes where they are new.
 
     Raises UnreadableFile, InvalidSettings, InvalidStructure, ElementsNotInModel, FeaturesMissing, NotEnoughFrames.
     """
@@ -144,11 +146,13 @@ def crystal_node(crystal: Crystal) -> orm.StructureData:
 
 
 def read_baseline(source: int | str, folder: Path) -> MaceModelData:
-    """The registered model, a new one registered.  Raises InvalidSettings for anything that has no features."""
+    """The registered model, or an unstored node of a new one.  Raises FeaturesMissing for anything without features."""
     if names_node(source, folder):
         node = model_node(model_of_node("baseline", source))
     else:
-        node = model_node(model_of_file("baseline", str(source), folder))
+        model = model_of_file("baseline", str(source), folder)
+        assert model.path is not None
+        node = MaceModelData.of_digest(str(model.identity["sha256"])) or MaceModelData(model.path)
     if not isinstance(node, MaceModelData):
         raise FeaturesMissing(
             f"RoundsSettings.baseline = {source!r} is a {type(node).__name__}, and uncertainties are computed from the "

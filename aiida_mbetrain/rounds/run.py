@@ -34,9 +34,10 @@ def running_graph(settings: RoundsSettings) -> orm.ProcessNode | None:
 
 
 def stored(state: State) -> State:
-    """The same with a stored crystal: that of the finished rounds, or a new node."""
-    structure = state.finished[0].inputs.structure if state.finished else state.rounds.structure.store()
-    return replace(state, rounds=replace(state.rounds, structure=structure))
+    """The same with stored nodes of crystal and baseline: those of the finished rounds, or new ones."""
+    nodes = state.finished[0].inputs if state.finished else state.rounds
+    structure, baseline = nodes.structure.store(), nodes.baseline.store()
+    return replace(state, rounds=replace(state.rounds, structure=structure, baseline=baseline))
 
 
 def run_here(state: State, on_round: Callable[[int], None]) -> State:

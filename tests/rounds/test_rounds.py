@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from aiida import orm
+from argon import argon_atoms
 from commands import call
+from models import save_random_mace
 from rounds_files import write_rounds
 
 from aiida_mbetrain.calculations.functions import interruption
@@ -40,6 +42,14 @@ def interrupt_in(stage: str, state: State) -> None:
 
         with listening(interrupt), pytest.raises(StoppedEarly, match="the same command goes on"):
             run_here(state, lambda number: None)
+
+
+def test_the_status_of_new_rounds_stores_nothing(profile, tmp_path):
+    save_random_mace(tmp_path / "argon.model", elements=(18,), num_interactions=1, seed=77)
+    argon_atoms().write(tmp_path / "argon.cif")
+    before = orm.QueryBuilder().append(orm.Node).count()
+    assert "not finished" in call("improve", write_rounds(tmp_path), "--status")
+    assert orm.QueryBuilder().append(orm.Node).count() == before
 
 
 @pytest.fixture(scope="module")
