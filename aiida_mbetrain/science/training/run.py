@@ -33,6 +33,8 @@ DIVERGED = 1e3
 OBSERVED = ("loss", "rmse_e_per_atom", "rmse_f")
 """Of the results of an epoch; there are no errors of forces where no label has forces."""
 LOG = "mace_run_train.log"
+SECOND_STAGE = "_swa"
+"""In the names of MACE's checkpoints of its second stage."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -74,7 +76,7 @@ class MaceTraining:
         try:
             running = True
             while running:
-                running = process.poll() is None
+                running = process.poll() is None and not self._model_is_written()
                 newest = self._newest_checkpoint()
                 rows = self.rows()  # after it: MACE writes the errors of an epoch before its checkpoint
                 report(min(max(rows, default=-1) + 1, self.n_epochs), self.n_epochs)
@@ -88,8 +90,7 @@ class MaceTraining:
         finally:
             process.kill()
             process.wait()
-        if process.returncode != 0:
-            raise TrainingFailed(f"mace_run_train stopped with {self._last_words()}")
+        self._require_model()
         return self.rows()
 
     @property
@@ -99,8 +100,8 @@ class MaceTraining:
 
     @property
     def model_path(self) -> Path:
-        """The model that MACE wrote: that of the last checkpoint."""
-        return self.folder / f"{NAME}.model"
+        """The model that MACE writes at the end: that of the last checkpoint, with ``swa`` that of the second stage."""
+        return self.folder / (f"{NAME}_stagetwo.model" if self.config.get("swa") else f"{NAME}.model")
 
     def finish_early(self) -> Path | None:
         """Let MACE write the model of the newest good checkpoint, without further training; None where there is none.
@@ -112,16 +113,30 @@ class MaceTraining:
         for path in self._checkpoints():
             path.unlink()
         self._restore(self._state)
-        config = self.config | {"max_num_epochs": _epoch_of(self._state.name)}
-        (self.folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+        second_stage = SECOND_STAGE in self._state.name
+        self.config |= {"max_num_epochs": _epoch_of(self._state.name), "swa": second_stage}
+        (self.folder / CONFIG).write_text(yaml.safe_dump(self.config, sort_keys=False), "utf-8")
         process = self._start()
-        if process.wait() != 0:
-            raise TrainingFailed(f"mace_run_train stopped with {self._last_words()}")
+        try:
+            while process.poll() is None and not self._model_is_written():
+                time.sleep(POLL_s)
+        finally:
+            process.kill()
+            process.wait()
+        self._require_model()
         return self.model_path
 
     def rows(self) -> dict[int, JsonObject]:
         """Validation errors by epoch, those of the jobs before included."""
         return rows_by_epoch(self._validations())
+
+    def _model_is_written(self) -> bool:
+        """True from when the model is there: MACE goes on with a compiled one and with tables, which nobody reads."""
+        return zipfile.is_zipfile(self.model_path)
+
+    def _require_model(self) -> None:
+        if not self._model_is_written():
+            raise TrainingFailed(f"mace_run_train stopped with {self._last_words()}")
 
     def _lines(self) -> Iterator[JsonObject]:
         for line in self._text().splitlines():
