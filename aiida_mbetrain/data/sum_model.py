@@ -42,6 +42,12 @@ class SumModelData(orm.Data):
         node.base.attributes.set_many(facts | {"elements": None if elements is None else sorted(elements)})
         return node
 
+    @classmethod
+    def of_digest(cls, sha256: str) -> Self | None:
+        """The stored node with this sha256; None where there is none."""
+        found: Self | None = orm.QueryBuilder().append(cls, filters={"attributes.sha256": sha256}).first(flat=True)
+        return found
+
     @property
     def terms(self) -> list[JsonObject]:
         """The models that are added, as ``job.json`` has them."""

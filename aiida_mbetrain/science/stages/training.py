@@ -9,14 +9,15 @@ import numpy as np
 
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.job import Job
-from aiida_mbetrain.science.training import MaceTraining, TrainingState, train_model
+from aiida_mbetrain.science.training import OTHERS, MaceTraining, TrainingState, train_model
 from aiida_mbetrain.settings import Training
 
 
 def training(job: Job) -> dict[str, object]:
     """frames -> model, history (validation errors by epoch) and facts; of several heads also the model of all.
 
-    Other inputs are the model to be fine-tuned, ``foundation``, and the file ``replay``.
+    Other inputs are the model to be fine-tuned, ``foundation``, the file ``replay``, and under ``frames_HEAD`` frames
+    with the labels of other methods.
     The error of a diverged training carries the same outputs for the last good epoch.
     """
     settings = Training(**job.settings)
@@ -37,6 +38,7 @@ def training(job: Job) -> dict[str, object]:
             job.inputs["frames"],
             settings,
             Path(folder),
+            others={name.removeprefix(OTHERS): job.inputs[name] for name in job.inputs if name.startswith(OTHERS)},
             baseline=job.inputs.get("foundation"),
             replay=job.inputs.get("replay"),
             found=found,

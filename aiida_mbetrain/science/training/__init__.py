@@ -16,6 +16,7 @@ from aiida_mbetrain.science.training.evaluation import (
 )
 from aiida_mbetrain.science.training.frames import SUBSETS, TEST, TRAIN, VALID, LabelledFrames
 from aiida_mbetrain.science.training.grouping import CONTACT_EDGES_A, closest_contacts, part_of_training_set
+from aiida_mbetrain.science.training.heads import OTHERS, REFERENCE, require_joint
 from aiida_mbetrain.science.training.mace_fields import mace_fields
 from aiida_mbetrain.science.training.model_file import ModelFile, StoredFile
 from aiida_mbetrain.science.training.replay import ReplayFile, configurations_of_file
@@ -27,6 +28,8 @@ from aiida_mbetrain.science.training.train import TrainedModel, require_trainabl
 __all__ = [
     "CONTACT_EDGES_A",
     "MODELS",
+    "OTHERS",
+    "REFERENCE",
     "SUBSETS",
     "TEST",
     "TRAIN",
@@ -52,6 +55,7 @@ __all__ = [
     "frames_of_clusters",
     "mace_fields",
     "part_of_training_set",
+    "require_joint",
     "require_trainable",
     "shifted_targets",
     "train_model",

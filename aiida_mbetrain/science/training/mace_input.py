@@ -33,7 +33,6 @@ class Replay:
 
 def write_mace_input(
     folder: Path,
-    frames: LabelledFrames,
     heads: Sequence[Head],
     fields: Mapping[str, Any],
     *,
@@ -47,8 +46,7 @@ def write_mace_input(
     large energies.
     foundation: True where the training starts from the model ``foundation.model`` in the folder.
     """
-    chosen = frames.select((frames.subsets == TRAIN) | (frames.subsets == VALID))
-    elements = set(heads[0].e0s) if fields.get("foundation_model_elements") else {int(z) for z in chosen.elements}
+    elements = set(heads[0].e0s) if fields.get("foundation_model_elements") else _elements_of(heads)
     if replay is not None:
         elements |= {int(z) for atoms in (*replay.train, *replay.valid) for z in atoms.numbers}
     # those of the model alone: MACE takes its number of elements from here in one place and from the frames in another
@@ -58,15 +56,15 @@ def write_mace_input(
         files[head.name] = {"E0s": zeros}
         for subset in (TRAIN, VALID):
             name = f"{head.name}_{SUBSETS[subset]}.xyz"
-            atoms = [_atoms(head, head.residuals, int(row)) for row in np.flatnonzero(frames.subsets == subset)]
+            atoms = [_atoms(head, head.residuals, int(row)) for row in head.rows(subset)]
             write(folder / name, atoms, format="extxyz")
             files[head.name][f"{SUBSETS[subset]}_file"] = name
     options: JsonObject = {"name": NAME, "work_dir": ".", "energy_key": ENERGY, "forces_key": FORCES}
     options |= {"stress_key": STRESS, "heads": files, "restart_latest": True}
-    if not all(head.with_forces[frames.subsets == TRAIN].any() for head in heads):
+    if not all(head.with_forces[head.rows(TRAIN)].any() for head in heads):
         options["scaling"] = "std_scaling"  # the default divides by the mean square of the forces
     options |= {"device": device} | dict(fields)
-    n_train = [int(np.count_nonzero(frames.subsets == TRAIN))]
+    n_train = [len(head.rows(TRAIN)) for head in heads]
     if foundation:
         options["foundation_model"] = FOUNDATION
     if replay is not None:
@@ -78,6 +76,12 @@ def write_mace_input(
     options["batch_size"] = min(int(fields["batch_size"]), *n_train)
     text = yaml.safe_dump(options, sort_keys=False)
     (folder / CONFIG).write_text(text, "utf-8")
+
+
+def _elements_of(heads: Sequence[Head]) -> set[int]:
+    """Atomic numbers that training and validation sets have."""
+    parts = (head.frames.select(head.frames.subsets != TEST) for head in heads)
+    return {int(z) for part in parts for z in part.elements}
 
 
 def _atoms(head: Head, energies: FloatArray, row: int) -> Atoms:

@@ -19,7 +19,7 @@ from aiida_mbetrain.science.potentials import (
 from aiida_mbetrain.science.progress import Observe, Report, ignore, silent
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.science.training.frames import TRAIN, VALID, LabelledFrames
-from aiida_mbetrain.science.training.heads import REPLAY, Head, heads_of_kind
+from aiida_mbetrain.science.training.heads import REFERENCE, REPLAY, Head, heads_of_kind, require_joint
 from aiida_mbetrain.science.training.mace_fields import mace_fields
 from aiida_mbetrain.science.training.mace_input import FOUNDATION, Replay, subset_sizes, write_mace_input
 from aiida_mbetrain.science.training.model_file import ModelFile
@@ -66,6 +66,7 @@ def train_model(
     settings: Training,
     folder: Path,
     *,
+    others: Mapping[str, LabelledFrames] | None = None,
     baseline: ModelFile | None = None,
     replay: ReplayFile | None = None,
     found: TrainingState | None = None,
@@ -77,6 +78,8 @@ def train_model(
 
     Energies of isolated atoms are fitted on the training split alone, before the training and once more to what it
     leaves, and stand in the model.
+    others: of a multihead training, frames with the labels of other reference methods, by the names of their heads; a
+    frame without a label of a method is not among those of its head.
     baseline: the model that is fine-tuned.  replay: configurations of its own training; None: for a replay, the frames
     themselves with the labels of the baseline.
     found: state of an earlier job, to continue from.  on_poll: called several times a second.
@@ -84,20 +87,28 @@ def train_model(
     TrainingFailed; TrainingDiverged carries the model of the last good epoch in its ``results``.
     """
     fields = mace_fields(settings)
-    require_trainable(frames)
+    others = dict(others or {})
+    if others and settings.kind != "multihead":
+        raise InvalidSettings(
+            f"Training.kind = {settings.kind!r} learns one method, and frames of {1 + len(others)} are given: give "
+            "one, or take kind = 'multihead'."
+        )
+    for part in (frames, *others.values()):
+        require_trainable(part)
+    require_joint(frames, others)
     device = _device(settings.device)
     foundation = _foundation(frames, settings, baseline, folder)
-    heads = heads_of_kind(frames, settings.kind, {} if foundation is None else foundation.e0s)
+    heads = heads_of_kind(frames, settings.kind, {} if foundation is None else foundation.e0s, others)
     if foundation is not None:
         write_foundation(foundation.path, folder / FOUNDATION, head=foundation.head, dtype=str(fields["default_dtype"]))
     replayed = None if foundation is None else _replay(frames, settings, replay, foundation, device)
-    write_mace_input(folder, frames, heads, fields, device=device, foundation=foundation is not None, replay=replayed)
+    write_mace_input(folder, heads, fields, device=device, foundation=foundation is not None, replay=replayed)
     training = MaceTraining(folder, found=found)
 
     def trained(path: Path) -> TrainedModel:
         rows = training.rows()
         model, whole, e0s = _finished(path, folder, heads, foundation, settings)
-        return TrainedModel(model, history_of(rows), _facts(frames, settings.kind, e0s, model, rows), whole)
+        return TrainedModel(model, history_of(rows), _facts(frames, others, settings.kind, e0s, model, rows), whole)
 
     try:
         training.run(on_poll=lambda: on_poll(training), report=report, observe=observe)
@@ -199,9 +210,15 @@ def history_of(rows: Mapping[int, JsonObject]) -> Table:
 
 
 def _facts(
-    frames: LabelledFrames, kind: str, e0s: Mapping[int, float], model: ModelFile, rows: Mapping[int, JsonObject]
+    frames: LabelledFrames,
+    others: Mapping[str, LabelledFrames],
+    kind: str,
+    e0s: Mapping[int, float],
+    model: ModelFile,
+    rows: Mapping[int, JsonObject],
 ) -> JsonObject:
-    return {
+    methods = {name: _method_of(part) for name, part in {REFERENCE: frames, **others}.items()} if others else {}
+    return ({"methods": methods} if methods else {}) | {
         "kind": kind,
         "level_of_theory": frames.level_of_theory,
         "method_hash": frames.method_hash,
@@ -210,6 +227,15 @@ def _facts(
         "n_frames": subset_sizes(frames),
         "n_epochs": max(rows, default=-1) + 1,
         "sha256": model.sha256,
+    }
+
+
+def _method_of(frames: LabelledFrames) -> JsonObject:
+    """Labels that a head learns, and the clusters in each part of the split."""
+    return {
+        "level_of_theory": frames.level_of_theory,
+        "method_hash": frames.method_hash,
+        "n_frames": subset_sizes(frames),
     }
 
 

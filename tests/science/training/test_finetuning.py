@@ -198,6 +198,81 @@ def test_multihead_training_learns_both_methods(frames, tmp_path):
     np.testing.assert_allclose(first.forces, second.forces, atol=1e-10)
 
 
+def of_method(frames, name: str, change: float):
+    """Labels of another method: forces scaled, and an energy by molecule."""
+    return replace(
+        frames,
+        level_of_theory=name,
+        method_hash=hashlib.md5(name.encode()).hexdigest(),
+        energies=frames.energies + change * frames.n_molecules,
+        forces=(1 + 0.1 * change) * frames.forces,
+    )
+
+
+@pytest.fixture(scope="module")
+def of_two_methods(frames):
+    """A training on all frames with labels of one method, and on the single molecules with those of another."""
+    other = of_method(frames, "other", 2.0).select(frames.n_molecules == 1)
+    inputs = {"frames": frames, "frames_reference_2": other}
+    settings = Training(**QUICK, kind="multihead", mace=TINY)
+    return other, STAGES["training"](Job(inputs, NoPotential(), settings.to_dict()))
+
+
+def test_every_method_has_a_head_of_its_own_frames(frames, of_two_methods, tmp_path):
+    other, found = of_two_methods
+    assert found["summary"]["methods"]["reference"]["level_of_theory"] == "known"
+    said = found["summary"]["methods"]["reference_2"]
+    assert (said["level_of_theory"], said["n_frames"]) == ("other", {"train": 8, "valid": 2, "test": 2})
+    for head, part, energies in (
+        ("baseline", frames, frames.baseline_energies),
+        ("reference", frames, frames.energies),
+        ("reference_2", other, other.energies),
+    ):
+        potential = potential_of(found["heads"], tmp_path, head=head)
+        train = part.select(part.subsets == TRAIN)
+        results = potential.evaluate([train.configurations(row) for row in range(len(train))])
+        residuals = energies[part.subsets == TRAIN] - np.array([result.energies[0] for result in results])
+        np.testing.assert_allclose(train.compositions.T @ residuals, 0.0, atol=1e-7)
+    alone = potential_of(found["model"], tmp_path)
+    (kept,), (whole,) = (
+        model.evaluate([frames.configurations(0)])
+        for model in (alone, potential_of(found["heads"], tmp_path, head="reference"))
+    )
+    np.testing.assert_allclose(kept.forces, whole.forces, atol=1e-10)
+
+
+def test_the_head_of_the_baseline_learns_each_frame_of_all_methods_once(frames):
+    from aiida_mbetrain.science.training.heads import heads_of_kind
+
+    first, second = frames.select(frames.n_molecules == 1), of_method(frames, "other", 2.0)
+    heads = {head.name: head for head in heads_of_kind(first, "multihead", {}, {"reference_2": second})}
+    assert list(heads) == ["baseline", "reference_2", "reference"]
+    assert sorted(heads["baseline"].frames.uids) == sorted(frames.uids)
+    assert sorted(heads["reference"].frames.uids) == sorted(first.uids)
+    order = np.argsort(heads["baseline"].frames.uids)
+    expected = frames.baseline_energies[np.argsort(frames.uids)]
+    np.testing.assert_array_equal(heads["baseline"].energies[order], expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"method_hash": "a1" * 16}, "multihead", "have labels of one method, other: give every method once"),
+        ({"baseline": "another"}, "multihead", "labels of the baseline another"),
+        ({"subsets": "shifted"}, "multihead", "in the (train|valid|test) set of other and in the .* of another method"),
+        ({}, "delta", "'delta' learns one method, and frames of 2 are given"),
+    ],
+)
+def test_labels_that_no_heads_can_share_are_refused(frames, changes, kind, message):
+    other = of_method(frames, "other", 2.0)
+    if "subsets" in changes:
+        changes = {"subsets": np.roll(frames.subsets, 1)}
+    inputs = {"frames": frames, "frames_reference_2": replace(other, **changes)}
+    settings = Training(**QUICK, kind=kind, mace=TINY)
+    with pytest.raises(InvalidSettings, match=message):
+        STAGES["training"](Job(inputs, NoPotential(), settings.to_dict()))
+
+
 @pytest.mark.slow
 def test_an_interrupted_finetuning_goes_on(frames, baseline, tmp_path):
     seen: list[int] = []
