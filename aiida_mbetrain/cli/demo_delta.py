@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 METHOD = "GFN2-xTB"
 SIZES = (1, 2)
-N_EPOCHS = 40
+N_EPOCHS = 30
 DYNAMICS = {
     "md_sampling": {
         "finite_subsystem_filter": None,
@@ -34,18 +34,21 @@ DYNAMICS = {
 def run_delta(console: Console, node: Any, place: Path) -> None:
     """Label molecules and pairs of a finished run, train on them, judge the model and run dynamics with the sum.
 
-    Tables and pictures go into the folder ``delta`` of ``place``.  Raises MbetrainError for a failed step.
+    Tables, pictures and a report go into the folder ``delta`` of ``place``.  Raises MbetrainError for a failed step.
     """
-    from aiida_mbetrain.cli.delta_models import evaluate_model
     from aiida_mbetrain.cli.evaluate import show_errors, write_evaluation
+    from aiida_mbetrain.cli.run_facts import models_of_training, run_facts
     from aiida_mbetrain.cli.train import frames_of, run_training, show_training
+    from aiida_mbetrain.cli.trainings import evaluate_model, require_training
+    from aiida_mbetrain.report import write_model_report
     from aiida_mbetrain.settings import TrainingFrames
-    from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
+    from aiida_mbetrain.workflows.model_training import ModelTrainingWorkChain
 
     labelled = label(console, node)
     frames, baseline = frames_of(str(node.pk), str(labelled.pk), TrainingFrames(sizes=SIZES))
     overrides = {"max_num_epochs": N_EPOCHS}
-    chain = run_training(console, DeltaModelWorkChain.get_builder_from_protocol(frames, baseline, overrides=overrides))
+    builder = ModelTrainingWorkChain.get_builder_from_protocol(frames, baseline, overrides=overrides)
+    chain = require_training(run_training(console, builder))
     show_training(console, chain)
     judged = evaluate_model(chain, "test")
     errors, facts = judged.outputs.errors.to_science(), judged.outputs.summary.get_dict()
@@ -59,6 +62,8 @@ def run_delta(console: Console, node: Any, place: Path) -> None:
     console.print(f"force error against {METHOD}: {factor:.1f} times smaller with the delta model", highlight=False)
     for path in write_evaluation(place / "delta", judged, judged.outputs.learning_curve.to_science()):
         console.print(str(path), highlight=False, soft_wrap=True)
+    page = write_model_report(models_of_training(chain), run_facts(chain), place / "delta" / "report.html")
+    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     show_dynamics(console, run_dynamics(console, chain.outputs.sum))
 
 

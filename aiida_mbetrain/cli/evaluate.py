@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aiida_mbetrain.cli.common import with_profile
-from aiida_mbetrain.cli.delta_models import evaluate_model, learning_curve_of, require_training
 from aiida_mbetrain.cli.sources import load_node
+from aiida_mbetrain.cli.trainings import evaluate_model, learning_curve_of, other_models, require_training
 from aiida_mbetrain.errors import UnwritableOutput
 
 if TYPE_CHECKING:
@@ -42,19 +42,21 @@ def evaluate(process: str, subset: str, output: str | None) -> None:
     Errors are root mean squares, beside those of the baseline alone, of baseline plus constant, and of a ridge
     regression on the features; by size, source, temperature, crystal, section and closest contact; and against the
     size of the training set, for the trained model where `train --learning-curve` has trained on parts of it.
+    Of a training on several methods each is judged; tables of all but the first go into folders named after the heads.
     """
     from rich.console import Console
 
     chain = require_training(load_node(process))
-    node = evaluate_model(chain, subset)
-    curve = learning_curve_of(chain, node, subset)
     console = Console()
-    show_errors(console, node.outputs.errors.to_science(), node.outputs.summary.get_dict())
-    show_learning_curve(console, curve.to_science())
-    console.print(f"evaluation<{node.pk}>, learning curve TableData<{curve.pk}>")
-    if output is not None:
-        for path in write_evaluation(Path(output), node, curve.to_science()):
-            console.print(str(path.resolve()), highlight=False, soft_wrap=True)
+    for head in (None, *dict(other_models(chain))):
+        node = evaluate_model(chain, subset, head)
+        curve = learning_curve_of(chain, node, subset)
+        show_errors(console, node.outputs.errors.to_science(), node.outputs.summary.get_dict())
+        show_learning_curve(console, curve.to_science())
+        console.print(f"evaluation<{node.pk}>, learning curve TableData<{curve.pk}>")
+        if output is not None:
+            for path in write_evaluation(Path(output) / (head or ""), node, curve.to_science()):
+                console.print(str(path.resolve()), highlight=False, soft_wrap=True)
 
 
 def show_errors(console: Console, errors: Table, facts: JsonObject) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiida import orm
 
     from aiida_mbetrain.datasets.model import Dataset
-    from aiida_mbetrain.report import DeltaModel, RunFacts
+    from aiida_mbetrain.report import RunFacts, TrainedModel
 
 
 @click.command("report")
@@ -45,7 +45,7 @@ def report(
     Verdicts, figures, a map of all clusters with molecules in 3D, provenance.  The page opens offline in any browser.
     A file is enough; where the profile knows its run, the page also shows processes, times and disk.  Of a run that
     failed it shows the stages that finished.  Of a campaign, by its file or its name, it shows all crystals and
-    conditions, and links to a page for every member.  Of a training it shows the errors of the delta model, which is
+    conditions, and links to a page for every member.  Of a training it shows the errors of its model, which is
     judged first where it was not; the page of the run that it was trained on shows them too.
     """
     from aiida_mbetrain.cli.run import require_writable
@@ -78,68 +78,74 @@ def write_report_of_campaign(name: str, output: str, references: Sequence[str] =
 
     from aiida_mbetrain.campaigns.export import export_campaign
     from aiida_mbetrain.campaigns.state import FINISHED, recorded_states
-    from aiida_mbetrain.cli.run_facts import delta_models_of
+    from aiida_mbetrain.cli.run_facts import trained_models_of
     from aiida_mbetrain.report import write_report
 
     plan, states = recorded_states(name)
     finished = {state.pk for state in states.values() if state.state == FINISHED}
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": {"in": [*finished] or [-1]}})
-    models = delta_models_of(*query.all(flat=True))
+    models = trained_models_of(*query.all(flat=True))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.hdf5"
         export_campaign(path, plan, states, references=references)
-        return write_report(path, output, delta_models=models, file_name=path.name, **options)
+        return write_report(path, output, trained_models=models, file_name=path.name, **options)
 
 
 class Known(TypedDict, total=False):
     """Arguments of ``write_report`` about what a profile knows."""
 
     run: RunFacts
-    delta_models: Sequence[DeltaModel]
+    trained_models: Sequence[TrainedModel]
 
 
 def known_of_file(path: str, profile: str | None) -> Known:
     """Facts about the run or campaign behind a file; none where no profile knows it.  Raises UnreadableFile."""
     from aiida import orm
+    from aiida.manage import get_manager
 
-    from aiida_mbetrain.cli.run_facts import delta_models_of, root_of
+    from aiida_mbetrain.cli.run_facts import root_of, trained_models_of
     from aiida_mbetrain.datasets.hdf5 import opened
+    from aiida_mbetrain.datasets.names import CONTENT_SHA256
 
     with opened(path) as root:
         uuids = [group.provenance["process_uuid"] for _, group in root.walk() if "process_uuid" in group.provenance]
+        content = str(root.attributes.get(CONTENT_SHA256))
     campaign = sources.is_campaign_file(path)
     nodes = [node_of_uuid(str(uuid), profile) for uuid in (uuids if campaign else uuids[:1])]
     processes = [node for node in nodes if isinstance(node, orm.ProcessNode)]
-    if campaign:
-        return {"delta_models": delta_models_of(*processes)}
-    return _known(root_of(processes[0])) if processes else {}
+    if get_manager().get_profile() is None:
+        return {}
+    if campaign or not processes:
+        return {"trained_models": trained_models_of(*processes, content_sha256=content)}
+    return _known(root_of(processes[0]), content)
 
 
-def _known(process: orm.ProcessNode) -> Known:
-    from aiida_mbetrain.cli.run_facts import delta_models_of, run_facts
+def _known(process: orm.ProcessNode, content_sha256: str | None = None) -> Known:
+    from aiida_mbetrain.cli.run_facts import run_facts, trained_models_of
 
-    return {"run": run_facts(process), "delta_models": delta_models_of(process)}
+    return {"run": run_facts(process), "trained_models": trained_models_of(process, content_sha256=content_sha256)}
 
 
-def training_behind(source: str) -> tuple[DeltaModel, RunFacts] | None:
-    """A delta model and its training, also by an evaluation that judged it; None for another node.
+def training_behind(source: str) -> tuple[Sequence[TrainedModel], RunFacts] | None:
+    """The models of a training and the training, also by an evaluation that judged one; None for another node.
 
-    A model without evaluation is judged on its test set.  Raises MbetrainError.
+    Models without evaluation are judged on the test set.  Raises MbetrainError.
     """
     from aiida import orm
 
-    from aiida_mbetrain.cli.delta_models import CHAIN, evaluate_model, evaluations_of, training_of_model
-    from aiida_mbetrain.cli.run_facts import delta_model, run_facts
+    from aiida_mbetrain.cli.run_facts import models_of_training, run_facts
+    from aiida_mbetrain.cli.trainings import CHAIN, evaluate_model, evaluations_of, other_models, training_of_model
 
     node = sources.load_node(source)
     label, subset = getattr(node, "process_label", None), "test"
     if isinstance(node, orm.CalcFunctionNode) and label == "evaluation":
-        node, subset = training_of_model(node.inputs.delta), node.inputs.settings.get("subset", subset)
+        node, subset = training_of_model(node.inputs.model), node.inputs.settings.get("subset", subset)
     elif not isinstance(node, orm.WorkChainNode) or label != CHAIN or "model" not in node.outputs:
         return None
-    if not evaluations_of(node, subset):
-        evaluate_model(node, subset)
-    return delta_model(node, subset), run_facts(node)
+    for head in (None, *dict(other_models(node))):
+        if not evaluations_of(node, subset, head):
+            evaluate_model(node, subset, head)
+    return models_of_training(node, subset), run_facts(node)
 
 
 def dataset_and_known(source: str, references: Sequence[str] = ()) -> tuple[Dataset, Known]:

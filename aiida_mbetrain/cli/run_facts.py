@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiida_mbetrain.cli.common import command_of
-from aiida_mbetrain.cli.delta_models import evaluations_of, learning_curve_of, trainings
 from aiida_mbetrain.cli.summary import stage_times
-from aiida_mbetrain.report import Call, DeltaModel, Judgement, RunFacts
+from aiida_mbetrain.cli.trainings import evaluations_of, learning_curve_of, other_models, trainings
+from aiida_mbetrain.datasets.names import CONTENT_SHA256
+from aiida_mbetrain.report import Call, Judgement, RunFacts, TrainedModel
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -29,22 +30,35 @@ def run_facts(process: orm.ProcessNode) -> RunFacts:
     )
 
 
-def delta_models_of(*processes: orm.ProcessNode) -> list[DeltaModel]:
-    """Models trained on clusters that the processes or their calls made, the newest first; those on parts left out."""
-    return [delta_model(chain) for chain in _trainings_on(processes)]
+def trained_models_of(*processes: orm.ProcessNode, content_sha256: str | None = None) -> list[TrainedModel]:
+    """Models trained on clusters that the processes or their calls made, the newest first; those on parts left out.
+
+    content_sha256: digest of the data of a dataset file; models that were trained on it are among them.
+    """
+    made = _made_by(processes)
+    return [
+        model
+        for chain in trainings()
+        if _is_of_processes(chain, made) or _is_of_file(chain, content_sha256)
+        for model in models_of_training(chain)
+    ]
 
 
-def _trainings_on(processes: Sequence[orm.ProcessNode]) -> Iterator[orm.WorkChainNode]:
-    chains = [chain for chain in trainings() if (maker := chain.inputs.frames.creator) is not None
-              and maker.process_label == "labelled_frames"]  # fmt: skip
-    if not chains:
-        return
+def _made_by(processes: Sequence[orm.ProcessNode]) -> set[int | None]:
     calls = [call for process in processes for call in (process, *process.called_descendants)]
-    made = {node.pk for call in calls for node in _outputs(call)}
-    for chain in chains:
-        links = chain.inputs.frames.creator.base.links.get_incoming().all()
-        if made & {link.node.pk for link in links}:
-            yield chain
+    return {node.pk for call in calls for node in _outputs(call)}
+
+
+def _is_of_processes(chain: orm.WorkChainNode, made: set[int | None]) -> bool:
+    maker = chain.inputs.frames.creator
+    if maker is None or maker.process_label != "labelled_frames":
+        return False
+    return bool(made & {link.node.pk for link in maker.base.links.get_incoming().all()})
+
+
+def _is_of_file(chain: orm.WorkChainNode, content_sha256: str | None) -> bool:
+    facts = chain.inputs.frames.base.attributes.get("file", {})
+    return content_sha256 is not None and facts.get(CONTENT_SHA256) == content_sha256
 
 
 def _outputs(process: orm.ProcessNode) -> list[orm.Node]:
@@ -53,11 +67,18 @@ def _outputs(process: orm.ProcessNode) -> list[orm.Node]:
     return process.base.links.get_outgoing(link_type=(LinkType.CREATE, LinkType.RETURN)).all_nodes()
 
 
-def delta_model(chain: orm.WorkChainNode, subset: str = "test") -> DeltaModel:
+def models_of_training(chain: orm.WorkChainNode, subset: str = "test") -> list[TrainedModel]:
+    """Facts about the models of a training, one for every reference method."""
+    return [_trained_model(chain, subset, head) for head in (None, *dict(other_models(chain)))]
+
+
+def _trained_model(chain: orm.WorkChainNode, subset: str, head: str | None) -> TrainedModel:
     """Facts about a training, and its newest evaluation on a part of the split where there is one."""
     facts = chain.outputs.summary.get_dict()
-    evaluations = evaluations_of(chain, subset)
-    return DeltaModel(
+    if head is not None:
+        facts |= facts["methods"][head] | {"sha256": chain.outputs.other_models[head].sha256}
+    evaluations = evaluations_of(chain, subset, head)
+    return TrainedModel(
         name=f"{chain.process_label}<{chain.pk}>",
         level_of_theory=facts["level_of_theory"],
         kind=facts.get("kind", "delta"),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_mbetrain.cli.common import command_of, read_options, stopping_in_order, with_profile
-from aiida_mbetrain.cli.delta_models import part_of_frames, training_of_frames
 from aiida_mbetrain.cli.frames_of_file import frames_of_file
 from aiida_mbetrain.cli.sources import (
     integers,
@@ -21,6 +20,7 @@ from aiida_mbetrain.cli.sources import (
     stages_of_node,
     words,
 )
+from aiida_mbetrain.cli.trainings import other_models, part_of_frames, training_of_frames
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing, MbetrainError, UnreadableFile
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ SECTIONS = ("frames", "training")
 
 @click.command("train")
 @click.argument("process", metavar="SOURCE")
-@click.option("--reference", required=True, metavar="METHOD", help="Labels of `reference run`: their name, or its pk.")
+@click.option("--reference", "references", required=True, multiple=True, metavar="METHOD",
+              help="Labels of `reference run`: their name, or its pk; several for --kind multihead.")  # fmt: skip
 @click.option("--model", help="Baseline of an HDF5 file whose model is not in the profile: a file, pk or uuid.")
 @click.option("--kind", type=click.Choice(["delta", "finetune", "finetune_replay", "multihead"]),
-              help="Delta model, fine-tuned baseline (with replay), or new model with two heads [delta].")  # fmt: skip
+              help="Delta model, baseline fine-tuned (with replay), or new model of several heads.")  # fmt: skip
 @click.option("--replay", metavar="FILE", help="Extended XYZ of the baseline's own training, for finetune_replay.")
 @click.option("--size", type=click.Choice(["small", "balanced", "stringent"]), help="Of the model [small].")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training set; default: those of the size.")
@@ -58,7 +59,7 @@ SECTIONS = ("frames", "training")
 @click.option("--options", help="YAML file with metadata.options of the job.")
 @stopping_in_order
 @with_profile
-def train(process: str, reference: str, code: str | None, options: str | None, **given: Any) -> None:
+def train(process: str, references: tuple[str, ...], code: str | None, options: str | None, **given: Any) -> None:
     """Train a model on the labelled clusters of SOURCE: pk or uuid of a finished run, name of a campaign, or HDF5 file.
 
     Training, validation and test set share no related frames.  Interrupted, the same command goes on.
@@ -68,8 +69,8 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     from rich.console import Console
 
     from aiida_mbetrain.calculations.functions.training import require_inputs
-    from aiida_mbetrain.science.training import mace_fields
-    from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
+    from aiida_mbetrain.science.training import REFERENCE, mace_fields, require_joint
+    from aiida_mbetrain.workflows.model_training import ModelTrainingWorkChain
 
     wanted, settings = read_settings(given)
     mace_fields(settings)  # a refusal comes before anything is stored
@@ -79,24 +80,34 @@ def train(process: str, reference: str, code: str | None, options: str | None, *
     if options is not None and code is None:
         raise InvalidSettings(f"--options {options} is about jobs: give --code as well.")
     parts = read_parts(given["learning_curve"] or ())
+    if len(references) > 1 and (settings.kind != "multihead" or parts):
+        what = "--learning-curve" if parts else f"kind = {settings.kind!r}"
+        raise InvalidSettings(
+            f"--reference is given {len(references)} times, and {what} takes the labels of one method: give it once"
+            + ("." if parts else ", or --kind multihead.")
+        )
     if code is not None and not get_daemon_client().is_daemon_running:
         raise InvalidSettings("--code submits to the daemon, which is not running; run `verdi daemon start`.")
     console = Console()
     replay = read_replay(given["replay"])
-    if of_file:
-        frames, baseline = frames_of_file(process, reference, wanted, given["model"])
-    else:
-        frames, baseline = frames_of(process, reference, wanted)
-    require_inputs(settings, baseline, replay)
+    found = [
+        frames_of_file(process, reference, wanted, given["model"]) if of_file else frames_of(process, reference, wanted)
+        for reference in references
+    ]
+    frames, baseline = found[0]
+    others = {f"{REFERENCE}_{number}": part for number, (part, _) in enumerate(found[1:], start=2)}
+    require_joint(frames.to_science(), {head: part.to_science() for head, part in others.items()})
+    require_inputs(settings, baseline, replay, others)
     for chosen in (frames, *(part_of_frames(frames, part) for part in parts)):
         done = training_of_frames(chosen, baseline, settings, replay) if parts else None
         if done is not None:
             console.print(f"{done.process_label}<{done.pk}> has trained on this part", highlight=False)
             continue
-        builder = DeltaModelWorkChain.get_builder_from_protocol(
+        builder = ModelTrainingWorkChain.get_builder_from_protocol(
             chosen,
             baseline,
             None if code is None else orm.load_code(code),
+            other_frames=others,
             replay=replay,
             overrides=settings.to_dict(),
             options=read_options(options),
@@ -233,6 +244,7 @@ def show_training(console: Console, node: orm.ProcessNode) -> None:
         learned = f"{facts['level_of_theory']} by {kind} with {facts['baseline'][:16]}"
         names = {"model": "model", "heads": "all heads"}
     nodes = {title: node.outputs[name] for name, title in names.items() if name in node.outputs}
+    nodes |= {f"model of {facts['methods'][head]['level_of_theory']}": model for head, model in other_models(node)}
     for line in (
         f"{learned}: {n_frames} frames, {facts['n_epochs']} epochs",
         f"errors of the validation set: {1000 * energy:.2f} meV/atom, {1000 * force:.1f} meV/Å (RMSE)",

@@ -4,8 +4,8 @@ A page is a list of sections, each made by a function of ``sections`` from the t
 file.  ``write_report`` reads the source, makes the sections and writes the page.  Nothing here imports aiida.
 """
 
-from aiida_mbetrain.report.delta_models import DeltaModel, Judgement
 from aiida_mbetrain.report.run_facts import Call, RunFacts
+from aiida_mbetrain.report.trained_models import Judgement, TrainedModel
 from aiida_mbetrain.report.writer import write_model_report, write_report
 
-__all__ = ["Call", "DeltaModel", "Judgement", "RunFacts", "write_model_report", "write_report"]
+__all__ = ["Call", "Judgement", "RunFacts", "TrainedModel", "write_model_report", "write_report"]

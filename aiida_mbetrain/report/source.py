@@ -11,8 +11,8 @@ from typing import Any
 from aiida_mbetrain.datasets import names
 from aiida_mbetrain.datasets.inspection import sections_of
 from aiida_mbetrain.datasets.tree import Attribute, Group
-from aiida_mbetrain.report.delta_models import DeltaModel
 from aiida_mbetrain.report.run_facts import RunFacts
+from aiida_mbetrain.report.trained_models import TrainedModel
 
 StatedSettings = Mapping[str, Any]
 """Settings of a stage by name, as a file states them."""
@@ -24,7 +24,7 @@ class Source:
 
     root: tree of the dataset; arrays of a file are read when they are asked for.
     file_name: of the HDF5 file, as commands name it.  file_bytes: its size; None where there is no file.
-    run: the run behind it, where a profile knows it.  delta_models: those trained on its clusters, likewise.
+    run: the run behind it, where a profile knows it.  trained_models: those trained on its clusters, likewise.
     seed: of every choice of what is embedded.  explore: with the viewer of chemiscope.
     """
 
@@ -32,7 +32,7 @@ class Source:
     file_name: str
     file_bytes: int | None = None
     run: RunFacts | None = None
-    delta_models: Sequence[DeltaModel] = ()
+    trained_models: Sequence[TrainedModel] = ()
     seed: int = 42
     explore: bool = False
 

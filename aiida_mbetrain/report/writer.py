@@ -18,16 +18,16 @@ from aiida_mbetrain.datasets.names import MEMBERS
 from aiida_mbetrain.datasets.tree import Group
 from aiida_mbetrain.errors import UnwritableOutput
 from aiida_mbetrain.report.campaign import Member, is_campaign, members, part_of, results
-from aiida_mbetrain.report.delta_models import DeltaModel
 from aiida_mbetrain.report.html import element, escaped, join
 from aiida_mbetrain.report.page import Section, page
 from aiida_mbetrain.report.run_facts import RunFacts
 from aiida_mbetrain.report.sections import all_sections, headline
 from aiida_mbetrain.report.sections.campaign import Row, attention_section, campaign_section, unfinished_section
-from aiida_mbetrain.report.sections.delta_models import delta_models_section
 from aiida_mbetrain.report.sections.explore import require_chemiscope
 from aiida_mbetrain.report.sections.provenance import processes
+from aiida_mbetrain.report.sections.trained_models import trained_models_section
 from aiida_mbetrain.report.source import Source
+from aiida_mbetrain.report.trained_models import TrainedModel
 from aiida_mbetrain.science.training import TRAINED
 
 DEFAULT_FILE = "training_set.hdf5"
@@ -39,7 +39,7 @@ def write_report(
     path: str | Path,
     *,
     run: RunFacts | None = None,
-    delta_models: Sequence[DeltaModel] = (),
+    trained_models: Sequence[TrainedModel] = (),
     file_name: str | None = None,
     seed: int = 42,
     parts: bool = True,
@@ -49,7 +49,7 @@ def write_report(
 
     The file of a campaign gives a page of its crystals, conditions and trained models, and in the folder ``PATH_parts``
     beside it a page for every member, made one after another.
-    run, delta_models: what the profile knows about the run, and about models trained on its clusters.
+    run, trained_models: what the profile knows about the run, and about models trained on its clusters.
     file_name: the file in commands to paste; by default its own name.
     seed: of the choice of clusters where there are too many for one page.
     parts: of a campaign, write the pages of the members too.
@@ -61,23 +61,24 @@ def write_report(
     size = None if isinstance(source, Dataset) else _size(Path(source))
     name = file_name or (DEFAULT_FILE if isinstance(source, Dataset) else str(source))
     with _tree(source) as root:
-        given = Source(root, name, file_bytes=size, run=run, delta_models=delta_models, seed=seed, explore=explore)
+        given = Source(root, name, file_bytes=size, run=run, trained_models=trained_models, seed=seed, explore=explore)
         if is_campaign(root):
             return _write_campaign(given, Path(path), parts=parts)
         return _write(Path(path), _training_set_page(given))
 
 
-def write_model_report(model: DeltaModel, run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
-    """Write the report of a trained model to ``path``.
+def write_model_report(models: Sequence[TrainedModel], run: RunFacts, path: str | Path, *, seed: int = 42) -> Path:
+    """Write the report of a training to ``path``.
 
-    run: its training.  seed: of the choice of points where there are too many for a figure.
+    models: what was trained, one for each reference method.  run: the training.
+    seed: of the choice of points where there are too many for a figure.
     Raises UnwritableOutput.
     """
-    source = Source(Group(), DEFAULT_FILE, run=run, delta_models=(model,), seed=seed)
-    made = [delta_models_section(source), Section("provenance", "Processes", processes(run))]
+    source = Source(Group(), DEFAULT_FILE, run=run, trained_models=models, seed=seed)
+    made = [trained_models_section(source), Section("provenance", "Processes", processes(run))]
     shown = [section for section in made if section is not None]
-    title = f"{model.level_of_theory}: {TRAINED[model.kind]} model"
-    return _write(Path(path), page(title, escaped(title), escaped(model.name), shown))
+    title = f"{', '.join(model.level_of_theory for model in models)}: {TRAINED[models[0].kind]} model"
+    return _write(Path(path), page(title, escaped(title), escaped(models[0].name), shown))
 
 
 def _training_set_page(source: Source) -> str:
@@ -102,13 +103,13 @@ def _write_campaign(source: Source, path: Path, *, parts: bool) -> Path:
         link = f"{folder.name}/{member.file_name}" if parts and part.groups else None
         if link is not None:
             _make(folder)
-            alone = replace(source, root=part, file_bytes=None, delta_models=())
+            alone = replace(source, root=part, file_bytes=None, trained_models=())
             _write(folder / member.file_name, _member_page(alone, member, path.name))
         href = None if link is None else quote(link)
         rows.append(Row(member, results(part, member.temperature_K), verdicts_of_tree(part), href))
     name = str(source.root[MEMBERS].attributes["campaign"])
     sections = [
-        campaign_section(rows), attention_section(rows), unfinished_section(rows), delta_models_section(source),
+        campaign_section(rows), attention_section(rows), unfinished_section(rows), trained_models_section(source),
     ]  # fmt: skip
     subtitle = escaped(f"{len(rows)} members \u00b7 {source.short_name}")
     shown = [section for section in sections if section is not None]

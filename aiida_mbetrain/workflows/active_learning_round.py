@@ -29,11 +29,11 @@ from aiida_mbetrain.settings import (
     Training,
 )
 from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs, validator_of
-from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
 from aiida_mbetrain.workflows.finished import finished_process
 from aiida_mbetrain.workflows.fragment_bundles import outputs_of
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
+from aiida_mbetrain.workflows.model_training import ModelTrainingWorkChain
 from aiida_mbetrain.workflows.reference_labels import ReferenceLabelsWorkChain
 from aiida_mbetrain.workflows.training_set import STAGES, TrainingSetWorkChain
 
@@ -205,7 +205,7 @@ class ActiveLearningRoundWorkChain(StageWorkChain):
     def train(self) -> ToContext[str, orm.ProcessNode] | None:
         """A delta model of all labelled frames."""
         return self._take_or_launch(
-            DeltaModelWorkChain,
+            ModelTrainingWorkChain,
             "training_of_delta",
             frames=self.ctx.packing.outputs.result,
             baseline=self.inputs.baseline,
@@ -218,11 +218,11 @@ class ActiveLearningRoundWorkChain(StageWorkChain):
         """Errors of the test set, and the uncertainty calibrated on the validation set."""
         if (failure := self.failed(self.ctx.training_of_delta)) is not None:
             return failure
-        frames, delta = self.ctx.packing.outputs.result, self.ctx.training_of_delta.outputs.model
+        frames, model = self.ctx.packing.outputs.result, self.ctx.training_of_delta.outputs.model
         for subset in ("valid", "test"):
             settings = orm.Dict({"subset": subset, "inference": self.inputs.inference.get_dict()})
             self.ctx[subset] = self._take_or_call(
-                evaluation, subset, frames=frames, delta=delta, baseline=self.inputs.baseline, settings=settings
+                evaluation, subset, frames=frames, model=model, baseline=self.inputs.baseline, settings=settings
             )
             if (failure := self.failed(self.ctx[subset])) is not None:
                 return failure

@@ -38,3 +38,4 @@ def test_forces_against_gfn2_are_five_times_better_with_the_delta_model(profile,
     forces = {row["model"]: float(row["force_rmse_meV_per_A"] or "nan") for row in rows}
     assert forces["baseline"] > 5 * forces["delta"]
     assert "10 steps with baseline + delta" in said.getvalue()
+    assert "<h4>Energy parity</h4>" in (tmp_path / "delta" / "report.html").read_text("utf-8")

@@ -16,17 +16,17 @@ from ase.io import write
 from models import save_random_mace
 
 from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
-from aiida_mbetrain.cli.delta_models import evaluations_of
 from aiida_mbetrain.cli.frames_of_file import frames_of_file
 from aiida_mbetrain.cli.sources import stages_of_node
+from aiida_mbetrain.cli.trainings import evaluations_of
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.data.mace_model import MaceModelData
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.settings import Inference, TrainingFrames
-from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
 from aiida_mbetrain.workflows.heavy_stages import HEAVY
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
+from aiida_mbetrain.workflows.model_training import ModelTrainingWorkChain
 
 LABELS = "lj[order=2]"
 SPLIT = {"fractions": [0.5, 0.25, 0.25], "gap": 0, "block": 1, "sizes": [1, 2], "sources": ["md"]}
@@ -83,7 +83,7 @@ def chain(labelled, settings_file, replay_file):
     said = call("train", labelled.pk, "--reference", LABELS, "--settings", settings_file, "--epochs", 1, *kind)
     assert re.search(r"^lj\[order=2\] by finetune_replay with", said, re.MULTILINE)
     assert re.search(r"^all heads +MaceModelData<\d+>", said, re.MULTILINE)
-    found = re.search(r"DeltaModelWorkChain<(\d+)>", said)
+    found = re.search(r"ModelTrainingWorkChain<(\d+)>", said)
     assert found is not None
     return orm.load_node(int(found.group(1)))
 
@@ -98,6 +98,24 @@ def test_the_model_knows_labels_baseline_and_replay(chain, sampled):
     ancestors = orm.QueryBuilder().append(orm.Node, filters={"id": chain.outputs.model.pk}, tag="model")
     known = set(ancestors.append(orm.Node, with_descendants="model", project="id").all(flat=True))
     assert {sampled.inputs.model.pk, chain.inputs.replay.pk, sampled.pk} - known == {sampled.pk}
+
+
+def test_trace_names_baseline_replay_labels_and_split(succeed, chain, sampled):
+    for source in (chain.outputs.model.pk, chain.outputs.heads.sha256):
+        said = succeed("trace", source)
+        for words in (
+            "finetune_replay of lj[order=2]", f"fine-tuned from MaceModelData<{sampled.inputs.model.pk}>",
+            f"replay SinglefileData<{chain.inputs.replay.pk}>", f"identity = {sampled.inputs.model.sha256}",
+            f"LabelledFramesData<{chain.inputs.frames.pk}>", '"fractions": [0.5, 0.25, 0.25]',
+            f"MDSamplingWorkChain<{sampled.pk}>", '"sigma": 3.24',
+        ):  # fmt: skip
+            assert words in said, words
+
+
+def test_the_origin_of_a_model_that_was_not_trained_here_is_unknown(fail, sampled):
+    model = sampled.inputs.model
+    assert f"MaceModelData<{model.pk}> ({model.sha256}) was not trained" in fail("trace", model.pk)
+    assert "the profile has no such model" in fail("trace", __file__)
 
 
 def test_it_is_judged_beside_baseline_and_constant(succeed, chain, tmp_path):
@@ -152,7 +170,7 @@ def test_replay_files_without_labels_and_for_other_kinds_are_refused(fail, label
 
 def test_a_calculator_is_not_finetuned(chain):
     """The process refuses it too, before the stage."""
-    builder = DeltaModelWorkChain.get_builder_from_protocol(
+    builder = ModelTrainingWorkChain.get_builder_from_protocol(
         chain.inputs.frames, orm.Dict({"name": "lennard_jones"}), overrides={"kind": "finetune"}
     )
     _, node = run_get_node(builder)
@@ -187,11 +205,17 @@ def test_frames_of_a_file_are_those_of_the_run(dataset_file, labelled):
 
 
 @pytest.mark.slow
-def test_a_file_is_trained_on(succeed, dataset_file, settings_file):
+def test_a_file_is_trained_on(succeed, dataset_file, settings_file, tmp_path):
     given = ("--settings", settings_file, "--epochs", 1, "--kind", "finetune_replay")
     said = succeed("train", dataset_file, "--reference", LABELS, *given)
-    node = orm.load_node(int(re.search(r"DeltaModelWorkChain<(\d+)>", said).group(1)))
-    assert node.inputs.frames.base.attributes.get("file")["name"] == "argon.hdf5"
+    node = orm.load_node(int(re.search(r"ModelTrainingWorkChain<(\d+)>", said).group(1)))
+    facts = node.inputs.frames.base.attributes.get("file")
+    assert facts["name"] == "argon.hdf5"
+    traced = succeed("trace", node.outputs.model.pk)
+    assert all(facts[name] in traced for name in ("name", "sha256", "content_sha256"))
+    assert '"fractions": [0.5, 0.25, 0.25]' in traced
+    succeed("report", dataset_file, "-o", tmp_path / "file.html")
+    assert f"ModelTrainingWorkChain&lt;{node.pk}&gt;" in (tmp_path / "file.html").read_text("utf-8")
     assert "finetuned" in succeed("evaluate", node.pk)
 
 

@@ -16,8 +16,8 @@ from campaign_files import argon_campaign
 from job_runs import assert_same_outputs, local_code, process_of
 
 from aiida_mbetrain.calculations.functions.training import labelled_frames, labels_of_stages, sum_model
-from aiida_mbetrain.cli.delta_models import evaluations_of
 from aiida_mbetrain.cli.sources import stages_of_node
+from aiida_mbetrain.cli.trainings import evaluations_of
 from aiida_mbetrain.data.conversion import as_node
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations
@@ -32,11 +32,15 @@ MACE = {"num_channels": 4, "num_radial_basis": 4, "MLP_irreps": "4x0e", "r_max":
 @pytest.fixture(scope="module")
 def labelled(finished, tmp_path_factory):
     """The pk of a run that labelled pairs and triples of the training set of argon by another Lennard-Jones."""
+    return label(finished, tmp_path_factory.mktemp("train"), sigma=3.24, sizes="2,3")
+
+
+def label(run, folder, *, sigma: float, sizes: str) -> int:
     from commands import call
 
-    path = tmp_path_factory.mktemp("train") / "reference.yaml"
-    path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": {"sigma": 3.24}}}))
-    said = call("reference", "run", finished.pk, "--settings", path, "--order", 2, "--sizes", "2,3")
+    path = folder / "reference.yaml"
+    path.write_text(yaml.safe_dump({"method": {"program": "ase", "method": "lj", "parameters": {"sigma": sigma}}}))
+    said = call("reference", "run", run.pk, "--settings", path, "--order", 2, "--sizes", sizes)
     found = re.search(r"ReferenceLabelsWorkChain<(\d+)>", said)
     assert found is not None
     return int(found.group(1))
@@ -56,7 +60,7 @@ def chain(finished, labelled, settings_file):
 
     said = call("train", finished.pk, "--reference", labelled, "--settings", settings_file, "--epochs", 2)
     assert re.search(r"errors of the validation set: [\d.]+ meV/atom, [\d.]+ meV/Å", said)
-    found = re.search(r"DeltaModelWorkChain<(\d+)>", said)
+    found = re.search(r"ModelTrainingWorkChain<(\d+)>", said)
     assert found is not None
     return orm.load_node(int(found.group(1)))
 
@@ -85,6 +89,22 @@ def test_labels_of_the_frames_are_those_of_reference_and_baseline(chain):
     assert not units[0] & units[1] | units[0] & units[2] | units[1] & units[2]
 
 
+def test_trace_leads_from_the_model_to_labels_split_and_dataset(succeed, fail, chain, finished, labelled):
+    said = succeed("trace", chain.outputs.sum.sha256)
+    assert said == succeed("trace", chain.pk) == succeed("trace", chain.outputs.sum.pk)
+    facts = chain.outputs.model.base.attributes.get("delta")
+    clusters = finished.outputs.md_sampling.clusters.n_2
+    for words in (
+        chain.outputs.model.sha256, facts["method_hash"], facts["baseline"], "level_of_theory = lj[order=2]",
+        f"ReferenceLabelsWorkChain<{labelled}>", '"sigma": 3.24', f"ClusterSetData<{clusters.pk}>",
+        f"TrainingSetWorkChain<{finished.pk}>", '"fractions": [0.5, 0.25, 0.25]', '"max_num_epochs": 2',
+        f"{chain.outputs.summary['n_frames']['test']} test",
+    ):  # fmt: skip
+        assert words in said, words
+    assert "give a model or its training" in fail("trace", clusters.pk)
+    assert "give FILE ENTRY FRAME, or a trained model alone" in fail("trace", "set.hdf5", "training")
+
+
 def test_evaluation_writes_tables_and_a_picture(succeed, chain, tmp_path):
     said = succeed("evaluate", chain.pk, "-o", tmp_path / "judged")
     assert "errors against lj[order=2]" in said
@@ -103,14 +123,14 @@ def test_evaluation_writes_tables_and_a_picture(succeed, chain, tmp_path):
 def test_learning_curve_of_parts_stands_beside_the_whole(succeed, chain, finished, labelled, settings_file, tmp_path):
     given = ("--reference", labelled, "--settings", settings_file, "--epochs", 2, "--learning-curve", "0.5,1")
     said = succeed("train", finished.pk, *given)
-    assert f"DeltaModelWorkChain<{chain.pk}> has trained on this part" in said
-    [trained] = re.findall(r"^DeltaModelWorkChain<(\d+)>$", said, re.MULTILINE)
+    assert f"ModelTrainingWorkChain<{chain.pk}> has trained on this part" in said
+    [trained] = re.findall(r"^ModelTrainingWorkChain<(\d+)>$", said, re.MULTILINE)
     half = orm.load_node(int(trained))
     frames = [node.inputs.frames.to_science() for node in (chain, half)]
     train = [set(packed.units[packed.subsets == 0]) for packed in frames]
     assert train[1] < train[0]
     assert len(train[1]) == round(0.5 * len(train[0]))
-    assert f"DeltaModelWorkChain<{half.pk}> has trained on this part" in succeed("train", finished.pk, *given)
+    assert f"ModelTrainingWorkChain<{half.pk}> has trained on this part" in succeed("train", finished.pk, *given)
     succeed("evaluate", chain.pk, "-o", tmp_path / "judged")
     with (tmp_path / "judged" / "learning_curve.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "delta"]
@@ -130,7 +150,7 @@ def test_report_shows_the_judged_model_on_its_page_and_on_that_of_the_run(succee
     assert "<h4>Energy parity</h4>" in text
     whole = tmp_path / "run.html"
     succeed("report", finished.pk, "-o", whole)
-    assert f"DeltaModelWorkChain&lt;{chain.pk}&gt;" in whole.read_text("utf-8")
+    assert f"ModelTrainingWorkChain&lt;{chain.pk}&gt;" in whole.read_text("utf-8")
     again = tmp_path / "evaluation.html"
     succeed("report", evaluations_of(chain)[0].pk, "-o", again)
     assert again.read_bytes() == page.read_bytes()
@@ -153,7 +173,47 @@ def test_report_of_a_campaign_shows_models_trained_on_its_stages(succeed, chain,
     succeed("campaign", "export", "of_a_run", "-o", tmp_path / "set.hdf5")
     for source in ("of_a_run", tmp_path / "set.hdf5"):
         succeed("report", source, "-o", tmp_path / "page.html", "--no-parts")
-        assert f"DeltaModelWorkChain&lt;{chain.pk}&gt;" in (tmp_path / "page.html").read_text("utf-8")
+        assert f"ModelTrainingWorkChain&lt;{chain.pk}&gt;" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_several_methods_are_learned_by_heads_of_one_model_and_judged_each(
+    succeed, fail, finished, labelled, settings_file, tmp_path
+):
+    other = label(finished, tmp_path, sigma=3.30, sizes="2")
+    given = ("--reference", labelled, "--reference", other, "--settings", settings_file, "--epochs", 1)
+    assert "takes the labels of one method: give it once, or --kind multihead" in fail("train", finished.pk, *given)
+    twice = ("--reference", labelled, "--reference", labelled, "--settings", settings_file, "--kind", "multihead")
+    assert "have labels of one method" in fail("train", finished.pk, *twice)
+    said = succeed("train", finished.pk, *given, "--kind", "multihead")
+    node = orm.load_node(int(re.search(r"ModelTrainingWorkChain<(\d+)>", said).group(1)))
+    assert re.search(r"^model of lj\[order=2\] +MaceModelData<\d+>", said, re.MULTILINE)
+    assert node.outputs.heads.base.attributes.get("heads") == ["baseline", "reference_2", "reference"]
+    second = node.outputs.other_models.reference_2
+    facts = [model.base.attributes.get("trained") for model in (node.outputs.model, second)]
+    frames = [node.inputs.frames, node.inputs.other_frames.reference_2]
+    assert [it["method_hash"] for it in facts] == [part.base.attributes.get("method_hash") for part in frames]
+    assert facts[0]["method_hash"] != facts[1]["method_hash"]
+    assert set(frames[1].to_science().n_molecules) == {2}
+
+    succeed("evaluate", node.pk, "-o", tmp_path / "judged")
+    predicted = evaluations_of(node, head="reference_2")[0].outputs.predictions
+    packed = frames[1].to_science()
+    rows = np.flatnonzero(packed.subsets == 2)
+    found = second.load(Inference(device="cpu")).evaluate([packed.configurations(row) for row in rows])
+    energies = [item.energies[0] for item in found]
+    np.testing.assert_allclose(predicted.get_array("multihead_eV"), energies, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(predicted.get_array("reference_eV"), packed.energies[rows], rtol=0, atol=1e-12)
+    assert (tmp_path / "judged" / "errors.csv").is_file()
+    assert (tmp_path / "judged" / "reference_2" / "errors.csv").is_file()
+    traced = succeed("trace", second.pk)
+    assert f"head = reference_2 of MaceModelData<{node.outputs.heads.pk}>" in traced
+    assert facts[1]["method_hash"] in traced
+    assert facts[0]["method_hash"] not in traced
+    assert all(it["method_hash"] in succeed("trace", node.outputs.heads.pk) for it in facts)
+    assert f"LabelledFramesData<{frames[1].pk}>" in traced
+    page = tmp_path / "model.html"
+    succeed("report", node.pk, "-o", page)
+    assert page.read_text("utf-8").count("<h4>Energy parity</h4>") == 2
 
 
 def test_the_sum_gives_the_same_labels_in_process_and_as_a_job(chain, tmp_path):
@@ -215,7 +275,7 @@ def test_free_energies_of_isolated_atoms_are_refused(fail, finished, tmp_path):
 
 
 def test_evaluating_what_is_no_training_is_refused(fail, finished):
-    assert "has trained no delta model" in fail("evaluate", finished.pk)
+    assert "has trained no model" in fail("evaluate", finished.pk)
 
 
 def test_models_are_written_as_files_that_ase_reads(succeed, chain, tmp_path):

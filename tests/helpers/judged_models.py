@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from labelled_frames import MORSE, labelled_frames
 
-from aiida_mbetrain.report import DeltaModel, Judgement
+from aiida_mbetrain.report import Judgement, TrainedModel
 from aiida_mbetrain.science.potentials import named_calculator
 from aiida_mbetrain.science.tables import Table
 from aiida_mbetrain.science.training import LabelledFrames, evaluate_trained, part_of_training_set
@@ -33,7 +33,7 @@ def frames_of_two_crystals(n_frames: int = 60, *, energy_only: bool = False) -> 
     return replace(packed, features=features, paths=np.array(paths), temperatures_K=temperatures)
 
 
-def judged_model(n_frames: int = 60, *, energy_only: bool = False) -> DeltaModel:
+def judged_model(n_frames: int = 60, *, energy_only: bool = False) -> TrainedModel:
     """A model of which the test set is judged."""
     frames = frames_of_two_crystals(n_frames, energy_only=energy_only)
     baseline = named_calculator(MORSE)
@@ -46,8 +46,8 @@ def judged_model(n_frames: int = 60, *, energy_only: bool = False) -> DeltaModel
     curve["fraction"][-1] = 0.5
     order = np.argsort(curve["fraction"], kind="stable")
     learning_curve = Table({name: column[order] for name, column in curve.items()})
-    return DeltaModel(
-        name="DeltaModelWorkChain<12>",
+    return TrainedModel(
+        name="ModelTrainingWorkChain<12>",
         level_of_theory="PBE-D4/def2-SVP[order=2]",
         baseline="ab" * 32,
         sha256="cd" * 32,

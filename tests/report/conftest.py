@@ -23,10 +23,10 @@ def carbon_dioxide_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def delta_model_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a delta model of two crystals, judged on its test set."""
-    run = RunFacts(Call("DeltaModelWorkChain", 12, "finished", False, 3.0))
-    return write_model_report(judged_model(), run, tmp_path_factory.mktemp("delta") / "model.html")
+    run = RunFacts(Call("ModelTrainingWorkChain", 12, "finished", False, 3.0))
+    return write_model_report([judged_model()], run, tmp_path_factory.mktemp("delta") / "model.html")
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def campaign_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a campaign of two crystals at two temperatures; one member has failed, one name is hostile."""
     folder = tmp_path_factory.mktemp("campaign")
     append_trees(folder / "set.hdf5", campaign_trees())
-    return write_report(folder / "set.hdf5", folder / "all of it.html", delta_models=(judged_model(),))
+    return write_report(folder / "set.hdf5", folder / "all of it.html", trained_models=(judged_model(),))
 
 
 @pytest.fixture(scope="session")

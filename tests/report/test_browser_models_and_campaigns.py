@@ -12,7 +12,7 @@ TITLES = ["co2, lj, 200 K, 0 GPa", "co2, lj, 300 K, 0 GPa", "ice #2 & <b>, lj, 2
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("width", [1400, 400])]
 
 
-@pytest.mark.parametrize("page", ["delta_model_page", "campaign_page"])
+@pytest.mark.parametrize("page", ["model_page", "campaign_page"])
 def test_page_asks_for_nothing_has_no_error_and_fits_the_screen(visit, page, request, width):
     page = request.getfixturevalue(page)
     browser = visit(page, width)
@@ -21,10 +21,10 @@ def test_page_asks_for_nothing_has_no_error_and_fits_the_screen(visit, page, req
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-def test_figures_of_a_delta_model_keep_their_text_inside_and_have_alternatives(visit, delta_model_page, width):
-    browser = visit(delta_model_page, width)
+def test_figures_of_a_delta_model_keep_their_text_inside_and_have_alternatives(visit, model_page, width):
+    browser = visit(model_page, width)
     outside = browser.execute_script(
-        "return [...document.querySelectorAll('#delta svg[role=img]')].flatMap(svg => {"
+        "return [...document.querySelectorAll('#models svg[role=img]')].flatMap(svg => {"
         "  const a = svg.getBoundingClientRect();"
         "  return [...svg.querySelectorAll('text')].filter(text => { const b = text.getBoundingClientRect();"
         "    return b.left < a.left - 1 || b.right > a.right + 1 || b.top < a.top - 1 || b.bottom > a.bottom + 1"
@@ -32,17 +32,17 @@ def test_figures_of_a_delta_model_keep_their_text_inside_and_have_alternatives(v
     )
     assert outside == []
     labels = browser.execute_script(
-        "return [...document.querySelectorAll('#delta svg[role=img]')].map(svg => svg.getAttribute('aria-label'))"
+        "return [...document.querySelectorAll('#models svg[role=img]')].map(svg => svg.getAttribute('aria-label'))"
     )
     assert len(labels) == 8
     assert all(re.search(r"\d", label) for label in labels), "a text alternative says the numbers"
 
 
-def test_figures_of_a_delta_model_show_points_of_every_model(visit, delta_model_page, width):
+def test_figures_of_a_delta_model_show_points_of_every_model(visit, model_page, width):
     """Each colour has its pixels: the points are drawn, and within the axes."""
-    browser = visit(delta_model_page, width)
+    browser = visit(model_page, width)
     drawn = browser.execute_script(
-        "return Object.fromEntries([...document.querySelectorAll('#delta figure')].map(figure => {"
+        "return Object.fromEntries([...document.querySelectorAll('#models figure')].map(figure => {"
         "  const box = figure.querySelector('svg').getBoundingClientRect();"
         "  const groups = [...figure.querySelectorAll('g.dots')].map(group => [...group.children].filter(dot => {"
         "    const b = dot.getBoundingClientRect();"
@@ -64,10 +64,10 @@ def test_page_of_a_campaign_draws_volume_and_density_of_every_crystal(visit, cam
 
 def test_delta_models_of_a_campaign_are_on_its_page_and_not_on_those_of_its_members(visit, campaign_page, width):
     browser = visit(campaign_page, width)
-    assert [one.get_attribute("id") for one in browser.find_elements("css selector", "main > section")][-1] == "delta"
-    assert browser.find_elements("css selector", "#delta svg[role=img]")
+    assert [one.get_attribute("id") for one in browser.find_elements("css selector", "main > section")][-1] == "models"
+    assert browser.find_elements("css selector", "#models svg[role=img]")
     browser.get(browser.find_element("css selector", "#campaign td a").get_attribute("href"))
-    assert not browser.find_elements("id", "delta")
+    assert not browser.find_elements("id", "models")
 
 
 def test_links_of_a_campaign_lead_to_its_parts_and_back(visit, campaign_page, width):

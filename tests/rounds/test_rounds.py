@@ -73,7 +73,7 @@ def test_every_step_of_two_rounds_is_finished_once(finished):
     state, *_ = finished
     counts = processes_since(state.rounds.baseline)
     once_a_round = ("ActiveLearningRoundWorkChain", "MDSamplingWorkChain", "molecular_dynamics", "choose_clusters")
-    for label in (*once_a_round, "DeltaModelWorkChain", "training", "add_labelled_clusters", "round_summary"):
+    for label in (*once_a_round, "ModelTrainingWorkChain", "training", "add_labelled_clusters", "round_summary"):
         assert counts[label] == 2, label
     assert len(state.finished) == 2
     assert state.reason

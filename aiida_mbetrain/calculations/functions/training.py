@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from aiida import orm
@@ -23,7 +25,8 @@ from aiida_mbetrain.datasets.from_graph import STAGE_OF, chosen_composition, com
 from aiida_mbetrain.datasets.model import ClusterReference, Dataset, MDSection, PhononSection, Section
 from aiida_mbetrain.datasets.training import labelled_frames as pack_frames
 from aiida_mbetrain.errors import InvalidSettings, LabelsMissing
-from aiida_mbetrain.science.training import configurations_of_file, evaluate_trained
+from aiida_mbetrain.science.potentials import select_head
+from aiida_mbetrain.science.training import OTHERS, configurations_of_file, evaluate_trained
 from aiida_mbetrain.settings import Inference, Training, TrainingFrames
 
 
@@ -146,26 +149,43 @@ def training(
     settings: orm.Dict,
     foundation: MaceModelData | None = None,
     replay: orm.SinglefileData | None = None,
+    **others: Nodes,
 ) -> dict[str, orm.Data]:
     """Train a model in this process, or rather beside it.
 
     foundation: the baseline where it is fine-tuned.  replay: extended XYZ of its own training.
+    others: the namespace ``other_frames`` of a multihead training, frames with the labels of other methods by head.
     """
-    given = {"frames": frames, "foundation": foundation, "replay": replay}
+    given = {"frames": frames, "foundation": foundation, "replay": replay, **science_names(others)}
     inputs = {name: node for name, node in given.items() if node is not None}
     outputs = run_stage("training", None, None, settings.get_dict(), **inputs)
     describe_trained(outputs)
     return outputs
 
 
-def require_inputs(settings: Training, baseline: orm.Data, replay: orm.SinglefileData | None) -> None:
-    """Refuse a baseline and a replay file that the kind of training cannot take.
+def science_names(namespaces: Mapping[str, Nodes]) -> dict[str, orm.Data]:
+    """Frames of other methods under the names that the stage takes them by."""
+    return {f"{OTHERS}{head}": node for head, node in namespaces.get(OTHER_FRAMES, {}).items()}
+
+
+def require_inputs(
+    settings: Training,
+    baseline: orm.Data,
+    replay: orm.SinglefileData | None,
+    others: Mapping[str, LabelledFramesData] | None = None,
+) -> None:
+    """Refuse a baseline, a replay file and frames of other methods that the kind of training cannot take.
 
     Raises InvalidSettings, NotAModel, UnreadableFile, ElementsNotInModel, LabelsMissing.
     """
     if replay is not None and settings.kind != "finetune_replay":
         raise InvalidSettings(
             f"A replay file with Training.kind = {settings.kind!r}: only kind = 'finetune_replay' takes one."
+        )
+    if others and settings.kind != "multihead":
+        raise InvalidSettings(
+            f"Training.kind = {settings.kind!r} learns one method, and there are labels of {1 + len(others)}: give "
+            "those of one, or take kind = 'multihead'."
         )
     if not settings.starts_from_baseline:
         return
@@ -179,6 +199,8 @@ def require_inputs(settings: Training, baseline: orm.Data, replay: orm.Singlefil
         configurations_of_file(as_science(replay), elements, labels_needed=not settings.pseudolabel_replay)
 
 
+OTHER_FRAMES = "other_frames"
+"""Input namespace of trainings for frames with the labels of other methods."""
 FACTS = ("kind", "level_of_theory", "method_hash", "baseline")
 """Facts of the summary that the nodes of trained models have as attribute ``trained``, or ``delta``."""
 
@@ -195,6 +217,25 @@ def describe_trained(outputs: Mapping[str, orm.Data]) -> None:
             model.base.attributes.set("delta" if facts["kind"] == "delta" else "trained", facts)
 
 
+@calcfunction
+@exit_codes
+def single_head(heads: MaceModelData, training: orm.Dict, head: orm.Str) -> MaceModelData:
+    """One head of a multihead model by itself, which knows the method of its labels.
+
+    training: the summary of the training.  Raises InvalidSettings for a head of no reference method.
+    """
+    methods = training.get("methods", {})
+    if head.value not in methods:
+        raise InvalidSettings(f"head = {head.value!r}: the heads of reference methods are {', '.join(methods)}.")
+    with heads.as_path() as path, tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"{head.value}.model"
+        select_head(path, head.value, target)
+        node = MaceModelData(target)
+    facts = {name: training[name] for name in FACTS} | methods[head.value]
+    node.base.attributes.set("trained", {name: facts[name] for name in FACTS})
+    return node
+
+
 def kind_of(model: orm.Data) -> str:
     """Kind of training of a model: delta, finetune, finetune_replay or multihead."""
     return str(model.base.attributes.get("trained", {}).get("kind", "delta"))
@@ -203,7 +244,7 @@ def kind_of(model: orm.Data) -> str:
 @calcfunction
 @exit_codes
 def evaluation(
-    frames: LabelledFramesData, delta: MaceModelData, baseline: orm.Data, settings: orm.Dict
+    frames: LabelledFramesData, model: MaceModelData, baseline: orm.Data, settings: orm.Dict
 ) -> dict[str, orm.Data]:
     """Errors of a trained model, beside those of the baseline, of a constant and of a ridge model of the features.
 
@@ -213,12 +254,12 @@ def evaluation(
     """
     wanted = settings.get_dict()
     inference = Inference(**wanted.get("inference", {}))
-    _require_own_baseline(delta, baseline)
+    _require_own_baseline(model, baseline)
     found = evaluate_trained(
         as_science(frames),
-        load_potential(delta, inference.model_copy(update={"head": None})),
+        load_potential(model, inference.model_copy(update={"head": None})),
         load_potential(baseline, inference),
-        kind=kind_of(delta),
+        kind=kind_of(model),
         subset=wanted.get("subset", "test"),
         report=report_for("evaluation"),
     )
@@ -229,13 +270,13 @@ def evaluation(
     return outputs | {"summary": orm.Dict(found.facts)}
 
 
-def _require_own_baseline(delta: MaceModelData, baseline: orm.Data) -> None:
+def _require_own_baseline(model: MaceModelData, baseline: orm.Data) -> None:
     """Raise InvalidSettings for a model that was trained with the labels of another baseline."""
-    facts = delta.base.attributes.get("delta", None) or delta.base.attributes.get("trained", {})
+    facts = model.base.attributes.get("delta", None) or model.base.attributes.get("trained", {})
     trained_for = facts.get("baseline")
     if trained_for is not None and trained_for != identity_of_model(baseline):
         raise InvalidSettings(
-            f"The model <{delta.pk}> was trained for the baseline {trained_for}, not for "
+            f"The model <{model.pk}> was trained for the baseline {trained_for}, not for "
             f"{identity_of_model(baseline)}: take it with its own."
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aiida_mbetrain.report.page import Section
-from aiida_mbetrain.report.sections.delta_models import delta_models_section
 from aiida_mbetrain.report.sections.distances import distances_section
 from aiida_mbetrain.report.sections.dynamics import dynamics_section
 from aiida_mbetrain.report.sections.explore import explore_section
@@ -13,6 +12,7 @@ from aiida_mbetrain.report.sections.phonons import phonons_section
 from aiida_mbetrain.report.sections.provenance import provenance_section
 from aiida_mbetrain.report.sections.reference_labels import reference_labels_section
 from aiida_mbetrain.report.sections.thermodynamics import thermodynamics_section
+from aiida_mbetrain.report.sections.trained_models import trained_models_section
 from aiida_mbetrain.report.sections.verdicts import verdicts_section
 from aiida_mbetrain.report.source import Source
 
@@ -28,7 +28,7 @@ SECTIONS = (
     explore_section,
     distances_section,
     reference_labels_section,
-    delta_models_section,
+    trained_models_section,
     provenance_section,
 )
 

@@ -6,9 +6,9 @@ from math import ceil, floor, log10
 
 import numpy as np
 
-from aiida_mbetrain.report.delta_models import COLUMNS, OWN, UNITS, Judgement, readable
 from aiida_mbetrain.report.html import Markup
 from aiida_mbetrain.report.svg import Plot, figures, number, padded
+from aiida_mbetrain.report.trained_models import COLUMNS, OWN, UNITS, Judgement, readable
 from aiida_mbetrain.science.configurations import BoolArray, FloatArray, IntArray
 from aiida_mbetrain.science.tables import Table
 
@@ -22,7 +22,7 @@ def error_text(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else ""
 
 
-def delta_figures(found: Judgement, title: str, seed: int) -> Markup:
+def model_figures(found: Judgement, title: str, seed: int) -> Markup:
     """Parity, errors by closest contact and by group, learning curves; of forces where the reference has some."""
     drawn = [
         _energies(found, title, seed),

@@ -61,11 +61,11 @@ class Judgement:
 
 
 @dataclass(frozen=True, eq=False)
-class DeltaModel:
+class TrainedModel:
     """A trained model.
 
     kind: delta, finetune, finetune_replay or multihead.
-    name: of its training, such as ``DeltaModelWorkChain<12>``.  command: that judges it.
+    name: of its training, such as ``ModelTrainingWorkChain<12>``.  command: that judges it.
     n_frames: clusters by part of the split.  judgement: None where it was not judged.
     """
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from aiida_mbetrain.report.delta_models import UNITS, DeltaModel, Judgement, readable
 from aiida_mbetrain.report.html import Markup, element, join
 from aiida_mbetrain.report.page import Section
-from aiida_mbetrain.report.sections.delta_figures import delta_figures, error_text
+from aiida_mbetrain.report.sections.model_figures import error_text, model_figures
 from aiida_mbetrain.report.source import Source
 from aiida_mbetrain.report.tables import facts, table
+from aiida_mbetrain.report.trained_models import UNITS, Judgement, TrainedModel, readable
 
 
-def delta_models_section(source: Source) -> Section | None:
+def trained_models_section(source: Source) -> Section | None:
     """Models that were trained on clusters of the source; None without one."""
-    if not source.delta_models:
+    if not source.trained_models:
         return None
     lead = (
         "A delta model learns reference minus baseline, a fine-tuned or multihead one the reference itself. "
@@ -20,11 +20,11 @@ def delta_models_section(source: Source) -> Section | None:
         "trained on, beside those of the baseline, of baseline plus constant, and of a ridge regression on the "
         "features; the frames are finite clusters, which have no stress."
     )
-    body = join(*[_model(model, source.seed) for model in source.delta_models])
-    return Section("delta", "Trained models", body, lead=lead)
+    body = join(*[_model(model, source.seed) for model in source.trained_models])
+    return Section("models", "Trained models", body, lead=lead)
 
 
-def _model(model: DeltaModel, seed: int) -> Markup:
+def _model(model: TrainedModel, seed: int) -> Markup:
     title = f"{model.level_of_theory}, {model.name}"
     rows = {
         "kind": model.kind,
@@ -38,7 +38,7 @@ def _model(model: DeltaModel, seed: int) -> Markup:
     if model.judgement is None:
         advice = element("p", "It was not judged yet: ", element("code", model.command), class_="note-line")
         return element("div", heading, card, advice)
-    return element("div", heading, card, _errors(model.judgement, title), delta_figures(model.judgement, title, seed))
+    return element("div", heading, card, _errors(model.judgement, title), model_figures(model.judgement, title, seed))
 
 
 def _errors(found: Judgement, title: str) -> Markup:

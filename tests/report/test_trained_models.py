@@ -13,9 +13,9 @@ from report_datasets import md_section
 
 from aiida_mbetrain.datasets.model import Dataset
 from aiida_mbetrain.report import Call, RunFacts, write_model_report, write_report
-from aiida_mbetrain.report.sections import delta_figures
+from aiida_mbetrain.report.sections import model_figures
 
-CALL = Call("DeltaModelWorkChain", 12, "finished", False, 3.0)
+CALL = Call("ModelTrainingWorkChain", 12, "finished", False, 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def model():
 
 
 def page_of(model, path: Path) -> str:
-    return write_model_report(model, RunFacts(CALL), path / "model.html").read_text("utf-8")
+    return write_model_report([model], RunFacts(CALL), path / "model.html").read_text("utf-8")
 
 
 def figure(text: str, title: str) -> str:
@@ -74,14 +74,14 @@ def test_every_figure_shows_what_its_name_says(model, tmp_path):
 
 
 def test_many_points_are_a_stated_seeded_subset(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(delta_figures, "MOST_POINTS", 7)
+    monkeypatch.setattr(model_figures, "MOST_POINTS", 7)
     first, second = (page_of(model, tmp_path) for _ in range(2))
     assert first == second
     forces = figure(first, "Force parity")
     total = len(model.judgement.forces["frame"])
     assert f"7 of {total:,} components, chosen by chance with seed 42." in forces
     assert forces.count("<circle") == 2 * 7
-    other = write_model_report(model, RunFacts(CALL), tmp_path / "other.html", seed=1).read_text("utf-8")
+    other = write_model_report([model], RunFacts(CALL), tmp_path / "other.html", seed=1).read_text("utf-8")
     assert "chosen by chance with seed 1." in other
     assert figure(other, "Force parity") != forces
 
@@ -94,12 +94,12 @@ def test_model_without_forces_of_the_reference_has_no_figure_of_them(tmp_path):
 
 
 def test_page_of_the_run_shows_its_models(model, tmp_path):
-    unjudged = replace(model, name="DeltaModelWorkChain<77>", command="aiida-mbetrain evaluate 77", judgement=None)
+    unjudged = replace(model, name="ModelTrainingWorkChain<77>", command="aiida-mbetrain evaluate 77", judgement=None)
     run, path = RunFacts(Call("TrainingSetWorkChain", 7, "finished", False)), tmp_path / "r.html"
-    page = write_report(Dataset((md_section(8),)), path, run=run, delta_models=(model, unjudged))
+    page = write_report(Dataset((md_section(8),)), path, run=run, trained_models=(model, unjudged))
     text = page.read_text("utf-8")
     identifiers = re.findall(r'<section id="(\w+)"', text)
-    assert identifiers.index("delta") == identifiers.index("provenance") - 1
+    assert identifiers.index("models") == identifiers.index("provenance") - 1
     assert "<code>aiida-mbetrain evaluate 77</code>" in text
     assert text.count("<h4>Energy parity</h4>") == 1
 

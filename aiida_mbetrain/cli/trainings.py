@@ -1,4 +1,4 @@
-"""Trainings of delta models in the profile: their evaluations, and those on parts of one training set."""
+"""Trainings in the profile: their evaluations, and those on parts of one training set."""
 
 from __future__ import annotations
 
@@ -12,33 +12,51 @@ if TYPE_CHECKING:
     from aiida import orm
 
     from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+    from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.settings import Training
 
-CHAIN = "DeltaModelWorkChain"
+CHAIN = "ModelTrainingWorkChain"
 
 
 def require_training(node: orm.Node) -> orm.WorkChainNode:
-    """The node itself.  Raises InvalidSettings for what has trained no delta model."""
+    """The node itself.  Raises InvalidSettings for what has trained no model."""
     from aiida import orm
 
     if not isinstance(node, orm.WorkChainNode) or node.process_label != CHAIN or "model" not in node.outputs:
         name = type(node).__name__
-        raise InvalidSettings(f"{name}<{node.pk}> has trained no delta model: give the {CHAIN} that `train` printed.")
+        raise InvalidSettings(f"{name}<{node.pk}> has trained no model: give the {CHAIN} that `train` printed.")
     return node
 
 
-def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
-    """The evaluation of a trained model, stored once.  Raises InvalidSettings, MbetrainError."""
+def other_models(chain: orm.ProcessNode) -> Iterator[tuple[str, MaceModelData]]:
+    """Heads and models of the other methods of a multihead training."""
+    models = chain.outputs.other_models if "other_models" in chain.outputs else {}
+    return ((head, models[head]) for head in sorted(models))
+
+
+def judged_pair(chain: orm.ProcessNode, head: str | None) -> tuple[LabelledFramesData, MaceModelData]:
+    """The frames with the labels of a head, and its model; None: of the method that was given first."""
+    if head is None:
+        return chain.inputs.frames, chain.outputs.model
+    return chain.inputs.other_frames[head], chain.outputs.other_models[head]
+
+
+def evaluate_model(chain: orm.Node, subset: str, head: str | None = None) -> orm.ProcessNode:
+    """The evaluation of a trained model, stored once.  Raises InvalidSettings, MbetrainError.
+
+    head: of another method of a multihead training.
+    """
     from aiida import orm
     from aiida.manage.caching import enable_caching
 
     from aiida_mbetrain.calculations.functions.training import evaluation
 
     chain = require_training(chain)
+    frames, model = judged_pair(chain, head)
     with enable_caching():
         _, node = evaluation.run_get_node(
-            frames=chain.inputs.frames,
-            delta=chain.outputs.model,
+            frames=frames,
+            model=model,
             baseline=chain.inputs.baseline,
             settings=orm.Dict({"subset": subset}),
         )
@@ -47,20 +65,21 @@ def evaluate_model(chain: orm.Node, subset: str) -> orm.ProcessNode:
 
 
 def training_of_model(model: orm.Node) -> orm.WorkChainNode:
-    """The training that handed out a delta model.  Raises InvalidSettings."""
+    """The training that handed out a model, or one that this is a head of.  Raises InvalidSettings."""
     from aiida.common import LinkType
 
     for node in model.base.links.get_incoming(link_type=LinkType.RETURN).all_nodes():
         if getattr(node, "process_label", None) == CHAIN:
             return require_training(node)
-    raise InvalidSettings(f"The delta model <{model.pk}> was trained by no {CHAIN} of this profile.")
+    raise InvalidSettings(f"The model <{model.pk}> was trained by no {CHAIN} of this profile.")
 
 
-def evaluations_of(chain: orm.WorkChainNode, subset: str = "test") -> list[Any]:
+def evaluations_of(chain: orm.WorkChainNode, subset: str = "test", head: str | None = None) -> list[Any]:
     """Finished evaluations of the model of a training, the newest first."""
     from aiida import orm
 
-    query = orm.QueryBuilder().append(orm.Data, filters={"id": chain.outputs.model.pk}, tag="model")
+    _, model = judged_pair(chain, head)
+    query = orm.QueryBuilder().append(orm.Data, filters={"id": model.pk}, tag="model")
     query.append(orm.CalcFunctionNode, filters={"attributes.process_label": "evaluation"}, with_incoming="model")
     query.order_by({orm.CalcFunctionNode: {"id": "desc"}})
     return [
@@ -69,7 +88,7 @@ def evaluations_of(chain: orm.WorkChainNode, subset: str = "test") -> list[Any]:
 
 
 def trainings() -> Iterator[orm.WorkChainNode]:
-    """Finished trainings of delta models, the newest first."""
+    """Finished trainings, the newest first."""
     from aiida import orm
 
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"attributes.process_label": CHAIN}, tag="chain")
@@ -85,19 +104,24 @@ def training_of_frames(
     """The newest finished training of these frames with these settings."""
     from aiida import orm
 
-    from aiida_mbetrain.workflows.delta_model import DeltaModelWorkChain
     from aiida_mbetrain.workflows.finished import finished_process
+    from aiida_mbetrain.workflows.model_training import ModelTrainingWorkChain
 
     inputs = {"frames": frames, "baseline": baseline, "settings": orm.Dict(settings.to_dict())}
     if replay is not None:
         inputs["replay"] = replay
-    return finished_process(DeltaModelWorkChain, inputs)
+    return finished_process(ModelTrainingWorkChain, inputs)
 
 
 def trainings_on_parts(chain: orm.WorkChainNode) -> list[orm.WorkChainNode]:
-    """Finished trainings on parts of the training set of another one, which are like it in all else."""
+    """Finished trainings on parts of the training set of another one, which are like it in all else.
+
+    There are none of a model of several reference methods.
+    """
     from aiida_mbetrain.workflows.finished import same_content
 
+    if dict(other_models(chain)):
+        return []
     found: dict[str, orm.WorkChainNode] = {}
     for other in trainings():
         creator: Any = other.inputs.frames.creator
