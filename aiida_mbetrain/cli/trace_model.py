@@ -115,6 +115,8 @@ class _Frames:
         return found
 
     def _add(self, frames: orm.Data) -> None:
+        from aiida_mbetrain.data.labelled_frames import LabelledFramesData
+
         file = frames.base.attributes.get("file", None)
         if file is not None:
             self.datasets += [f"{name} = {file[name]}" for name in ("name", "sha256", "content_sha256")]
@@ -132,7 +134,7 @@ class _Frames:
                 self.splits.append(f"settings = {_text(node)}")
             elif label == "baseline":
                 self.baselines.append(_line(node))
-            elif places[-1] == "frames":  # a part of them, or those of the rounds before
+            elif isinstance(node, LabelledFramesData):  # the whole of a part, or those of the rounds before
                 self._add(node)
 
     def _add_labels(self, node: orm.Data) -> None:

@@ -101,6 +101,8 @@ def test_trace_leads_from_the_model_to_labels_split_and_dataset(succeed, fail, c
         f"{chain.outputs.summary['n_frames']['test']} test",
     ):  # fmt: skip
         assert words in said, words
+    assert "made by labelled_frames<" in said
+    assert said.count("made by") == 2  # of the sum and of the labelled frames
     assert "give a model or its training" in fail("trace", clusters.pk)
     assert "give FILE ENTRY FRAME, or a trained model alone" in fail("trace", "set.hdf5", "training")
 
