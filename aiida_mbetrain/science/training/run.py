@@ -90,7 +90,7 @@ class MaceTraining:
         finally:
             process.kill()
             process.wait()
-        self._require_model()
+        self._require_model(process)
         return self.rows()
 
     @property
@@ -123,7 +123,7 @@ class MaceTraining:
         finally:
             process.kill()
             process.wait()
-        self._require_model()
+        self._require_model(process)
         return self.model_path
 
     def rows(self) -> dict[int, JsonObject]:
@@ -131,11 +131,15 @@ class MaceTraining:
         return rows_by_epoch(self._validations())
 
     def _model_is_written(self) -> bool:
-        """True from when the model is there: MACE goes on with a compiled one and with tables, which nobody reads."""
-        return zipfile.is_zipfile(self.model_path)
+        """True from when MACE says that it goes on: with a compiled model and with tables, which nobody reads.
 
-    def _require_model(self) -> None:
-        if not self._model_is_written():
+        The file itself does not tell: it holds compiled functions, which end as the archive does.
+        """
+        said = f"{self.model_path.stem}_compiled.model"
+        return self.model_path.exists() and said in (self.folder / LOG).read_text("utf-8", errors="replace")
+
+    def _require_model(self, process: subprocess.Popen[bytes]) -> None:
+        if process.returncode != 0 and not self._model_is_written():
             raise TrainingFailed(f"mace_run_train stopped with {self._last_words()}")
 
     def _lines(self) -> Iterator[JsonObject]:
