@@ -114,7 +114,7 @@ def run(folder: Path, crystal: Crystal, n_frames: int) -> int:
         "inference": orm.Dict({"features": "clusters", "max_features_GB": None}),
         "settings": orm.Dict(_settings(crystal, n_frames)),
     }
-    with mock.patch.object(in_process, "load_potential", lambda *_: potential):
+    with mock.patch.object(in_process, "load_potential", return_value=potential):
         _, node = run_get_node(MDSamplingWorkChain, **inputs)
     assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}"
     return int(node.pk)
