@@ -226,9 +226,11 @@ def provenance_of(node: orm.Data, prefix: str = "node") -> Provenance:
     creator = node.creator
     if creator is not None:
         found |= {"process_uuid": creator.uuid, "process_label": creator.process_label}
-        found |= _model_of(_inputs_of(creator))
-        info = creator.base.links.get_outgoing(link_label_filter="run_info").first()
-        found |= _versions(info.node.get_dict()) if info is not None else {}
+        inputs = _inputs_of(creator)
+        found |= _model_of(inputs)
+        told = creator.base.links.get_outgoing(link_label_filter="run_info").first()
+        info = inputs.get("run_info") if told is None else told.node  # labels of several jobs: of the first of them
+        found |= _versions(info.get_dict()) if isinstance(info, orm.Dict) else {}
     return found
 
 
