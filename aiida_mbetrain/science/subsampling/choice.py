@@ -18,7 +18,7 @@ from aiida_mbetrain.science.configurations import BLOCK_BYTES, AnyArray, Feature
 from aiida_mbetrain.science.io import GrowingArray
 from aiida_mbetrain.science.subsampling.duplicate_frames import first_occurrences
 from aiida_mbetrain.science.subsampling.feature_selection import farthest_points, k_means
-from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, stratum_of_frames
+from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, strata_of_frames
 from aiida_mbetrain.settings import Subsampling
 
 VECTORS_AT_ONCE = 1024
@@ -88,7 +88,7 @@ def pick_frames(sets: Mapping[str, FrameSet], settings: Subsampling) -> Picks:
             f"Subsampling.temperatures_K names {', '.join(unknown)}, the sets are {', '.join(sets) or 'none'}."
         )
     candidates = _candidates(sets, settings)
-    strata, members = np.unique(candidates.strata, return_inverse=True)
+    strata, members = candidates.strata, candidates.members
     sizes = np.bincount(members)
     quotas, by_chance = _quotas(sizes, settings)
     rng = np.random.default_rng(settings.rng_seed)
@@ -102,9 +102,9 @@ def pick_frames(sets: Mapping[str, FrameSet], settings: Subsampling) -> Picks:
     chosen.sort()
     frames = np.array([frame for _, _, frame, _, _ in chosen])
     return Picks(
-        names=candidates.names[frames],
+        names=np.array(list(sets))[candidates.sets[frames]],
         rows=candidates.rows[frames],
-        strata=candidates.strata[frames],
+        strata=strata[members[frames]],
         reasons=np.array([reason for *_, reason, _ in chosen]),
         distances=np.array([distance for *_, distance in chosen]),
         available={str(name): int(n) for name, n in zip(strata, sizes, strict=True)},
@@ -114,14 +114,16 @@ def pick_frames(sets: Mapping[str, FrameSet], settings: Subsampling) -> Picks:
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """The distinct frames of all sets, as in :class:`Picks`.
+    """The distinct frames of all sets.
 
-    places: of each among the frames of all sets.  features: a vector for each of those, None where not needed.
+    sets: number of the set, (n,).  rows: row within the set, (n,).  strata: names.  members: stratum by number, (n,).
+    places: of each among the frames of all sets, (n,).  features: a vector for each of those, None where not needed.
     """
 
-    names: NDArray[np.str_]
+    sets: IntArray
     rows: IntArray
     strata: NDArray[np.str_]
+    members: IntArray
     places: IntArray
     features: FloatArray | None
     n_repeated: int
@@ -137,10 +139,13 @@ def _candidates(sets: Mapping[str, FrameSet], settings: Subsampling) -> _Candida
             + (f" ({repeated} more repeat others)" if repeated else "")
             + ": ask for fewer or give more sets."
         )
+    names, members = strata_of_frames(sets, settings)
+    present, members = np.unique(members[first], return_inverse=True)
     return _Candidates(
-        names=np.repeat(np.array(list(sets)), counts)[first],
+        sets=np.repeat(np.arange(len(counts)), counts)[first],
         rows=np.concatenate([np.arange(n, dtype=np.int64) for n in counts])[first],
-        strata=np.concatenate([stratum_of_frames(name, value, settings) for name, value in sets.items()])[first],
+        strata=names[present],
+        members=members,
         places=first,
         features=None if settings.method == RANDOM else mean_features(sets),
         n_repeated=repeated,
