@@ -15,12 +15,13 @@ from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.molecular_dynamics import dynamical_masses
 from aiida_mbetrain.settings import FreeEnergy, MDSampling
-from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs, validator_of
+from aiida_mbetrain.workflows.base import check_inputs, validator_of
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
+from aiida_mbetrain.workflows.label_jobs import LabelJobs
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 
 
-class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
+class MDSamplingWorkChain(ProtocolMixin, LabelJobs):
     """Sample thermally accessible configurations: supercell, molecules, dynamics, clusters, labels."""
 
     protocol_section = "md_sampling"
@@ -138,11 +139,11 @@ class MDSamplingWorkChain(ProtocolMixin, StageWorkChain):
         if self.ctx.settings.finite_subsystem_filter is None:
             return None
         sets = {link.link_label: link.node for link in self.ctx.extraction.base.links.get_outgoing().all()}
-        return self.compute("labels", "label_clusters", **sets)
+        return self.run_label_jobs("label_clusters", sets)
 
     def inspect_labels(self) -> ExitCode | None:
         """Stop where labelling failed."""
-        return self.failed(self.ctx.label_clusters) if "label_clusters" in self.ctx else None
+        return None if self.ctx.settings.finite_subsystem_filter is None else self.inspect_label_jobs("label_clusters")
 
     def results(self) -> None:
         """Hand out the clusters; the dynamics is handed out where it ends."""
