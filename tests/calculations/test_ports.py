@@ -75,6 +75,9 @@ REACHES: dict[tuple[str, str], int] = {
 }
 ELSEWHERE = {("QuasiHarmonicWorkChain", "molecule"), ("TrainingSetWorkChain", "quasi_harmonic.molecule")}
 """The tests of sublimation show what these do."""
+OF_REPLICAS = ("supercell", "relaxed_structure", "trajectory", "thermodynamics", "outcome")
+ELSEWHERE |= {("MDSamplingWorkChain", f"replica.{name}") for name in OF_REPLICAS}
+"""The tests of ReplicaSamplingWorkChain show what these do."""
 
 
 def test_no_port_is_without_a_test():
