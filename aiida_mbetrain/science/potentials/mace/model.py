@@ -116,6 +116,10 @@ class MacePotential(Potential):
     ) -> list[Configurations]:
         """See Potential; the features are the invariants of all interaction layers, (F, N, D)."""
         self.require_elements({int(number) for part in sets for number in part.numbers})
+        if self.device.type == "cpu" and np.isfinite(self._edge_limit):
+            # what was evaluated before must not decide how batches are cut, hence the last bits: a run of several
+            # replicas that is continued would leave the trajectory of one that is not
+            self._batch_size.atoms = CPU_BATCH_ATOMS
         labelled = [self._with_empty_labels(part, features) for part in sets]
         total, done = sum(part.n_frames * part.n_atoms for part in sets), 0
 
