@@ -19,6 +19,8 @@ from campaign_files import argon_campaign
 from click.testing import CliRunner, Result
 
 from aiida_mbetrain.campaigns.found import found_stages
+from aiida_mbetrain.campaigns.run import graph_of, prepare
+from aiida_mbetrain.campaigns.state import stage_states
 from aiida_mbetrain.datasets.hdf5 import opened
 from aiida_mbetrain.report.campaign import members, part_of, results
 
@@ -152,6 +154,32 @@ def test_dynamics_made_together_are_found_again_as_by_themselves(campaign, tmp_p
     done = CliRunner().invoke(main(), ["campaign", "export", "together", "-o", str(tmp_path / "set.hdf5")])
     assert done.exit_code == 0, done.output
     assert "3 of 3 members" in done.output
+
+
+def test_graph_has_one_task_for_the_dynamics_that_are_made_together(profile, write_campaign):
+    from aiida_workgraph import WorkGraph  # needs a loaded profile
+
+    from aiida_mbetrain.campaigns.graph import crystal_graph
+
+    path = write_campaign(
+        name="graph",
+        lattice_constants=(5.53,),
+        crystals=["crystals/ar_553.cif"],
+        replicas_per_job=3,
+        temperatures_K=[44.0],
+    )
+    plan, record, _ = prepare(path)
+    graph = graph_of(plan, record, stage_states(plan), list(plan.stages))
+    [task] = [task for task in graph.tasks if task.name.startswith("c0")]
+    stages = task.inputs["stages"].value
+    with WorkGraph("of_the_crystal") as made:
+        crystal_graph(orm.load_node(record.crystals["ar_553"]), orm.load_node(record.models["lj"]), stages.get_dict())
+    names = {task.name for task in made.tasks if not task.name.startswith("graph_")}
+    assert names == {"quasi_harmonic", "phonon_sampling_44K", "replica_sampling_44K_0_0001GPa"}
+    together = made.tasks["replica_sampling_44K_0_0001GPa"].inputs["settings"].value
+    assert sorted(together.get_dict()["replicas"]) == ["at_44K_0_0001GPa", "at_44K_0_01GPa"]
+    keys = {key for stage in stages.get_dict()["stages"] for key in stage["keys"]}
+    assert keys == {stage.key for stage in plan.stages.values()}
 
 
 def test_one_of_several_dynamics_that_fails_fails_alone_and_is_repaired(campaign, tmp_path):
