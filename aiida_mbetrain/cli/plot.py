@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,11 +105,12 @@ def crystal_and_model(stages: Mapping[str, Nodes]) -> str:
 
     from aiida_mbetrain.datasets.from_graph import crystal_behind
 
-    made = [node for nodes in stages.values() for node in nodes.values() if isinstance(node, orm.Data) and node.creator]
-    models = [node.creator.inputs.model for node in made if "model" in node.creator.inputs]
-    crystals = (crystal_behind(node) for node in made)
-    formulas = [node.get_formula() for node in crystals if isinstance(node, orm.StructureData)]
-    return ", ".join([*formulas[:1], *map(_name_of_model, models[:1])])
+    data = [node for nodes in stages.values() for node in nodes.values() if isinstance(node, orm.Data)]
+    creators = (node.creator for node in data)
+    models = (creator.inputs.model for creator in creators if creator is not None and "model" in creator.inputs)
+    crystals = (crystal_behind(node) for node in data if node.creator is not None)
+    formulas = (node.get_formula() for node in crystals if isinstance(node, orm.StructureData))
+    return ", ".join([*islice(formulas, 1), *map(_name_of_model, islice(models, 1))])
 
 
 def _name_of_model(model: orm.Data) -> str:

@@ -226,9 +226,8 @@ def run_training_set(console: Console, builder: ProcessBuilder, output: Path) ->
     from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.cli.summary import print_summary
     from aiida_mbetrain.cli.verdicts import print_verdicts
-    from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
-    from aiida_mbetrain.datasets.hdf5 import write_dataset
-    from aiida_mbetrain.datasets.inspection import verdicts
+    from aiida_mbetrain.datasets.from_graph import stage_nodes, stages_of
+    from aiida_mbetrain.datasets.hdf5 import copy_dataset, read_dataset
     from aiida_mbetrain.report import write_report
 
     interruption = current() or Interruption()
@@ -245,14 +244,14 @@ def run_training_set(console: Console, builder: ProcessBuilder, output: Path) ->
             f"{node.process_label}<{node.pk}> failed [{node.exit_status}]: {node.exit_message} "
             f"What it made is kept: aiida-mbetrain status, plot or export {node.pk}."
         )
-    stages = stage_nodes(stages_of(node))
-    dataset = dataset_of(stages)
     _leave_if_asked(interruption, node, "export")
-    write_dataset(output, dataset)
+    with node.outputs.dataset.open(mode="rb") as file:
+        copy_dataset(file, output)
     _leave_if_asked(interruption, node, "plot")
-    pictures = list(draw_pictures(stages, output.parent, f"{output.stem}_"))
+    pictures = list(draw_pictures(stage_nodes(stages_of(node)), output.parent, f"{output.stem}_"))
+    dataset = read_dataset(output, verify=False, features=False)
     print_summary(console, node, dataset, output, seconds_before=before)
-    print_verdicts(console, [verdict.facts() for verdict in verdicts(dataset)])
+    print_verdicts(console, node.outputs.verdicts.get_list())
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
     _leave_if_asked(interruption, node, "report")
     page = write_report(output, output.with_name(f"{output.stem}_report.html"), run=run_facts(node))

@@ -22,8 +22,7 @@ class ForceConstantsData(ScienceArrayData):
 
     def to_science(self) -> ForceConstants:
         """The science object of the node."""
-        arrays = {name: self.get_array(name) for name in self.get_arraynames()}
-        return ForceConstants.from_arrays(arrays, self.base.attributes.all)
+        return ForceConstants.from_arrays(self.all_arrays(), self.base.attributes.all)
 
     def phonopy(self) -> Phonopy:
         """A Phonopy of the primitive cell and supercell with these force constants."""

@@ -1,8 +1,9 @@
-"""Large arrays of nodes are mapped from their files, wherever these lie."""
+"""Large arrays of nodes are mapped from their files, wherever these lie; small ones share a file."""
 
 from __future__ import annotations
 
 import io
+import time
 import tracemalloc
 
 import numpy as np
@@ -15,6 +16,7 @@ from aiida_mbetrain.data.conversion import as_node, as_science
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.io import mapped_arrays, read_npy
+from aiida_mbetrain.science.tables import Table
 
 
 def frames(n_frames: int = 5, n_features: int = 7, *, periodic: bool = False) -> Configurations:
@@ -78,3 +80,24 @@ def test_arrays_are_read_from_every_kind_of_object(state, tmp_path, monkeypatch)
         with container.get_object_stream(key) as stream:
             found = read_npy(stream)
     np.testing.assert_array_equal(found, array)
+
+
+def test_small_arrays_share_a_file_that_depends_on_nothing_else(monkeypatch):
+    value = clusters()
+    node = as_node(value).store()
+    assert node.base.repository.list_object_names() == [module.SMALL_ARRAYS]
+    time.sleep(2.1)  # the resolution of dates in zip files is two seconds
+    assert as_node(value).base.repository.hash() == node.base.repository.hash()
+    monkeypatch.setattr(module, "SMALL_BYTES", 200)
+    split = as_node(value).store()
+    files = set(split.base.repository.list_object_names())
+    assert {module.SMALL_ARRAYS, "positions.npy", "features.npy"} <= files
+    for name in node.get_arraynames():
+        for again in (split, orm.load_node(node.pk), as_node(value)):
+            np.testing.assert_array_equal(again.get_array(name), node.get_array(name))
+    with pytest.raises(KeyError):
+        node.get_array("no such array")
+    with pytest.raises(ValueError, match="multiple"):
+        node.get_array()
+    table = as_node(Table({"step": np.arange(3)}))
+    np.testing.assert_array_equal(table.get_array(), np.arange(3))

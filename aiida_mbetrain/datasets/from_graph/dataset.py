@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from typing import cast
 
 from aiida import orm
@@ -225,11 +226,19 @@ def provenance_of(node: orm.Data, prefix: str = "node") -> Provenance:
         found[prefix] = json.dumps(node.get_dict(), sort_keys=True)
     creator = node.creator
     if creator is not None:
-        found |= {"process_uuid": creator.uuid, "process_label": creator.process_label}
-        found |= _model_of(_inputs_of(creator))
-        info = creator.base.links.get_outgoing(link_label_filter="run_info").first()
-        found |= _versions(info.node.get_dict()) if info is not None else {}
+        found |= _facts_of_creator(creator.uuid)
     return found
+
+
+@lru_cache(maxsize=64)
+def _facts_of_creator(uuid: str) -> Provenance:
+    """The process, its model and structure, and its versions; the clusters of a stage ask for the same ones."""
+    creator = cast("orm.ProcessNode", orm.load_node(uuid))
+    facts: dict[str, Attribute | None] = {"process_uuid": creator.uuid, "process_label": creator.process_label}
+    facts |= _model_of(_inputs_of(creator))
+    info = creator.base.links.get_outgoing(link_label_filter="run_info").first()
+    facts |= _versions(info.node.get_dict()) if info is not None else {}
+    return facts
 
 
 def _inputs_of(process: orm.ProcessNode | None) -> dict[str, orm.Data]:

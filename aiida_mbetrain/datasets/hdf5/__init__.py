@@ -16,7 +16,7 @@ from aiida_mbetrain.datasets.hdf5.reader import (
     reference_facts,
     validate,
 )
-from aiida_mbetrain.datasets.hdf5.writer import append_dataset, append_trees, write_dataset
+from aiida_mbetrain.datasets.hdf5.writer import append_dataset, append_trees, copy_dataset, write_dataset
 
 __all__ = [
     "EntryOrigin",
@@ -25,6 +25,7 @@ __all__ = [
     "append_dataset",
     "append_trees",
     "clusters",
+    "copy_dataset",
     "list_groups",
     "opened",
     "origin_of",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -29,6 +31,8 @@ SINGLE_PRECISION = (names.FEATURE_VECTORS, names.FORCES, names.VELOCITIES)
 """Arrays that ``Storage.float32`` halves.  Geometries stay exact (uids depend on them), and so do energies: of a
 total energy of thousands of eV, float32 keeps 0.1 meV per atom."""
 
+COPIED_BYTES = 1 << 20
+"""Of a file at once."""
 
 ABOUT_FILE = {
     names.TITLE: "Training set of a molecular crystal: periodic frames, molecular clusters, phonons",
@@ -53,6 +57,15 @@ def write_dataset(
     target = _writable(Path(path))
     with _locked(target):
         return _replace(target, root, array_digests(root), storage or Storage())
+
+
+def copy_dataset(source: BinaryIO, path: str | Path) -> None:
+    """Write a dataset that :func:`write_dataset` has written before, as it does.  Raises UnwritableOutput."""
+    target = _writable(Path(path))
+    with _locked(target), _renamed_to(target) as partial, partial.open("xb") as file:
+        shutil.copyfileobj(source, file, COPIED_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def append_dataset(
@@ -164,22 +177,28 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _replace(target: Path, root: Group, digests: Mapping[tuple[str, str], str], storage: Storage) -> str:
-    """Write the tree under a temporary name, rename it, and return its ``content_sha256``."""
+    """Write the tree in place of the target and return its ``content_sha256``."""
     digest = content_sha256(root, digests)
     root.attributes[names.CONTENT_SHA256] = digest
+    with _renamed_to(target) as partial, GuardedFile(partial, "x+") as disk:
+        with _create(disk) as file:
+            _write(file, root, digests, storage, disk.check)
+        disk.check()
+    return digest
+
+
+@contextlib.contextmanager
+def _renamed_to(target: Path) -> Iterator[Path]:
+    """A name beside the target for a file that takes its place once it is complete.  Raises UnwritableOutput."""
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
-        with GuardedFile(partial, "x+") as disk:
-            with _create(disk) as file:
-                _write(file, root, digests, storage, disk.check)
-            disk.check()
+        yield partial
         os.replace(partial, target)
     except OSError as error:
         raise UnwritableOutput(f"{target} cannot be written: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-    return digest
 
 
 def _writable(path: Path) -> Path:

@@ -10,7 +10,6 @@ from aiida_mbetrain.science.potentials.mace.model_files import choose_head, head
 
 import torch  # isort: skip  # after mace
 from mace.modules import ScaleShiftMACE  # isort: skip
-from mace.tools.scripts_utils import remove_pt_head  # isort: skip
 
 if TYPE_CHECKING:
     from aiida_mbetrain.science.potentials.mace.fused import MaceModule
@@ -46,6 +45,8 @@ def _single_head(model: MaceModule, head: str) -> MaceModule:
     torch.set_default_dtype(torch.float64)  # of the new model's parameters, into which the old ones are copied
     try:
         with quiet():
+            from mace.tools.scripts_utils import remove_pt_head  # with all that trainings need
+
             single: MaceModule = remove_pt_head(model, head)
     finally:
         torch.set_default_dtype(before)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ase.data import chemical_symbols
 
 from aiida_mbetrain.errors import InvalidSettings, ModelHashMismatch, NotAModel
+from aiida_mbetrain.science.potentials.mace.inference_imports import inference_only
 
 if TYPE_CHECKING:
     from aiida_mbetrain.science.potentials.mace.fused import MaceModule
@@ -29,7 +30,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-with quiet():
+with quiet(), inference_only():
     from mace import modules  # before anything from e3nn, whose import fails otherwise
 
 import torch  # noqa: E402
