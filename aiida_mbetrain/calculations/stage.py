@@ -107,7 +107,7 @@ class StageCalculation(CalcJob):
         job = {
             "schema_version": job_file.SCHEMA,
             "stage": self.stage,
-            "settings": self.inputs.settings.get_dict() if self.settings_class else {},
+            "settings": self.stage_settings(),
             "inference": self._inference().to_dict(),
             "model": self._model(),
             "inputs": entries,
@@ -116,6 +116,11 @@ class StageCalculation(CalcJob):
             "checkpoint_interval_s": float(self.options.checkpoint_interval_seconds),
         }
         return job_file.JobFile(**job).to_dict()
+
+    def stage_settings(self) -> JsonObject:
+        """Settings of the stage as plain data."""
+        settings: JsonObject = self.inputs.settings.get_dict() if self.settings_class else {}
+        return settings
 
     def _inference(self) -> Inference:
         return Inference(**self.inputs.inference.get_dict()) if self.needs_potential else Inference()

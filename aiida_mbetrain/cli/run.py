@@ -30,6 +30,8 @@ from aiida_mbetrain.cli.single_stage import (
 )
 from aiida_mbetrain.errors import InvalidSettings, MbetrainError, UnwritableOutput
 
+LABELLING = (None, "md", "phonons")
+"""Values of --only with stages that label; None is all of them."""
 STEPS = "aiida.calculations:mbetrain.*"
 """Process types of the calcfunctions and jobs of this plugin, as AiiDA's caching names them."""
 OUTPUT = "mbetrain_output"
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", help="File to write  [training_set.hdf5, or the name of the stage].")
 @click.option("--code", help="mbetrain-worker on some computer (LABEL@COMPUTER): submit to the daemon and return.")
 @click.option("--options", help="With --code: YAML file of metadata.options for the jobs (queue, GPU, walltime).")
+@click.option("--label-jobs", type=click.IntRange(min=1), help="With --code: jobs that share the labels of a stage.")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost and stop.")
 @click.option("--continue", "earlier", metavar="PK", help="Go on with a run that was stopped, killed or failed.")
 @stopping_in_order
@@ -74,6 +77,7 @@ def run(
     output: str | None,
     code: str | None,
     options: str | None,
+    label_jobs: int | None,
     dry_run: bool,
     earlier: str | None,
 ) -> None:
@@ -89,6 +93,8 @@ def run(
         return
     path = Path(output or OUTPUTS.get(only or "", "training_set.hdf5"))
     require_writable(path)
+    if label_jobs is not None and (code is None or only not in LABELLING):
+        raise InvalidSettings("--label-jobs is about jobs of labels: give --code, and --only md, phonons or nothing.")
     chosen = merged_overrides(overrides, temperature_k, pressure_gpa, relax_first=relax_first)
     metadata = read_options(options)
     if dry_run:
@@ -98,6 +104,8 @@ def run(
         print_cost(console, *files, protocol, chosen, metadata)
         return
     load_profile_of_command()
+    from aiida import orm
+
     from aiida_mbetrain.calculations.functions.in_process import load_potential
     from aiida_mbetrain.data.structures import structure_to_configurations
     from aiida_mbetrain.workflows.base import check_inputs
@@ -127,6 +135,9 @@ def run(
     )
     if molecule is not None:
         (builder["quasi_harmonic"] if only is None else builder).molecule = read_structure(molecule)
+    if label_jobs is not None:
+        for part in (builder["md_sampling"], builder["phonon_sampling"]) if only is None else (builder,):
+            part.n_jobs = orm.Int(label_jobs)
     if code is None:
         run_training_set(console, builder, path)
     else:

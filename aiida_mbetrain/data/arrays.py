@@ -23,7 +23,8 @@ SMALL_BYTES = 1_000_000
 def array_of(node: orm.ArrayData, name: str) -> AnyArray:
     """Array of a node; a large one is mapped from its file in the repository, or from a copy where that is packed."""
     if math.prod(node.get_shape(name)) * LARGEST_ITEM_BYTES < LARGE_BYTES:
-        return node.get_array(name)
+        array: AnyArray = type(node).get_array(node, name)  # of the class, for a trajectory has this as its own
+        return array
     with node.base.repository.open(f"{name}.npy", "rb") as stream:
         return read_npy(stream)
 
@@ -31,7 +32,7 @@ def array_of(node: orm.ArrayData, name: str) -> AnyArray:
 def put_array(node: orm.ArrayData, name: str, array: AnyArray) -> None:
     """Set an array of an unstored node; a large one is copied from file to file, which ``set_array`` does in memory."""
     if array.nbytes < LARGE_BYTES:
-        node.set_array(name, array)
+        type(node).set_array(node, name, array)
         return
     with tempfile.TemporaryFile() as file:
         np.save(file, array, allow_pickle=False)

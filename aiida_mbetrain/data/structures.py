@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers, chemical_symbols
@@ -40,6 +42,9 @@ def trajectory_from_configurations(frames: Configurations) -> orm.TrajectoryData
     Energies are total eV, forces eV/Å, stress eV/Å³, velocities Å/fs; ``times`` are ps as the core type asks.
     """
     node = orm.TrajectoryData()
+    # AiiDA's own would hold positions, cells and velocities in memory, also to validate them when the node is stored
+    node.get_array = partial(array_of, node)  # type: ignore[method-assign]
+    node.set_array = partial(put_array, node)  # type: ignore[method-assign]
     steps = frames.origin.get("md_step")
     times = frames.origin.get("time_fs")
     node.set_trajectory(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
+from aiida_mbetrain.science.io import LARGE_BYTES, GrowingArray
 
 if TYPE_CHECKING:
     import h5py
@@ -61,6 +63,14 @@ def chunk_rows(values: Source) -> int:
     """
     chunks = getattr(values, "chunks", None)
     return int(chunks[0]) if chunks else max(1, CHUNK_BYTES // (BYTES * math.prod(values.shape[1:])))
+
+
+def joined(parts: Iterable[AnyArray]) -> AnyArray:
+    """One array of parts that follow one another; a large one is mapped from an unnamed file, and read-only."""
+    rows = GrowingArray()
+    for part in parts:
+        rows.append(part)
+    return rows.array()
 
 
 def array_sha256(values: Source) -> str:
@@ -129,11 +139,14 @@ class StoredArray:
         return np.asarray(self[()], dtype=dtype)
 
     def __getitem__(self, key: object) -> Any:
-        """The array or a part of it; raises UnreadableFile where the array is not what was written."""
-        if self._verified:
-            return self.stored[key]
+        """The array or a part of it; raises UnreadableFile where the array is not what was written.
+
+        All of a large one is mapped, and read-only.
+        """
         all_of_it = isinstance(key, tuple) and not key
-        whole = self.stored[()] if all_of_it else self.stored
+        if self._verified:
+            return self._whole() if all_of_it else self.stored[key]
+        whole = self._whole() if all_of_it else self.stored
         if array_sha256(whole) != self.sha256:
             raise UnreadableFile(
                 f"{self.where} is damaged or was edited: its numbers do not give its sha256. Take another copy of the "
@@ -141,6 +154,27 @@ class StoredArray:
             )
         self._verified = True
         return whole if all_of_it else self.stored[key]
+
+    def _whole(self) -> AnyArray:
+        """All numbers: read where they are few, else mapped from the file, or from a copy where it compresses them."""
+        stored = self.stored
+        if stored.nbytes < LARGE_BYTES or stored.dtype.kind not in KINDS:
+            return np.asarray(stored[()])
+        offset = stored.id.get_offset()
+        if offset is None:
+            step = chunk_rows(stored)
+            return joined(stored[start : start + step] for start in range(0, len(stored), step))
+        # by the descriptor of the open file, for its name may be another file's by now
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        length = offset + stored.nbytes - start
+        mapped = mmap.mmap(stored.file.id.get_vfd_handle(), length, access=mmap.ACCESS_READ, offset=start)
+        return np.ndarray(stored.shape, stored.dtype, mapped, offset - start)
+
+    def canonical(self) -> AnyArray:
+        """The array in canonical form; a large one is mapped, from a copy where the file has another precision."""
+        if self.dtype.kind in KINDS and self.dtype != KINDS[self.dtype.kind] and self.stored.nbytes >= LARGE_BYTES:
+            return joined(blocks(self))
+        return canonical(self)
 
     def digest(self) -> str:
         """sha256 of the array, which is read unless it has been compared before."""

@@ -82,8 +82,9 @@ class Group:
         return int(value)
 
     def array(self, name: str) -> AnyArray:
-        """A dataset as int64, float64, bool or an array of strings."""
-        return canonical(self.datasets[name])
+        """A dataset as int64, float64, bool or an array of strings; a large one of a file is mapped, and read-only."""
+        source = self.datasets[name]
+        return source.canonical() if isinstance(source, StoredArray) else canonical(source)
 
     def put(self, path: str, group: Group) -> None:
         """Place a group at a path, making those between; raises InvalidSettings if the path is taken."""

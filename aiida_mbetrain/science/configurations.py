@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -28,6 +28,9 @@ BoolArray = NDArray[np.bool_]
 """Array of bool."""
 AnyArray = NDArray[Any]
 """An array whose type of number is decided elsewhere, such as a column of a table."""
+
+BLOCK_BYTES = 4_000_000
+"""Positions of the frames that array expressions take at once: what they allocate is some ten times as much."""
 
 SAME_ELEMENT = 5e-4
 """Relative deviation from the standard atomic weight up to which a mass is that of the natural element: tables of
@@ -168,6 +171,12 @@ class Configurations:
         values = {name: getattr(self, name) for name in PER_FRAME}
         kept: dict[str, Any] = {name: None if value is None else value[index] for name, value in values.items()}
         return replace(self, **kept, origin={key: value[index] for key, value in self.origin.items()})
+
+    def blocks(self) -> Iterator[slice]:
+        """Successive frames, in parts of which no array takes much memory; one empty part where there are none."""
+        step = max(1, BLOCK_BYTES // (24 * self.n_atoms))
+        for start in range(0, max(1, self.n_frames), step):
+            yield slice(start, min(start + step, self.n_frames))
 
     def with_(self, **changes: object) -> Self:
         """A copy with some fields replaced."""

@@ -57,21 +57,22 @@ class StageWorkChain(WorkChain):
         return node
 
     def compute(
-        self, stage: str, label: str | None = None, **inputs: orm.Data
+        self, stage: str, label: str | None = None, *, part: orm.List | None = None, **inputs: orm.Data
     ) -> ToContext[str, orm.ProcessNode] | None:
         """Run a heavy stage, as jobs if a code is given and otherwise in this process.
 
+        part: of the labels, which several jobs share.
         Its finished node, failed or not, will be ``ctx[label]``; the label is the stage's name by default.
         """
         label = label or stage
         needed = ("model", "inference") if HEAVY[stage].calculation.needs_potential else ()
-        potential = {name: self.inputs[name] for name in needed}
+        common = {name: self.inputs[name] for name in needed} | ({} if part is None else {"part": part})
         if "code" not in self.inputs:
-            self.ctx[label] = self.call(HEAVY[stage].function, label, **potential, **inputs)
+            self.ctx[label] = self.call(HEAVY[stage].function, label, **common, **inputs)
             return None
         child, calculation = HEAVY[stage].job, HEAVY[stage].calculation
         has_sets = "sets" in calculation.spec().inputs
-        job = {"code": self.inputs.code, **potential, **({"sets": inputs} if has_sets else inputs)}
+        job = {"code": self.inputs.code, **common, **({"sets": inputs} if has_sets else inputs)}
         options: dict[str, object] = {}
         if stage in self.inputs:
             options = dict(self.exposed_inputs(child, stage))

@@ -15,6 +15,7 @@ from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.settings import MDSampling
 from aiida_mbetrain.workflows.base import validator_of
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
+from aiida_mbetrain.workflows.label_jobs import LabelJobs
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 from aiida_mbetrain.workflows.replica_port import define_replica_port, is_replica_of
 from aiida_mbetrain.workflows.supercell_start import SupercellWorkChain
@@ -23,7 +24,7 @@ DYNAMICS = ("trajectory", "thermodynamics")
 """Outputs of a dynamics, and ports of one that was made together with others."""
 
 
-class MDSamplingWorkChain(ProtocolMixin, SupercellWorkChain):
+class MDSamplingWorkChain(ProtocolMixin, SupercellWorkChain, LabelJobs):
     """Sample thermally accessible configurations: supercell, molecules, dynamics, clusters, labels."""
 
     protocol_section = "md_sampling"
@@ -127,11 +128,11 @@ class MDSamplingWorkChain(ProtocolMixin, SupercellWorkChain):
         if self.ctx.settings.finite_subsystem_filter is None:
             return None
         sets = {link.link_label: link.node for link in self.ctx.extraction.base.links.get_outgoing().all()}
-        return self.compute("labels", "label_clusters", **sets)
+        return self.run_label_jobs("label_clusters", sets)
 
     def inspect_labels(self) -> ExitCode | None:
         """Stop where labelling failed."""
-        return self.failed(self.ctx.label_clusters) if "label_clusters" in self.ctx else None
+        return None if self.ctx.settings.finite_subsystem_filter is None else self.inspect_label_jobs("label_clusters")
 
     def results(self) -> None:
         """Hand out the clusters; the dynamics is handed out where it ends."""

@@ -13,13 +13,14 @@ from aiida_mbetrain.data.force_constants import ForceConstantsData
 from aiida_mbetrain.data.molecular_crystal import MolecularCrystalData
 from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.settings import PhononSampling
-from aiida_mbetrain.workflows.base import StageWorkChain, validator_of
+from aiida_mbetrain.workflows.base import validator_of
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
+from aiida_mbetrain.workflows.label_jobs import LabelJobs
 from aiida_mbetrain.workflows.md_sampling import cluster_outputs
 from aiida_mbetrain.workflows.protocols import ProtocolMixin
 
 
-class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
+class PhononSamplingWorkChain(ProtocolMixin, LabelJobs):
     """Sample configurations from phonon modes: molecules, frames, clusters, labels."""
 
     protocol_section = "phonon_sampling"
@@ -98,11 +99,11 @@ class PhononSamplingWorkChain(ProtocolMixin, StageWorkChain):
 
     def run_labels(self) -> ToContext[str, orm.ProcessNode] | None:
         """Energies, forces, stress and features of frames and clusters."""
-        return self.compute("labels", **self.ctx.sets)
+        return self.run_label_jobs("labels", self.ctx.sets)
 
     def inspect_labels(self) -> ExitCode | None:
         """Stop where labelling failed."""
-        return self.failed(self.ctx.labels)
+        return self.inspect_label_jobs("labels")
 
     def results(self) -> None:
         """Hand out the nodes."""

@@ -73,8 +73,15 @@ REACHES: dict[tuple[str, str], int] = {
     ("TrainingSetWorkChain", "quasi_harmonic.settings"): SMALL,
     ("TrainingSetWorkChain", "phonon_sampling.settings"): MESH,
 }
-ELSEWHERE = {("QuasiHarmonicWorkChain", "molecule"), ("TrainingSetWorkChain", "quasi_harmonic.molecule")}
-"""The tests of sublimation show what these do."""
+ELSEWHERE = {
+    ("QuasiHarmonicWorkChain", "molecule"),
+    ("TrainingSetWorkChain", "quasi_harmonic.molecule"),
+    ("MDSamplingWorkChain", "n_jobs"),
+    ("PhononSamplingWorkChain", "n_jobs"),
+    ("TrainingSetWorkChain", "md_sampling.n_jobs"),
+    ("TrainingSetWorkChain", "phonon_sampling.n_jobs"),
+}
+"""The tests of sublimation and of label jobs show what these do."""
 OF_REPLICAS = ("supercell", "relaxed_structure", "trajectory", "thermodynamics", "outcome")
 ELSEWHERE |= {("MDSamplingWorkChain", f"replica.{name}") for name in OF_REPLICAS}
 """The tests of ReplicaSamplingWorkChain show what these do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from aiida.engine import run_get_node
 from argon import ARGON_SETTINGS, LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk, molecule
 from ase.io import write
+from job_runs import local_code
 from models import save_random_mace
 
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
@@ -209,6 +211,27 @@ def run_options(structure: Path, model: Path, overrides: Path, output: Path) -> 
     return [
         "run", "--structure", structure, "--model", model, "--protocol", "fast", "--overrides", overrides, "-o", output,
     ]  # fmt: skip
+
+
+def test_jobs_of_labels_reach_both_samplings(
+    succeed, argon_file, model_file, overrides, tmp_path, monkeypatch, profile
+):
+    module = importlib.import_module("aiida_mbetrain.cli.run")
+    built = []
+    monkeypatch.setattr(module, "submit_run", lambda console, builder, path: built.append(builder))
+    code = local_code(tmp_path)
+    jobs = ("--code", f"{code.label}@{code.computer.label}", "--label-jobs", "3")
+    given = run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5")
+    succeed(*given, *jobs)
+    succeed(*given, *jobs, "--only", "md")
+    both, dynamics = built
+    assert [both.md_sampling.n_jobs.value, both.phonon_sampling.n_jobs.value, dynamics.n_jobs.value] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("more", [(), ("--code", "mbetrain@cluster", "--only", "relaxation")])
+def test_jobs_of_labels_without_any_are_refused(fail, argon_file, model_file, overrides, tmp_path, more):
+    given = run_options(argon_file, model_file, overrides, tmp_path / "set.hdf5")
+    assert "--label-jobs is about jobs of labels" in fail(*given, "--label-jobs", "3", *more)
 
 
 def cells_of(told: str, row: str) -> list[str]:

@@ -66,6 +66,17 @@ def test_large_node_is_made_and_read_without_its_arrays_in_memory():
     np.testing.assert_array_equal(again.configurations.features, value.configurations.features)
 
 
+def test_large_trajectory_is_stored_without_its_arrays_in_memory():
+    value = frames(n_frames=1_000_000, n_features=1, periodic=True)
+    mapped = as_science(as_node(value.with_(velocities=value.positions, forces=None, origin={})))
+    tracemalloc.start()
+    node = as_node(mapped).store()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000 < value.positions.nbytes
+    np.testing.assert_array_equal(as_science(orm.load_node(node.pk)).velocities, value.positions)
+
+
 @pytest.mark.parametrize("state", ["loose", "packed", "compressed"])
 def test_arrays_are_read_from_every_kind_of_object(state, tmp_path, monkeypatch):
     monkeypatch.setattr(mapped_arrays, "LARGE_BYTES", 1)

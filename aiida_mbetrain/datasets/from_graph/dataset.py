@@ -235,9 +235,11 @@ def _facts_of_creator(uuid: str) -> Provenance:
     """The process, its model and structure, and its versions; the clusters of a stage ask for the same ones."""
     creator = cast("orm.ProcessNode", orm.load_node(uuid))
     facts: dict[str, Attribute | None] = {"process_uuid": creator.uuid, "process_label": creator.process_label}
-    facts |= _model_of(_inputs_of(creator))
-    info = creator.base.links.get_outgoing(link_label_filter="run_info").first()
-    facts |= _versions(info.node.get_dict()) if info is not None else {}
+    inputs = _inputs_of(creator)
+    facts |= _model_of(inputs)
+    told = creator.base.links.get_outgoing(link_label_filter="run_info").first()
+    info = inputs.get("run_info") if told is None else told.node  # labels of several jobs: of the first of them
+    facts |= _versions(info.get_dict()) if isinstance(info, orm.Dict) else {}
     return facts
 
 

@@ -107,7 +107,8 @@ def drift_energies(frames: Configurations) -> FloatArray:
     """Kinetic energy of the motion of the centre of mass, (F,), eV: zero in exact arithmetic."""
     assert frames.velocities is not None
     masses = frames.masses if frames.dynamical_masses is None else frames.dynamical_masses
-    momenta = np.einsum("n,fnk->fk", masses, frames.velocities / units.fs)
+    parts = [np.einsum("n,fnk->fk", masses, frames.velocities[block] / units.fs) for block in frames.blocks()]
+    momenta = np.concatenate(parts)
     energies: FloatArray = np.einsum("fk,fk->f", momenta, momenta) / (2 * masses.sum())
     return energies
 

@@ -196,9 +196,12 @@ def _phonon_lineage(section: PhononSection, frames: Configurations) -> Lineage:
 
 def _repeats(frames: Configurations, units: NDArray[np.int_]) -> NDArray[np.bool_]:
     """Frames equal to an earlier one of another unit, such as the undisplaced frame of every mode's amplitude grid."""
-    rounded = np.rint(frames.positions.reshape(len(frames), -1) / REPEATED).astype(np.int64)
     first: dict[bytes, int] = {}
-    owners = [first.setdefault(row.tobytes(), int(unit)) for row, unit in zip(rounded, units, strict=True)]
+    owners: list[int] = []
+    for block in frames.blocks():
+        rounded = np.rint(frames.positions[block] / REPEATED).astype(np.int64)
+        digests = (hashlib.sha256(row).digest() for row in rounded)
+        owners += [first.setdefault(digest, int(unit)) for digest, unit in zip(digests, units[block], strict=True)]
     repeated: NDArray[np.bool_] = np.asarray(owners, dtype=np.int64) != units
     return repeated
 

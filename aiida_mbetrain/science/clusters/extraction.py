@@ -19,6 +19,7 @@ from aiida_mbetrain.science.clusters.neighbours import MEASURES, nearest_neighbo
 from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, IntArray
 from aiida_mbetrain.science.crystal import EQUAL_DISTANCE, Images, nearest_images
+from aiida_mbetrain.science.io import GrowingArray
 from aiida_mbetrain.science.molecules import MolecularCrystal, bonds_intact, unwrap_molecules
 from aiida_mbetrain.settings import FiniteSubsystemFilter
 
@@ -98,7 +99,8 @@ class ClusterSet:
 class WholeFrames:
     """Frames with whole molecules, from which clusters are cut; broken frames are treated as set.
 
-    frames: whole molecules, periodic; indices: the source frame of each, (F,); intact: (F,).
+    frames: all source frames, with whole molecules, periodic.  indices: the F frames that are cut, ascending, (F,).
+    intact: whether their bonds are those of the reference, (F,).
     """
 
     frames: Configurations
@@ -157,13 +159,13 @@ def extract_clusters(
 
 def prepare_frames(crystal: MolecularCrystal, frames: Configurations, rule: FiniteSubsystemFilter) -> WholeFrames:
     """Make molecules whole and drop, keep or refuse broken frames; shared by all clusters of these frames."""
-    whole = unwrap_molecules(crystal, _geometry(frames))
+    whole = unwrap_molecules(crystal, _geometry(frames))  # in a file where there are many
     intact = bonds_intact(
         crystal, whole, bond_tolerance=rule.bond_tolerance, bond_check_tolerance=rule.bond_check_tolerance
     )
     _refuse_broken(intact, rule)
     kept = np.flatnonzero(intact | (rule.broken_molecules == "keep"))
-    return WholeFrames(whole.select(kept), kept.astype(np.int64), intact[kept])
+    return WholeFrames(whole, kept.astype(np.int64), intact[kept])
 
 
 def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster) -> ClusterSet:
@@ -171,12 +173,17 @@ def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster)
     frames, members = whole.frames, [crystal.molecules[m] for m in cluster.molecule_indices]
     assert frames.cells is not None
     atoms = np.concatenate(members)
-    shifts = np.repeat(cluster.translations, [len(member) for member in members], axis=0) @ frames.cells
+    translations = np.repeat(cluster.translations, [len(member) for member in members], axis=0)
+    positions = GrowingArray()
+    for block in frames.blocks():
+        rows = whole.indices[slice(*np.searchsorted(whole.indices, [block.start, block.stop]))]
+        positions.append(frames.positions[rows[:, None], atoms] + translations @ frames.cells[rows])
     configurations = Configurations(
         numbers=crystal.numbers[atoms],
-        positions=frames.positions[:, atoms] + shifts,
+        positions=positions.array(),
         isotope_masses=None if frames.isotope_masses is None else frames.masses[atoms],
-        origin=dict(frames.origin) | {"frame": whole.indices, "intact": whole.intact},
+        origin={name: values[whole.indices] for name, values in frames.origin.items()}
+        | {"frame": whole.indices, "intact": whole.intact},
     )
     return ClusterSet(cluster=cluster, configurations=configurations)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from aiida_mbetrain.science.configurations import (
     Configurations,
     FloatArray,
 )
+from aiida_mbetrain.science.io import GrowingArray
 from aiida_mbetrain.science.molecular_dynamics.cached_calculator import Results
 from aiida_mbetrain.settings import ClassicalMD, FeaturesDtype
 
@@ -68,7 +70,7 @@ class Schedule:
 
 
 class Recorder:
-    """Lists that grow by one entry per record; arrays are made of them only when asked for."""
+    """Records of a run, which grow by one entry at a time; many frames lie in files."""
 
     def __init__(
         self, atoms: Atoms, schedule: Schedule, masses: FloatArray, features_dtype: FeaturesDtype | None = None
@@ -83,8 +85,8 @@ class Recorder:
             self._masses[DYNAMICAL_MASSES] = atoms.get_masses()
         self._schedule = schedule
         self._features_dtype = features_dtype
-        self._series: dict[str, list[float]] = {name: [] for name in SERIES}
-        self._frames: dict[str, list[Any]] = defaultdict(list)
+        self._series = {name: array("d") for name in SERIES}
+        self._frames = defaultdict[str, GrowingArray](GrowingArray)
 
     def temperature(self, kinetic_energy_eV: float) -> float:
         """Temperature (K) of 3N - 3 degrees of freedom."""
@@ -124,17 +126,17 @@ class Recorder:
         if "features" in results:
             frame["features"] = np.array(results["features"], dtype=self._features_dtype)
         for name, value in frame.items():
-            self._frames[name].append(value)
+            self._frames[name].append(np.asarray(value)[None])
 
     def frames(self) -> Configurations:
         """The stored frames; none of them before the equilibration is over."""
         n, numbers, masses = len(self._atoms), self._atoms.numbers, self._masses
-        if not self._frames["positions"]:
+        if not self._frames:
             empty = np.zeros((0, n, 3))
             cells = np.zeros((0, 3, 3)) if self._atoms.pbc.all() else None
             return Configurations(numbers, empty, cells, velocities=empty, origin=_origin([], []), **masses)
-        values = {name: np.array(self._frames[name]) for name in PER_FRAME if self._frames[name]}
-        origin = _origin(self._frames["md_step"], self._frames["time_fs"])
+        values = {name: self._frames[name].array() for name in PER_FRAME if name in self._frames}
+        origin = _origin(self._frames["md_step"].array(), self._frames["time_fs"].array())
         return Configurations(numbers, **values, origin=origin, **masses)
 
     def series(self) -> dict[str, FloatArray]:
@@ -145,19 +147,23 @@ class Recorder:
         """The latest point of the series."""
         return {name: values[-1] for name, values in self._series.items()}
 
-    def rows(self) -> dict[str, list[Any]]:
+    def rows(self) -> dict[str, AnyArray]:
         """All that is recorded, one entry per record, by names such as ``series.time_fs`` and ``frames.positions``."""
-        series = {f"series.{name}": list(values) for name, values in self._series.items()}
-        return series | {f"frames.{name}": list(values) for name, values in self._frames.items()}
+        series = {f"series.{name}": values for name, values in self.series().items()}
+        return series | {f"frames.{name}": values.array() for name, values in self._frames.items()}
 
     def restore(self, rows: Mapping[str, Sequence[Any] | AnyArray]) -> None:
         """Take over what an earlier part of the run has recorded, the inverse of :meth:`rows`."""
         for key, values in rows.items():
             kind, _, name = key.partition(".")
-            {"series": self._series, "frames": self._frames}[kind][name] = list(values)
+            if kind == "series":
+                self._series[name] = array("d", np.asarray(values, dtype=np.float64).tolist())
+            elif len(values):
+                self._frames[name] = GrowingArray()
+                self._frames[name].append(np.asarray(values))
 
 
-def _origin(steps: list[int], times: list[float]) -> dict[str, AnyArray]:
+def _origin(steps: Sequence[int] | AnyArray, times: Sequence[float] | AnyArray) -> dict[str, AnyArray]:
     return {"md_step": np.array(steps, dtype=np.int64), "time_fs": np.array(times, dtype=np.float64)}
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.molecules.bond_graph import bond_cutoffs, find_bonds
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal
+from aiida_mbetrain.science.molecules.unwrapping import geometry_of
 
 CALM_DISPLACEMENT = 1.5
 """Frames whose atoms all moved less than this (Å) share one list of pairs that could have come close."""
@@ -26,6 +27,13 @@ def bonds_intact(
     times the covalent radii, and no other two atoms, periodic images included, closer than ``bond_tolerance`` times
     theirs.  The first is wider because hot molecules stretch; the second is the criterion of detection.
     """
+    parts = [geometry_of(whole, block) for block in whole.blocks()]
+    return np.concatenate([_intact(crystal, part, bond_tolerance, bond_check_tolerance) for part in parts])
+
+
+def _intact(
+    crystal: MolecularCrystal, whole: Configurations, bond_tolerance: float, bond_check_tolerance: float
+) -> NDArray[np.bool_]:
     first, second = crystal.bonds.T
     lengths = np.linalg.norm(whole.positions[:, second] - whole.positions[:, first], axis=-1)
     unbroken = (lengths < bond_cutoffs(crystal.numbers, first, second, bond_check_tolerance)).all(axis=1)

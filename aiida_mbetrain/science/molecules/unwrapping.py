@@ -7,6 +7,7 @@ from ase.geometry import minkowski_reduce
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
+from aiida_mbetrain.science.io import GrowingArray
 from aiida_mbetrain.science.molecules.bond_graph import sum_to_roots
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal, centers_of_mass
 
@@ -19,9 +20,27 @@ def unwrap_molecules(crystal: MolecularCrystal, frames: Configurations) -> Confi
     bonded one.  A molecule as a whole is then moved by the lattice translation that brings its centre of mass,
     in fractional coordinates and after removing the drift common to all molecules, nearest to the reference;
     one that diffuses by more than half a cell is followed to the image nearest to where it began.
+    Many positions lie in a file, and are read-only.
     Raises InvalidStructure for frames of other atoms or without cells.
     """
     check_frames(crystal, frames)
+    positions = GrowingArray()
+    for block in frames.blocks():
+        positions.append(_whole_positions(crystal, geometry_of(frames, block)))
+    return frames.with_(positions=positions.array())
+
+
+def geometry_of(frames: Configurations, block: slice) -> Configurations:
+    """Some frames with nothing but their atoms, positions and cells."""
+    return Configurations(
+        numbers=frames.numbers,
+        positions=frames.positions[block],
+        cells=None if frames.cells is None else frames.cells[block],
+        isotope_masses=frames.isotope_masses,
+    )
+
+
+def _whole_positions(crystal: MolecularCrystal, frames: Configurations) -> FloatArray:
     assert frames.cells is not None
     fractional = frames.positions @ np.linalg.inv(frames.cells)
     steps = np.zeros(frames.positions.shape)
@@ -37,7 +56,8 @@ def unwrap_molecules(crystal: MolecularCrystal, frames: Configurations) -> Confi
     masses, owner = frames.masses, crystal.molecule_of_atom
     moved = centers_of_mass(masses, fractional + shifts, owner) - centers_of_mass(masses, reference, owner)
     shifts -= np.rint(moved - _common_drift(moved, owner, masses))[:, owner]
-    return frames.with_(positions=frames.positions + shifts @ frames.cells)
+    whole: FloatArray = frames.positions + shifts @ frames.cells
+    return whole
 
 
 def check_frames(crystal: MolecularCrystal, frames: Configurations) -> None:

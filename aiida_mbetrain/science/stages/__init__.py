@@ -16,6 +16,7 @@ from aiida_mbetrain.science.stages.cost_estimate import (
 from aiida_mbetrain.science.stages.fingerprint import FREE_INFERENCE
 from aiida_mbetrain.science.stages.job import Job, Walltime
 from aiida_mbetrain.science.stages.labels import compute_labels
+from aiida_mbetrain.science.stages.labels_in_parts import join_parts
 from aiida_mbetrain.science.stages.memory_use import Growth, measured
 from aiida_mbetrain.science.stages.potential_probe import Probe, probe_potential
 from aiida_mbetrain.science.stages.stage_estimate import StageEstimate
@@ -36,6 +37,7 @@ __all__ = [
     "estimate_md",
     "estimate_phonons",
     "expected_modes",
+    "join_parts",
     "measured",
     "price_supercells",
     "probe_potential",

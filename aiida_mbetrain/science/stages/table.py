@@ -18,7 +18,8 @@ from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progre
 from aiida_mbetrain.science.stages.evaluation_log import RecordedPotential
 from aiida_mbetrain.science.stages.feature_storage import stores_features
 from aiida_mbetrain.science.stages.job import Job
-from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces
+from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces, plan_pieces
+from aiida_mbetrain.science.stages.labels_in_parts import rows_of_part
 from aiida_mbetrain.science.stages.md_replicas import md_replicas
 from aiida_mbetrain.science.stages.reference_labels import reference_labels
 from aiida_mbetrain.science.stages.training import training
@@ -116,22 +117,30 @@ def force_constants(job: Job) -> dict[str, object]:
 
 
 def labels(job: Job) -> dict[str, object]:
-    """Frames and cluster sets under any names -> the same, labelled."""
+    """Frames and cluster sets under any names -> the same, labelled; with the setting ``part``, some frames of some.
+
+    part: number of the part, from 1, and how many there are, see :mod:`.labels_in_parts`.
+    """
     # periodic frames first: they may get features where clusters do not, and pieces do not mix the two
     names = sorted(job.inputs, key=lambda name: isinstance(job.inputs[name], ClusterSet))
     values = [job.inputs[name] for name in names]
+    sets, features = [_configurations(value) for value in values], _wants_features(values, job)
+    atoms_per_piece = _atoms_per_piece(job.potential)
+    rows = {index: slice(None) for index in range(len(sets))}
+    if "part" in job.settings:
+        rows = rows_of_part(list(plan_pieces(sets, features, atoms_per_piece)), *job.settings["part"])
     labelled = label_in_pieces(
-        [_configurations(value) for value in values],
+        [sets[index].select(frames) for index, frames in rows.items()],
         job.potential,
-        CheckpointFile(job, "labels", {}),
-        features=_wants_features(values, job),
+        CheckpointFile(job, "labels", job.settings),
+        features=[features[index] for index in rows],
         features_dtype=job.inference.features_dtype,
-        atoms_per_piece=_atoms_per_piece(job.potential),
+        atoms_per_piece=atoms_per_piece,
         report=job.report,
     )
     return {
-        name: replace(value, configurations=new) if isinstance(value, ClusterSet) else new
-        for name, value, new in zip(names, values, labelled, strict=True)
+        names[index]: replace(values[index], configurations=new) if isinstance(values[index], ClusterSet) else new
+        for index, new in zip(rows, labelled, strict=True)
     }
 
 

@@ -5,7 +5,7 @@ Feature vectors are per atom; a configuration's is their mean, which compares co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,14 @@ from scipy.spatial.distance import cdist
 
 from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, NotEnoughFrames
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import AnyArray, FloatArray, IntArray
+from aiida_mbetrain.science.configurations import BLOCK_BYTES, AnyArray, FeatureArray, FloatArray, IntArray
+from aiida_mbetrain.science.io import GrowingArray
 from aiida_mbetrain.science.subsampling.duplicate_frames import first_occurrences
 from aiida_mbetrain.science.subsampling.feature_selection import farthest_points, k_means
-from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, stratum_of_frames
+from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, strata_of_frames
 from aiida_mbetrain.settings import Subsampling
 
+VECTORS_AT_ONCE = 1024
 CENTER, FARTHEST, K_MEANS, RANDOM = "center", "farthest_point", "k_means", "random"
 """Reasons for a pick: nearest to the stratum's mean, farthest from earlier picks, nearest to a centre, by chance."""
 
@@ -86,23 +88,23 @@ def pick_frames(sets: Mapping[str, FrameSet], settings: Subsampling) -> Picks:
             f"Subsampling.temperatures_K names {', '.join(unknown)}, the sets are {', '.join(sets) or 'none'}."
         )
     candidates = _candidates(sets, settings)
-    strata, members = np.unique(candidates.strata, return_inverse=True)
+    strata, members = candidates.strata, candidates.members
     sizes = np.bincount(members)
     quotas, by_chance = _quotas(sizes, settings)
     rng = np.random.default_rng(settings.rng_seed)
     chosen: list[tuple[int, int, int, str, float]] = []
     for stratum in range(len(strata)):
         own = np.flatnonzero(members == stratum)
-        vectors = None if candidates.features is None else candidates.features[own]
+        vectors = None if candidates.features is None else _rows(candidates.features, candidates.places[own])
         n_random = int(by_chance[stratum])
         picked = _pick(vectors, len(own), int(quotas[stratum]) - n_random, n_random, settings, rng)
         chosen += [(turn, stratum, int(own[i]), reason, d) for turn, (i, reason, d) in enumerate(picked)]
     chosen.sort()
     frames = np.array([frame for _, _, frame, _, _ in chosen])
     return Picks(
-        names=candidates.names[frames],
+        names=np.array(list(sets))[candidates.sets[frames]],
         rows=candidates.rows[frames],
-        strata=candidates.strata[frames],
+        strata=strata[members[frames]],
         reasons=np.array([reason for *_, reason, _ in chosen]),
         distances=np.array([distance for *_, distance in chosen]),
         available={str(name): int(n) for name, n in zip(strata, sizes, strict=True)},
@@ -112,11 +114,17 @@ def pick_frames(sets: Mapping[str, FrameSet], settings: Subsampling) -> Picks:
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """The distinct frames of all sets, as in :class:`Picks`; features: one vector each, None where not needed."""
+    """The distinct frames of all sets.
 
-    names: NDArray[np.str_]
+    sets: number of the set, (n,).  rows: row within the set, (n,).  strata: names.  members: stratum by number, (n,).
+    places: of each among the frames of all sets, (n,).  features: a vector for each of those, None where not needed.
+    """
+
+    sets: IntArray
     rows: IntArray
     strata: NDArray[np.str_]
+    members: IntArray
+    places: IntArray
     features: FloatArray | None
     n_repeated: int
 
@@ -131,33 +139,61 @@ def _candidates(sets: Mapping[str, FrameSet], settings: Subsampling) -> _Candida
             + (f" ({repeated} more repeat others)" if repeated else "")
             + ": ask for fewer or give more sets."
         )
+    names, members = strata_of_frames(sets, settings)
+    present, members = np.unique(members[first], return_inverse=True)
     return _Candidates(
-        names=np.repeat(np.array(list(sets)), counts)[first],
+        sets=np.repeat(np.arange(len(counts)), counts)[first],
         rows=np.concatenate([np.arange(n, dtype=np.int64) for n in counts])[first],
-        strata=np.concatenate([stratum_of_frames(name, value, settings) for name, value in sets.items()])[first],
-        features=None if settings.method == RANDOM else mean_features(sets)[first],
+        strata=names[present],
+        members=members,
+        places=first,
+        features=None if settings.method == RANDOM else mean_features(sets),
         n_repeated=repeated,
     )
 
 
 def mean_features(sets: Mapping[str, FrameSet]) -> FloatArray:
-    """One vector per frame of all sets one after another, the mean over atoms, (F, D).  Raises FeaturesMissing."""
-    parts = {name: configurations_of(value).features for name, value in sets.items()}
-    missing = [name for name, part in parts.items() if part is None]
+    """One vector per frame of all sets one after another, the mean over atoms, (F, D).
+
+    Many of them lie in a file, and are read-only.  Raises FeaturesMissing.
+    """
+    found_in = {name: configurations_of(value).features for name, value in sets.items()}
+    parts = {name: part for name, part in found_in.items() if part is not None}
+    missing = [name for name in found_in if name not in parts]
     if missing:
         raise FeaturesMissing(
             f"{', '.join(missing)} have no feature vectors: label them with a MACE model and Inference.features = "
             "'all' (periodic frames and clusters) or 'clusters', or take method = 'random'."
         )
-    found = {name: np.asarray(part).mean(axis=1, dtype=np.float64) for name, part in parts.items()}
-    lengths = {name: part.shape[1] for name, part in found.items()}
+    lengths = {name: np.shape(part)[-1] for name, part in parts.items()}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise FeaturesMissing(f"The feature vectors have different lengths ({shown}): label all sets with one model.")
-    broken = [name for name, part in found.items() if not np.isfinite(part).all()]
+    found, broken = GrowingArray(), set()
+    for name, part in parts.items():
+        for block in _blocks(part):
+            vectors = block.mean(axis=1, dtype=np.float64)
+            found.append(vectors)
+            broken |= set() if np.isfinite(vectors).all() else {name}
     if broken:
-        raise FeaturesMissing(f"The feature vectors of {', '.join(broken)} hold NaN or infinity: label them again.")
-    return np.concatenate(list(found.values()))
+        shown = ", ".join(name for name in parts if name in broken)
+        raise FeaturesMissing(f"The feature vectors of {shown} hold NaN or infinity: label them again.")
+    return found.array()
+
+
+def _rows(vectors: FloatArray, rows: IntArray) -> FloatArray:
+    """Some of the vectors; many of them lie in a file."""
+    found = GrowingArray()
+    for start in range(0, len(rows), VECTORS_AT_ONCE):
+        found.append(vectors[rows[start : start + VECTORS_AT_ONCE]])
+    return found.array()
+
+
+def _blocks(features: FeatureArray) -> Iterator[FeatureArray]:
+    """Features of some frames each, (f, N, D)."""
+    step = max(1, BLOCK_BYTES // max(1, features[:1].nbytes))
+    for start in range(0, max(1, len(features)), step):
+        yield features[start : start + step]
 
 
 def _quotas(sizes: AnyArray, settings: Subsampling) -> tuple[IntArray, IntArray]:

@@ -6,14 +6,14 @@ Farthest-point sampling: Gonzalez, Theor. Comput. Sci. 38 (1985) 293; k-means: L
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans
 from scipy.spatial.distance import cdist
 
-from aiida_mbetrain.science.configurations import FloatArray
+from aiida_mbetrain.science.configurations import FloatArray, IntArray
 
 POINTS_AT_ONCE = 1024
 
@@ -47,8 +47,7 @@ def _take(point: int, features: FloatArray, nearest: FloatArray, taken: NDArray[
 def _distances(features: FloatArray, vector: FloatArray) -> FloatArray:
     """Distance of every point from a vector, (n,), without an array of all differences."""
     distances = np.empty(len(features))
-    for start in range(0, len(features), POINTS_AT_ONCE):
-        rows = slice(start, start + POINTS_AT_ONCE)
+    for rows in _blocks(len(features)):
         distances[rows] = np.linalg.norm(features[rows] - vector, axis=1)
     return distances
 
@@ -56,11 +55,23 @@ def _distances(features: FloatArray, vector: FloatArray) -> FloatArray:
 def k_means(features: FloatArray, count: int, rng: np.random.Generator) -> list[int]:
     """The points nearest to the centres of up to ``count`` clusters of (n, D); fewer where clusters run empty."""
     centers, _ = kmeans(features, features[_plus_plus(features, count, rng)])
-    distances = cdist(features, centers)
-    labels, own = distances.argmin(axis=1), distances.min(axis=1)
+    parts = [_nearest_center(features[rows], centers) for rows in _blocks(len(features))]
+    labels, own = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.lexsort((own, labels))
     _, starts = np.unique(labels[order], return_index=True)
     return [int(point) for point in order[starts]]
+
+
+def _nearest_center(features: FloatArray, centers: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Index of the nearest centre, and the distance to it, of every point, (n,)."""
+    distances = cdist(features, centers)
+    return distances.argmin(axis=1).astype(np.int64), distances.min(axis=1)
+
+
+def _blocks(n_points: int) -> Iterator[slice]:
+    """Points of which arrays are made at once."""
+    for start in range(0, n_points, POINTS_AT_ONCE):
+        yield slice(start, start + POINTS_AT_ONCE)
 
 
 def _plus_plus(features: FloatArray, count: int, rng: np.random.Generator) -> list[int]:
@@ -71,7 +82,9 @@ def _plus_plus(features: FloatArray, count: int, rng: np.random.Generator) -> li
     points = [int(rng.integers(len(features)))]
     squared = np.full(len(features), np.inf)
     while len(points) < count:
-        squared = np.minimum(squared, ((features - features[points[-1]]) ** 2).sum(axis=1))
+        for rows in _blocks(len(features)):
+            apart = ((features[rows] - features[points[-1]]) ** 2).sum(axis=1)
+            squared[rows] = np.minimum(squared[rows], apart)
         if not squared.any():
             break
         points.append(int(rng.choice(len(features), p=squared / squared.sum())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,24 +41,30 @@ def apportion(total: int, weights: AnyArray, capacities: AnyArray) -> IntArray:
     return shares
 
 
-def stratum_of_frames(name: str, value: FrameSet, settings: Subsampling) -> NDArray[np.str_]:
-    """Stratum of each frame of a set, (F,)."""
+def strata_of_frames(sets: Mapping[str, FrameSet], settings: Subsampling) -> tuple[NDArray[np.str_], IntArray]:
+    """Names of strata, sorted, and which of them each frame of all sets belongs to, one set after another."""
+    names, members = [""], [np.empty(0, dtype=np.int64)]
+    for name, value in sets.items():
+        own, places = _strata_of_set(name, value, settings)
+        members.append(places + len(names))
+        names += own
+    distinct, order = np.unique(np.array(names), return_inverse=True)
+    return distinct, order[np.concatenate(members)].astype(np.int64)
+
+
+def _strata_of_set(name: str, value: FrameSet, settings: Subsampling) -> tuple[list[str], IntArray]:
+    """Names of strata, and which of them each frame belongs to; frames of a set differ in temperature alone."""
     frames = configurations_of(value)
     cluster = value.cluster if isinstance(value, ClusterSet) else None
-    parts: dict[str, AnyArray] = {
-        "source": _everywhere(_source(name, frames), frames),
-        "temperature": _temperatures(name, frames, settings),
-        "size": _everywhere("crystal" if cluster is None else f"{cluster.n_molecules} molecules", frames),
-        "orbit": _everywhere("" if cluster is None or cluster.orbit is None else f"orbit {cluster.orbit}", frames),
+    temperatures, places = _temperatures(name, frames, settings)
+    traits = {
+        "source": _source(name, frames),
+        "size": "crystal" if cluster is None else f"{cluster.n_molecules} molecules",
+        "orbit": "" if cluster is None or cluster.orbit is None else f"orbit {cluster.orbit}",
     }
-    chosen = [parts[trait] for trait in settings.stratify_by]
-    return np.array(
-        [", ".join(filter(None, row)) or "all" for row in zip(*chosen, strict=True)] or ["all"] * len(frames)
-    )
-
-
-def _everywhere(text: str, frames: Configurations) -> NDArray[np.str_]:
-    return np.full(len(frames), text)
+    by_temperature = [traits | {"temperature": temperature} for temperature in temperatures]
+    texts = [", ".join(filter(None, (own[trait] for trait in settings.stratify_by))) or "all" for own in by_temperature]
+    return texts, places
 
 
 def _source(name: str, frames: Configurations) -> str:
@@ -66,9 +74,14 @@ def _source(name: str, frames: Configurations) -> str:
     )
 
 
-def _temperatures(name: str, frames: Configurations, settings: Subsampling) -> NDArray[np.str_]:
-    if name in settings.temperatures_K:
-        return _everywhere(f"T = {settings.temperatures_K[name]:.2f} K", frames)
-    if "temperature_K" in frames.origin:
-        return np.array([f"T = {temperature:.2f} K" for temperature in frames.origin["temperature_K"]])
-    return _everywhere("", frames)
+def _temperatures(name: str, frames: Configurations, settings: Subsampling) -> tuple[list[str], IntArray]:
+    """Texts of temperatures, empty where none is known, and which of them each frame has."""
+    if name in settings.temperatures_K or "temperature_K" not in frames.origin:
+        known = settings.temperatures_K.get(name)
+        return ["" if known is None else _shown(known)], np.zeros(len(frames), dtype=np.int64)
+    found, places = np.unique(frames.origin["temperature_K"], return_inverse=True)
+    return [_shown(temperature) for temperature in found.tolist()], places.astype(np.int64)
+
+
+def _shown(temperature_K: float) -> str:
+    return f"T = {temperature_K:.2f} K"

@@ -22,7 +22,7 @@ from aiida_mbetrain.datasets.hdf5.file_lock import exclusive
 from aiida_mbetrain.datasets.model import ClusterReference, Dataset
 from aiida_mbetrain.datasets.training import entries_of, select_sections
 from aiida_mbetrain.errors import InvalidSettings, UnreadableFile, UnwritableOutput
-from aiida_mbetrain.science.io import GrowingArray
+from aiida_mbetrain.science.io import GrowingArray, growing_array
 from aiida_mbetrain.science.tables import Table
 
 DATASET = full_dataset()
@@ -135,6 +135,21 @@ def test_mapped_arrays_are_copied_block_by_block(storage: Storage, tmp_path: Pat
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40_000_000 < frames.features.nbytes
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=["plain", "float32", "compressed"])
+def test_large_arrays_of_a_file_are_mapped_and_outlive_it(storage: Storage, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "file"
+    write_dataset(path, DATASET, storage=storage)
+    expected = read_dataset(path)
+    monkeypatch.setattr(dataset_arrays, "LARGE_BYTES", 100)
+    monkeypatch.setattr(growing_array, "LARGE_BYTES", 100)
+    found = read_dataset(path)
+    write_dataset(path, Dataset())
+    assert not differences(found, expected)
+    for values in (found.md[0].trajectory.positions, found.md[0].trajectory.forces):
+        assert not values.flags.writeable
+        assert not values.flags.owndata
 
 
 @pytest.mark.parametrize("level", [0, 10, -1])

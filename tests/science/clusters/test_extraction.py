@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from aiida_mbetrain.errors import BrokenMolecules
+from aiida_mbetrain.science import configurations
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet, extract_clusters, select_clusters
 from aiida_mbetrain.science.clusters.extraction import neighbors_within
 from aiida_mbetrain.science.configurations import Configurations
@@ -299,6 +300,18 @@ def test_broken_frames_are_dropped_or_kept_and_recorded(treatment, kept):
         np.testing.assert_array_equal(origin["frame"], kept)
         np.testing.assert_array_equal(origin["md_step"], np.array(kept) * 50)
         np.testing.assert_array_equal(origin["intact"], np.array(kept) != 2)
+
+
+@pytest.mark.parametrize("treatment", ["drop", "keep"])
+def test_frames_in_blocks_give_the_same_bits_as_all_at_once(treatment, monkeypatch):
+    crystal, frames = broken_run()
+    rule = rule_for(NUMBER_RULES[1], broken_molecules=treatment)
+    whole = extract_clusters(crystal, frames, rule)
+    monkeypatch.setattr(configurations, "BLOCK_BYTES", 2 * 24 * frames.n_atoms)
+    assert len(list(frames.blocks())) > 1
+    for found, expected in zip(extract_clusters(crystal, frames, rule), whole, strict=True):
+        for name, values in expected.to_arrays().items():
+            np.testing.assert_array_equal(found.to_arrays()[name], values)
 
 
 def test_broken_frames_are_refused_by_number():

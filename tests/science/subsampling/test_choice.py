@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, NotEnoughFrames
+from aiida_mbetrain.science import configurations
 from aiida_mbetrain.science.clusters import Cluster, ClusterSet
 from aiida_mbetrain.science.configurations import Configurations
-from aiida_mbetrain.science.subsampling import subsample
+from aiida_mbetrain.science.io import growing_array
+from aiida_mbetrain.science.subsampling import choice, feature_selection, subsample
 from aiida_mbetrain.science.subsampling.choice import mean_features, pick_frames
 from aiida_mbetrain.science.subsampling.feature_selection import farthest_points, k_means
 from aiida_mbetrain.science.subsampling.stratification import apportion
@@ -284,6 +286,21 @@ def test_repeated_frames_count_once():
     assert sorted(zip(picks.names.tolist(), picks.rows.tolist(), strict=True)) == [("a", row) for row in range(10)]
     with pytest.raises(NotEnoughFrames, match=r"n_frames = 11, but the 2 sets hold 10 distinct .*20 more repeat"):
         pick_frames({"a": twice, "b": once}, wanted(11))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frames_in_blocks_and_vectors_in_files_give_the_same_picks(method, monkeypatch):
+    sets = mixed() | {"again": frames(1, 5)}
+    expected = pick_frames(sets, wanted(20, method=method))
+    monkeypatch.setattr(configurations, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(choice, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(choice, "VECTORS_AT_ONCE", 3)
+    monkeypatch.setattr(feature_selection, "POINTS_AT_ONCE", 3)
+    monkeypatch.setattr(growing_array, "LARGE_BYTES", 100)
+    found = pick_frames(sets, wanted(20, method=method))
+    for name, values in expected.columns().items():
+        np.testing.assert_array_equal(found.columns()[name], values)
+    assert found.n_repeated == expected.n_repeated
 
 
 def test_frames_a_little_apart_are_distinct():
