@@ -56,7 +56,8 @@ class Crystal:
         """Eight molecules in a cell."""
         unit = molecule(self.name, cell=[SPACING_A] * 3, pbc=True)
         unit.center()
-        return unit.repeat(2)
+        cell: Atoms = unit.repeat(2)
+        return cell
 
 
 CRYSTALS = {"octamers": Crystal("C2H6", 8, 1), "dimers": Crystal("H2O", 2, 10)}
@@ -80,6 +81,7 @@ class Springs(Calculator):
     ) -> None:
         """Fill ``results``."""
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         moved = self.atoms.positions - self._places
         forces = -self._springs * moved
         self.results = {"energy": -0.5 * float((forces * moved).sum()), "forces": forces}
@@ -108,7 +110,7 @@ def run(folder: Path, crystal: Crystal, n_frames: int) -> int:
     load_local_profile(folder)
     atoms = crystal.atoms()
     potential = Vibrating(atoms.positions)
-    inputs = {
+    inputs: dict[str, Any] = {
         "structure": orm.StructureData(ase=atoms),
         "model": orm.Dict({"name": "lennard_jones", "parameters": {}}),
         "inference": orm.Dict({"features": "clusters", "max_features_GB": None}),
@@ -117,7 +119,8 @@ def run(folder: Path, crystal: Crystal, n_frames: int) -> int:
     with mock.patch.object(in_process, "load_potential", return_value=potential):
         _, node = run_get_node(MDSamplingWorkChain, **inputs)
     assert node.is_finished_ok, f"{node.exit_status} {node.exit_message}"
-    return int(node.pk)
+    assert node.pk is not None
+    return node.pk
 
 
 def _settings(crystal: Crystal, n_frames: int) -> dict[str, Any]:
@@ -158,9 +161,9 @@ def figures(name: str, n_clusters: int, folder: Path, only: Sequence[str] = ()) 
     pk = told.read_text("utf-8")
     section = f"training/md_sampling/{names.md_crystal_name(TEMPERATURE_K, None)}"
     entry = f"{section}/{names.FINITE_SUBSYSTEMS}/n={crystal.size}"
-    for command, arguments in commands(pk, entry).items():
+    for command, words in commands(pk, entry).items():
         if not only or command in only:
-            yield from _watched(command, what, [_program(), *arguments], folder)
+            yield from _watched(command, what, [_program(), *words], folder)
 
 
 def _program() -> str:

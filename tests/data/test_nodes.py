@@ -69,7 +69,7 @@ def examples(finished: Any) -> dict[str, Any]:
             FragmentLabels.empty(fragments, "0" * 32), failures={1: "SCF not converged"}, programs=("tblite 0.5.0",)
         ),
         "LabelledFrames": labelled_frames(named_calculator(MORSE), n_frames=6),
-        "ModelFile": ModelFile(model_path().read_bytes(), "delta.model"),
+        "ModelFile": ModelFile(model_path().read_bytes(), model_path().name),
         "dict": {"label": "crystal", "n": 3, "values": [1.0, 2.0]},
     }
 

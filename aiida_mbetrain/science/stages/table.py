@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -128,7 +129,8 @@ def labels(job: Job) -> dict[str, object]:
     atoms_per_piece = _atoms_per_piece(job.potential)
     rows = {index: slice(None) for index in range(len(sets))}
     if "part" in job.settings:
-        rows = rows_of_part(list(plan_pieces(sets, features, atoms_per_piece)), *job.settings["part"])
+        number, n_parts = cast("tuple[int, int]", job.settings["part"])
+        rows = rows_of_part(list(plan_pieces(sets, features, atoms_per_piece)), number, n_parts)
     labelled = label_in_pieces(
         [sets[index].select(frames) for index, frames in rows.items()],
         job.potential,
