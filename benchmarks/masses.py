@@ -1,16 +1,20 @@
 """Independent frames per evaluation with repartitioned masses, and the time step that each choice of masses allows.
 
-``python -m benchmarks.masses [--small]``: the demo crystal with the demo model.
+``python -m benchmarks.masses [--small] [--crystal demo|urea] [--evaluations N]``: the demo crystal with the demo model,
+or urea as an elastic network, which is cheap enough for tests of distributions.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from ase.build import make_supercell
+from ase.data import chemical_symbols
+from scipy.stats import ks_2samp
 
 from aiida_mbetrain.demo import crystal, model_path
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, FloatArray
@@ -18,6 +22,8 @@ from aiida_mbetrain.science.molecular_dynamics import MDRun, run_molecular_dynam
 from aiida_mbetrain.science.potentials import Potential, load_mace
 from aiida_mbetrain.science.statistics import SHORTEST, autocorrelation
 from aiida_mbetrain.settings import ClassicalMD, Inference
+from benchmarks.crystals import urea
+from benchmarks.elastic_network import ElasticNetwork
 from benchmarks.figure import Figure
 
 TEMPERATURE_K = 300.0
@@ -36,21 +42,31 @@ class Counted(NamedTuple):
     error: float
 
 
-def figures(*, small: bool) -> Iterator[Figure]:
-    """Conserved energy by masses and time step, means, and evaluations per independent frame."""
-    potential = load_mace(model_path(), Inference())
-    yield from conserved_energies(potential)
-    n_runs, n_evaluations = (2, 600) if small else (3, 2000)
+def figures(name: str, n_evaluations: int, *, small: bool) -> Iterator[Figure]:
+    """Conserved energy by masses and time step, means, two-sample tests, and evaluations per independent frame."""
+    start, potential = CRYSTALS[name]()
+    yield from conserved_energies(potential, start)
+    n_runs = 2 if small else 3
     counted: dict[str, dict[str, Counted]] = {}
+    natural_runs: list[MDRun] = []
     for masses, step in COUNTED_fs.items():
         time_fs = EQUILIBRATION_fs + INTERVAL_fs * np.ceil(n_evaluations * step / INTERVAL_fs)
         changes = {"masses": masses, "time_step_fs": step, "time_total_fs": time_fs}
-        runs = [dynamics(potential, cell(), **changes, rng_seed=seed) for seed in range(n_runs)]
+        runs = [dynamics(potential, start, **changes, rng_seed=seed) for seed in range(n_runs)]
         counted[masses] = dict(independent(runs, step))
         for what, (value, error) in {**means(runs), **counted[masses]}.items():
             yield Figure(f"masses = {masses}, {step:g} fs", f"{what} (± {error:.2g})", value)
         if masses == "natural":
+            natural_runs = runs
             continue
+        for what, p_value in two_sample_tests(natural_runs, runs).items():
+            yield Figure(
+                f"masses = {masses}, {step:g} fs",
+                f"{what}, p of Kolmogorov-Smirnov",
+                p_value,
+                limit=1e-3,
+                at_least=True,
+            )
         for what, natural in counted["natural"].items():
             own = counted[masses][what]
             ratio = natural.value / own.value
@@ -59,10 +75,19 @@ def figures(*, small: bool) -> Iterator[Figure]:
             yield Figure(f"masses = {masses}", name, ratio, "x", limit=GOAL, at_least=True)
 
 
-def cell() -> Configurations:
-    """Two molecules: the cubic cell of the demo crystal, whose primitive cell has one."""
-    atoms = crystal()
-    return Configurations.from_atoms(make_supercell(atoms, [[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
+def hexamethylenetetramine() -> tuple[Configurations, Potential]:
+    """Two molecules: the cubic cell of the demo crystal, whose primitive cell has one; and the demo model."""
+    atoms = make_supercell(crystal(), [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return Configurations.from_atoms(atoms), load_mace(model_path(), Inference())
+
+
+def urea_network() -> tuple[Configurations, Potential]:
+    """Four molecules of urea, and springs between their atoms."""
+    structure = Configurations.from_atoms(make_supercell(urea(), np.diag([1, 1, 2])))
+    return structure, ElasticNetwork(structure)
+
+
+CRYSTALS = {"demo": hexamethylenetetramine, "urea": urea_network}
 
 
 def dynamics(potential: Potential, start: Configurations, **changes: Any) -> MDRun:
@@ -75,10 +100,10 @@ def dynamics(potential: Potential, start: Configurations, **changes: Any) -> MDR
     )
 
 
-def conserved_energies(potential: Potential) -> Iterator[Figure]:
+def conserved_energies(potential: Potential, relaxed: Configurations) -> Iterator[Figure]:
     """Fluctuation of the energy over a short time without a thermostat, from one thermal configuration."""
     thermal = dynamics(
-        potential, cell(), ensemble="NVT", time_step_fs=1.0, time_total_fs=EQUILIBRATION_fs + INTERVAL_fs
+        potential, relaxed, ensemble="NVT", time_step_fs=1.0, time_total_fs=EQUILIBRATION_fs + INTERVAL_fs
     ).frames
     start = thermal.select([-1]).with_(energies=None, forces=None, stress=None, features=None, velocities=None)
     for masses, steps in TRIED_fs.items():
@@ -97,17 +122,45 @@ def means(runs: Sequence[MDRun]) -> dict[str, Counted]:
     above = [energies(run).mean() - run.series["potential_energy_eV"][0] for run in runs]
     values = {"mean energy above the start / meV per atom": [1000 * energy / len(numbers) for energy in above]}
     values["mean volume / Å³"] = [volumes(run).mean() for run in runs]
-    for name, number in {"H": 1, "C": 6, "N": 7}.items():
-        squares = [(displacements(run).reshape(-1, len(numbers), 3)[:, numbers == number] ** 2) for run in runs]
-        values[f"mean square displacement of {name} / 10⁻³ Å²"] = [3000 * square.mean() for square in squares]
+    for number in np.unique(numbers):
+        squares = [square_displacements(run, number) for run in runs]
+        values[f"mean square displacement of {chemical_symbols[number]} / 10⁻³ Å²"] = [s.mean() for s in squares]
     return {what: Counted(float(np.mean(v)), float(np.std(v, ddof=1) / len(v) ** 0.5)) for what, v in values.items()}
+
+
+def square_displacements(run: MDRun, number: int) -> FloatArray:
+    """Mean square displacement of the atoms of an element in every frame, 10⁻³ Å²."""
+    numbers = run.frames.numbers
+    moved = displacements(run).reshape(-1, len(numbers), 3)[:, numbers == number]
+    return np.asarray(3000 * (moved**2).mean(axis=(1, 2)))
+
+
+def two_sample_tests(natural: Sequence[MDRun], other: Sequence[MDRun]) -> dict[str, float]:
+    """Probability of such different samples from one distribution, of frames that are independent of one another."""
+    numbers = natural[0].frames.numbers
+    quantities: dict[str, Callable[[MDRun], FloatArray]] = {"energy": energies, "volume": volumes}
+    for number in np.unique(numbers):
+        name = f"square displacement of {chemical_symbols[number]}"
+        quantities[name] = partial(square_displacements, number=number)
+    found = {}
+    for what, quantity in quantities.items():
+        samples = [_independent_sample([quantity(run) for run in runs]) for runs in (natural, other)]
+        found[f"{what} ({len(samples[0])} and {len(samples[1])} frames)"] = float(ks_2samp(*samples).pvalue)
+    return found
+
+
+def _independent_sample(series: Sequence[FloatArray]) -> FloatArray:
+    apart = int(np.ceil(inefficiency(np.mean([correlation(values) for values in series], axis=0))))
+    return np.concatenate([values[::apart] for values in series])
 
 
 def independent(runs: Sequence[MDRun], step_fs: float) -> Iterator[tuple[str, Counted]]:
     """Evaluations per independent frame, by quantity."""
     quantities: dict[str, Callable[[MDRun], FloatArray]] = {
-        "energy": energies, "volume": volumes, "positions": displacements, "features": features,
+        "energy": energies, "volume": volumes, "positions": displacements,
     }  # fmt: skip
+    if runs[0].frames.features is not None:
+        quantities["features"] = features
     for what, quantity in quantities.items():
         correlations = np.array([correlation(quantity(run)) for run in runs])
         evaluations = [
@@ -169,7 +222,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="shrink the work; the figures are noise")
-    for figure in figures(small=parser.parse_args().small):
+    parser.add_argument("--crystal", default="demo", choices=list(CRYSTALS), help="what moves (default demo)")
+    parser.add_argument("--evaluations", type=int, help="of every run [2000 of the demo crystal, 60000 of urea]")
+    arguments = parser.parse_args()
+    usual = {"demo": 2000, "urea": 60000}[arguments.crystal]
+    n_evaluations = arguments.evaluations or (600 if arguments.small else usual)
+    for figure in figures(arguments.crystal, n_evaluations, small=arguments.small):
         print(figure, flush=True)
 
 

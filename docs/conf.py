@@ -26,6 +26,7 @@ nitpicky = True
 nitpick_ignore_regex = [  # what other packages define: no network is needed to build the pages
     ("py:.*", r"(?!aiida_mbetrain)\w+(\.\w+)+"),
     ("py:class", r"aiida_mbetrain\.data\.\w+\.\w+Data"),  # nodes have a page of their own
+    ("py:class", r"aiida_mbetrain\.errors\.\w+"),  # listed among the exit codes
     ("py:class", r"aiida_mbetrain\.science\.(io\.structure_files\.ReadOptions|stages\.memory_use\.T)"),  # private
     ("py:class", r"Atoms|FloatArray|IntArray|NDArray|Path|WorkGraph"),
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers
 
-from aiida_mbetrain.campaigns.plan import PHONONS, QUASI_HARMONIC, stage_key
+from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC, TOGETHER, stage_key
 from aiida_mbetrain.campaigns.sources import crystal_digest
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, Nodes, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData
@@ -19,13 +19,16 @@ from aiida_mbetrain.datasets.from_graph import STAGE_OF
 from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.thermodynamics import equilibrium_names, reference_name
-from aiida_mbetrain.settings import FreeEnergy, Inference, JsonObject, NamedCalculator
+from aiida_mbetrain.settings import FreeEnergy, Inference, JsonObject, MDReplicas, NamedCalculator
 from aiida_mbetrain.workflows.protocols import SECTIONS
+
+KIND_OF = STAGE_OF | {"ReplicaSamplingWorkChain": TOGETHER}
+"""Process label -> kind of stage, or what makes several dynamics together."""
 
 
 @dataclass(frozen=True)
 class FoundStage:
-    """One stage WorkChain of the profile.
+    """One stage WorkChain of the profile, or one of the dynamics that a process makes together.
 
     key: that of the planned stages with the same result.
     """
@@ -61,32 +64,39 @@ def found_stages() -> list[FoundStage]:
         "molecule": _inputs("molecule", orm.StructureData, ["id"]),
     }
     crystals = _crystal_digests({pk for [pk] in inputs["structure"].values()})
-    keys: dict[int, str] = {}
-    order = sorted(rows, key=lambda pk: STAGE_OF[rows[pk][1]] == PHONONS)  # phonons need the keys of their parents
+    keys: dict[int, list[str]] = {}
+    order = sorted(rows, key=lambda pk: KIND_OF[rows[pk][1]] == PHONONS)  # phonons need the keys of their parents
     origins = _origins_of_force_constants()
     for pk in order:
-        kind = STAGE_OF[rows[pk][1]]
+        kind = KIND_OF[rows[pk][1]]
         try:
-            settings = SECTIONS[kind](**inputs["settings"][pk][0])
-            if isinstance(settings, FreeEnergy) and pk in inputs["molecule"]:
-                # Sublimation into a molecule that the user has given is not that of a campaign.
-                settings = settings.model_copy(update={"sublimation": False})
+            given = inputs["settings"][pk][0]
             inference = Inference(**inputs["inference"][pk][0])
             model = _identity(inputs["model"][pk][0])
             source: object = crystals[inputs["structure"][pk][0]] if kind != PHONONS else None
             if kind == PHONONS:
                 parent, link = origins[pk]
-                source = [keys[parent], _label(link, FreeEnergy(**inputs["settings"][parent][0]))]
+                source = [keys[parent][0], _label(link, FreeEnergy(**inputs["settings"][parent][0]))]
+            if kind == TOGETHER:
+                made = MDReplicas(**given)
+                keys[pk] = [stage_key(DYNAMICS, source, model, inference, made.of(name)) for name in made.replicas]
+                continue
+            settings = SECTIONS[kind](**given)
+            if isinstance(settings, FreeEnergy) and pk in inputs["molecule"]:
+                # Sublimation into a molecule that the user has given is not that of a campaign.
+                settings = settings.model_copy(update={"sublimation": False})
         except (KeyError, MbetrainError):
             continue  # of another version of the plugin, or phonons of force constants without a crystal
-        keys[pk] = stage_key(kind, source, model, inference, settings)
-    return [FoundStage(keys[pk], pk, *rows[pk][2:]) for pk in rows if pk in keys]
+        keys[pk] = [stage_key(kind, source, model, inference, settings)]
+    found = [FoundStage(key, pk, *rows[pk][2:]) for pk in rows for key in keys.get(pk, ())]
+    # what was made together and is whole has a younger stage of its own for every dynamics
+    return [stage for stage in found if not (KIND_OF[rows[stage.pk][1]] == TOGETHER and stage.is_finished_ok)]
 
 
 def _processes() -> Iterable[tuple[Any, ...]]:
     query = orm.QueryBuilder().append(
         orm.WorkChainNode,
-        filters={"attributes.process_label": {"in": list(STAGE_OF)}},
+        filters={"attributes.process_label": {"in": list(KIND_OF)}},
         project=[
             "id", "attributes.process_label", "uuid", "ctime", "attributes.process_state", "attributes.exit_status",
             "attributes.exit_message", "attributes.exception", "description",
@@ -100,7 +110,7 @@ def _processes() -> Iterable[tuple[Any, ...]]:
 
 def _inputs(label: str, kind: type[orm.Node], project: list[str]) -> dict[int, list[Any]]:
     query = orm.QueryBuilder().append(
-        orm.WorkChainNode, filters={"attributes.process_label": {"in": list(STAGE_OF)}}, tag="stage", project="id"
+        orm.WorkChainNode, filters={"attributes.process_label": {"in": list(KIND_OF)}}, tag="stage", project="id"
     )
     query.append(kind, with_outgoing="stage", edge_filters={"label": label}, project=project)
     return {pk: values for pk, *values in query.all()}

@@ -5,7 +5,6 @@ Importing aiida_workgraph takes seconds: import this module inside functions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -15,8 +14,19 @@ from aiida_workgraph.manager import get_current_graph
 
 from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
-from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, condition_name, share_jobs
+from aiida_mbetrain.campaigns.plan import (
+    PHONONS,
+    TOGETHER,
+    Plan,
+    Stage,
+    condition_identifier,
+    identifier,
+    made_together,
+    replicas_of,
+    share_jobs,
+)
 from aiida_mbetrain.campaigns.record import Record
+from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.state import GRAPH
 from aiida_mbetrain.science.thermodynamics import reference_name
 from aiida_mbetrain.settings import FreeEnergy, JsonObject
@@ -49,7 +59,7 @@ def build_graph(
         inputs: dict[str, orm.Node] = {
             "structure": orm.load_node(record.crystals[crystal]),
             "model": models[model],
-            "stages": orm.Dict({"campaign": plan.name} | _described(stages, force_constants, record.settings.options)),
+            "stages": orm.Dict({"campaign": plan.name} | _described(stages, force_constants, record.settings)),
         }
         if code is not None:
             inputs["code"] = code
@@ -57,20 +67,17 @@ def build_graph(
     return graph
 
 
-def identifier(name: str) -> str:
-    """A name as AiiDA's labels of links allow it."""
-    return re.sub(r"\W", "_", name)
-
-
-def _described(stages: Iterable[Stage], force_constants: Mapping[str, str], options: JsonObject) -> JsonObject:
+def _described(stages: Iterable[Stage], force_constants: Mapping[str, str], settings: CampaignSettings) -> JsonObject:
     """Plain values from which ``crystal_graph`` makes its tasks."""
     described = []  # a list, for the keys of a stored Dict lose their order, and parents come first
-    for stage in {stage.key: stage for stage in stages}.values():
+    for together in made_together({stage.key: stage for stage in stages}.values(), settings.replicas_per_job):
+        stage = together[0]
+        single = len(together) == 1
         facts: JsonObject = {
-            "name": task_name(stage),
-            "kind": stage.kind,
-            "key": stage.key,
-            "settings": stage.settings.to_dict(),
+            "name": task_name(stage, stage.kind if single else TOGETHER),
+            "kind": stage.kind if single else TOGETHER,
+            "keys": [each.key for each in together],
+            "settings": (stage.settings if single else replicas_of(together)).to_dict(),
             "inference": stage.inference.to_dict(),
         }
         if stage.name in force_constants:
@@ -81,13 +88,12 @@ def _described(stages: Iterable[Stage], force_constants: Mapping[str, str], opti
             facts |= {"parent": task_name(stage.parent), "reference_name": reference}
             facts["constants_label"] = stage.constants_label
         described.append(facts)
-    return {"stages": described, "options": dict(options)}
+    return {"stages": described, "options": dict(settings.options)}
 
 
-def task_name(stage: Stage) -> str:
-    """``md_sampling_298_15K_0_0001GPa``."""
-    condition = condition_name(stage.temperature_K, stage.pressure_GPa).replace("-", "minus_")
-    return identifier("_".join(filter(None, (stage.kind, condition))))
+def task_name(stage: Stage, kind: str | None = None) -> str:
+    """``md_sampling_298_15K_0_0001GPa``; kind: that of the task, where it makes more than this stage."""
+    return "_".join(filter(None, (kind or stage.kind, condition_identifier(stage))))
 
 
 def crystal_graph(structure: Any, model: Any, stages: Any, code: Any = None) -> None:

@@ -6,16 +6,18 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC
+from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC, TOGETHER
 from aiida_mbetrain.settings import JsonObject
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
 from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
+from aiida_mbetrain.workflows.replica_sampling import ReplicaSamplingWorkChain
 
 WORKCHAINS: dict[str, Any] = {
     QUASI_HARMONIC: QuasiHarmonicWorkChain,
     PHONONS: PhononSamplingWorkChain,
     DYNAMICS: MDSamplingWorkChain,
+    TOGETHER: ReplicaSamplingWorkChain,
 }
 
 

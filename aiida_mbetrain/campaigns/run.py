@@ -13,7 +13,7 @@ from aiida.engine import run_get_node
 from aiida_mbetrain.campaigns.costs import estimate_plan
 from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
-from aiida_mbetrain.campaigns.plan import Plan, Stage, make_plan
+from aiida_mbetrain.campaigns.plan import DYNAMICS, TOGETHER, Plan, Stage, made_together, make_plan, replicas_of
 from aiida_mbetrain.campaigns.reading import read_sources
 from aiida_mbetrain.campaigns.record import Record, group_of, read_record, record_of, write_record
 from aiida_mbetrain.campaigns.refusals import Refusals
@@ -131,32 +131,48 @@ def run_here(
 ) -> None:
     """Run the wanted stages in this process, one after another; a failing one holds up only those that need it.
 
+    Dynamics of one crystal are made together as the campaign says.
     on_stage: told the number of the stage, how many there are, and the stage.
     Raises InvalidSettings where another process runs the campaign, StoppedEarly after Ctrl-C.
     """
     code = None if record.settings.code is None else orm.load_code(record.settings.code)
     with only_here(group, "campaign"):
         known, done = dict(states), set()
-        for number, name in enumerate(wanted, start=1):
-            stage = plan.stages[name]
-            inputs = _inputs(stage, record, known, code)
+        number = 1
+        for together in made_together([plan.stages[name] for name in wanted], record.settings.replicas_per_job):
+            stage = together[0]
+            inputs = _inputs(together, record, known, code)
             if stage.key in done or inputs is None:
+                number += len(together)
                 continue
-            done.add(stage.key)
-            on_stage(number, len(wanted), stage)
-            _, node = run_get_node(WORKCHAINS[stage.kind], **inputs, metadata={"description": owner()})
-            group.add_nodes(node)
-            known[name] = StageState(FINISHED if node.is_finished_ok else FAILED, node.pk, node.uuid)
+            for each in together:
+                done.add(each.key)
+                on_stage(number, len(wanted), each)
+                number += 1
+            kind = stage.kind if len(together) == 1 else TOGETHER
+            _, node = run_get_node(WORKCHAINS[kind], **inputs, metadata={"description": owner()})
+            group.add_nodes([node, *_samplings(node)])
+            known[stage.name] = StageState(FINISHED if node.is_finished_ok else FAILED, node.pk, node.uuid)
             if node.exit_status == StoppedEarly.code:
-                raise StoppedEarly(f"{name} was interrupted: the same command goes on.")
+                raise StoppedEarly(f"{stage.name} was interrupted: the same command goes on.")
+
+
+def _samplings(node: orm.ProcessNode) -> list[orm.ProcessNode]:
+    """The stages of dynamics that a process has made together; none for any other."""
+    if node.process_label != WORKCHAINS[TOGETHER].__name__:
+        return []
+    return [child for child in node.called if child.process_label == WORKCHAINS[DYNAMICS].__name__]
 
 
 def _inputs(
-    stage: Stage, record: Record, states: Mapping[str, StageState], code: orm.AbstractCode | None
+    together: Sequence[Stage], record: Record, states: Mapping[str, StageState], code: orm.AbstractCode | None
 ) -> dict[str, Any] | None:
-    """All inputs of a stage; None where its force constants are missing, for then it cannot start."""
+    """All inputs of what makes some stages; None where force constants are missing, for then it cannot start."""
+    stage, single = together[0], len(together) == 1
     inference = orm.Dict(stage.inference.to_dict())
-    inputs = stage_inputs(stage.kind, stage.settings.to_dict(), inference, record.settings.options, code)
+    settings = stage.settings if single else replicas_of(together)
+    kind = stage.kind if single else TOGETHER
+    inputs = stage_inputs(kind, settings.to_dict(), inference, record.settings.options, code)
     inputs["model"] = orm.load_node(record.models[stage.model.name])
     if stage.parent is None:
         inputs["structure"] = orm.load_node(record.crystals[stage.crystal.name])

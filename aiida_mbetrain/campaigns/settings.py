@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, field_validator
 
 from aiida_mbetrain.settings import (
+    Count,
     Finite,
     Floats,
     JsonObject,
@@ -100,6 +101,12 @@ class CampaignSettings(Settings):
     )
     code: str | None = Field(None, description="mbetrain-worker on some computer (LABEL@COMPUTER); None: no jobs.")
     options: JsonObject = Field({}, description="metadata.options of all jobs (queue, GPU, walltime).")
+    replicas_per_job: Count = Field(
+        1,
+        description="Dynamics of one crystal and model that are made together as one job, at most: those that differ "
+        "in temperature, pressure and seed alone. Together they are one of max_jobs; their clusters are labelled at "
+        "the same time.",
+    )
     max_jobs: Annotated[int, Field(ge=1)] = Field(10, description="Stages that run at the same time, at most.")
 
     @field_validator("name")

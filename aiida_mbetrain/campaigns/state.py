@@ -104,11 +104,11 @@ def is_alive(stage: FoundStage) -> bool:
 
     The nodes of a run that was killed stay unfinished for ever.
     """
-    if stage.description.startswith(OWNER):
-        return owner_is_alive(stage.description)
     node = cast(orm.ProcessNode, orm.load_node(stage.pk))
-    while node.caller is not None:
+    while node.caller is not None and not node.description.startswith(OWNER):
         node = node.caller
+    if node.description.startswith(OWNER):
+        return owner_is_alive(node.description)
     return is_graph(node) and not bool(node.is_terminated)
 
 
@@ -153,7 +153,8 @@ def scheduled_keys() -> set[str]:
     query = orm.QueryBuilder().append(orm.WorkflowNode, filters=unfinished, tag="graph")
     described = {"attributes": {"has_key": "campaign"}}
     query.append(orm.Dict, with_outgoing="graph", filters=described, project="attributes.stages")
-    return {stage["key"] for stages in query.all(flat=True) for stage in stages}
+    stages = [stage for stages in query.all(flat=True) for stage in stages]
+    return {key for stage in stages for key in stage.get("keys") or [stage["key"]]}  # key: before replicas
 
 
 def to_start(states: Mapping[str, StageState], *, failed: bool = False) -> list[str]:

@@ -25,6 +25,7 @@ from rich.text import Text
 STAGES = {
     "relaxation": ("Relaxation", "steps"),
     "molecular_dynamics": ("Molecular dynamics", "steps"),
+    "md_replicas": ("Dynamics of replicas", "steps"),
     "force_constants": ("Force constants", "supercells"),
     "phonon_sampling": ("Phonon sampling", "q-points"),
     "labels": ("Labels", "atoms"),

@@ -127,6 +127,8 @@ def describe_progress(progress: JsonObject, now: float) -> str:
     parts = [f"{done:,} of {total:,} {unit}" + (f" ({100 * done / total:.0f} %)" if total else "")]
     if rate:
         parts += [f"{rate:,.3g} {unit}/s", f"{duration((total - done) / rate)} left"]
+    if "n_running" in progress:
+        parts.append(f"{progress['n_running']:,.0f} replicas")
     if "temperature_K" in progress:
         parts.append(f"{progress['temperature_K']:.0f} K")
     if "volume_A3" in progress:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiida import orm
 from aiida.engine import CalcJob, ExitCode, OutputPort
+from aiida.engine.processes.ports import PortNamespace
 from aiida.parsers import Parser
 
 from aiida_mbetrain.calculations.exit_codes import exit_code_of, exit_code_of_status
@@ -33,6 +34,18 @@ def is_cancelled(accounting: str, stderr: str) -> bool:
     header, *rows = accounting.strip().splitlines() or [""]
     states = (dict(zip(header.split("|"), row.split("|"), strict=False)).get("State", "") for row in rows[:1])
     return any(state.startswith("CANCELLED") for state in states) or CANCELLED.search(stderr) is not None
+
+
+def fits_output(ports: PortNamespace, name: str, node: orm.Data) -> bool:
+    """Return True for an output that is declared with this type; a dot leads into a namespace."""
+    first, _, rest = name.partition(".")
+    port = ports.get(first)
+    if rest and isinstance(port, PortNamespace):
+        return fits_output(port, rest, node)
+    if isinstance(port, OutputPort) and not rest:
+        return isinstance(node, port.valid_type or orm.Data)
+    known = port is None and ports.dynamic and all(part.isidentifier() for part in name.split("."))
+    return known and isinstance(node, ports.valid_type or orm.Data)
 
 
 class StageParser(Parser):
@@ -74,14 +87,8 @@ class StageParser(Parser):
 
     def _require_outputs_of_the_stage(self, outputs: dict[str, orm.Data]) -> None:
         """Raise UnreadableResults for a name, or a type, that the job does not declare."""
-        ports = self.node.process_class.spec().outputs
         for name, node in outputs.items():
-            port = ports.get(name)
-            if isinstance(port, OutputPort):
-                fits = isinstance(node, port.valid_type or orm.Data)
-            else:
-                fits = port is None and ports.dynamic and name.isidentifier()
-            if not fits:
+            if not fits_output(self.node.process_class.spec().outputs, name, node):
                 raise UnreadableResults(
                     f"{job_file.RESULTS_FILE} has the output {name!r}, a {type(node).__name__}: none of the stage."
                 )

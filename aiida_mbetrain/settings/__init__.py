@@ -21,7 +21,7 @@ from aiida_mbetrain.settings.base import (
 from aiida_mbetrain.settings.clusters import DISTANCE_RULES, NUMBER_RULES, FiniteSubsystemFilter
 from aiida_mbetrain.settings.free_energy import FreeEnergy
 from aiida_mbetrain.settings.inference import FeaturesDtype, Inference, NamedCalculator
-from aiida_mbetrain.settings.molecular_dynamics import ClassicalMD, MDSampling
+from aiida_mbetrain.settings.molecular_dynamics import ClassicalMD, MDReplicas, MDSampling, Replica
 from aiida_mbetrain.settings.phonon_sampling import PhononFilter, PhononSampling
 from aiida_mbetrain.settings.reference_labels import (
     IN_PROCESS,
@@ -57,6 +57,7 @@ __all__ = [
     "FreeEnergy",
     "Inference",
     "JsonObject",
+    "MDReplicas",
     "MDSampling",
     "Method",
     "NamedCalculator",
@@ -66,6 +67,7 @@ __all__ = [
     "Positive",
     "PyscfMethod",
     "ReferenceLabels",
+    "Replica",
     "Seed",
     "Settings",
     "Subsampling",

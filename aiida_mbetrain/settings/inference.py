@@ -23,7 +23,8 @@ class Inference(Settings):
     kernels: Literal["auto", "e3nn", "fused", "cueq"] = Field(
         "auto",
         description="What computes a MACE model's tensor products: e3nn as in its file; fused, the same sums with "
-        "less memory traffic; cueq, NVIDIA's cuEquivariance. auto: fused on a CPU, e3nn on CUDA.",
+        "less memory traffic; cueq, NVIDIA's cuEquivariance. auto: fused on a CPU; on CUDA cueq where it is installed "
+        "and computes this model, else e3nn.",
     )
     head: str | None = Field(None, description="Head of a multi-head model; None takes the model's default.")
     features: Literal["all", "clusters", "none"] = Field(

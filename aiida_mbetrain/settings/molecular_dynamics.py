@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -23,6 +25,8 @@ from aiida_mbetrain.settings.clusters import FiniteSubsystemFilter
 
 MOST_STEPS = 1e12
 """A step of 1 ms would take 30 years."""
+NAME_OF_REPLICA = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+"""Part of a link label of AiiDA."""
 
 
 class ClassicalMD(Settings):
@@ -118,3 +122,55 @@ class MDSampling(Settings):
         description="Start from the relaxed crystal: in NPT atoms and cell at pressure_GPa, in NVT the atoms alone.",
     )
     root_key: Key = Field("training/md_sampling", description="Where the dataset keeps this stage.")
+
+
+class Replica(Settings):
+    """Conditions and seed of one of several runs."""
+
+    temperature_K: Temperature = Field(298.15, description="Target temperature (K).")
+    pressure_GPa: Pressure = Field(1.0e-4, description="Target pressure (GPa), used in NPT.")
+    rng_seed: Seed = Field(42, description="Seed of velocities and stochastic thermostat.")
+
+
+class MDReplicas(Settings):
+    """Several runs of molecular dynamics of one crystal, whose evaluations are made together."""
+
+    sampling: MDSampling = Field(
+        MDSampling(), description="What all replicas have in common; temperature, pressure and seed are their own."
+    )
+    replicas: Annotated[dict[str, Replica], Field(min_length=1)] = Field(
+        {"replica": Replica()}, description="Replicas by name: letters, digits and single _, a letter first."
+    )
+
+    @field_validator("replicas")
+    @classmethod
+    def _names(cls, replicas: Mapping[str, Replica]) -> Mapping[str, Replica]:
+        for name in replicas:
+            if not NAME_OF_REPLICA.fullmatch(name):
+                raise ValueError(f"the name {name!r} has other than letters, digits and single _, a letter first")
+        return dict(sorted(replicas.items()))  # the keys of a stored node lose their order
+
+    def _check(self) -> None:
+        found: dict[tuple[float, ...], str] = {}
+        for name, replica in self.replicas.items():
+            pressure = (replica.pressure_GPa,) if self.sampling.md_crystal.ensemble == "NPT" else ()
+            same = found.setdefault((replica.temperature_K, replica.rng_seed, *pressure), name)
+            if same != name:
+                raise ValueError(f"replicas {same} and {name} are the same run; give one of them another rng_seed")
+            if pressure and self.sampling.relax_first and replica.pressure_GPa != self.first.pressure_GPa:
+                raise ValueError(
+                    f"the crystal relaxed at the pressure of {name} (pressure_GPa = {replica.pressure_GPa}) is another "
+                    f"than at {self.first.pressure_GPa}; give one pressure, or relax_first = False"
+                )
+
+    @property
+    def first(self) -> Replica:
+        """The first replica."""
+        return next(iter(self.replicas.values()))
+
+    def of(self, name: str) -> MDSampling:
+        """The settings of one replica by itself."""
+        replica = self.replicas[name]
+        dynamics = self.sampling.md_crystal.model_copy(update={"rng_seed": replica.rng_seed})
+        conditions = {"temperature_K": replica.temperature_K, "pressure_GPa": replica.pressure_GPa}
+        return self.sampling.model_copy(update={"md_crystal": dynamics, **conditions})

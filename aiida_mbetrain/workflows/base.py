@@ -24,6 +24,8 @@ from aiida_mbetrain.workflows.heavy_stages import HEAVY
 __all__ = ["StageWorkChain", "check_inputs", "validator_of"]
 
 CHILD_FAILED = 500
+INTERRUPTIONS = (errors.StoppedEarly.code, errors.DiskFull.code)
+"""Exit codes after which a run in process stops as a whole, to be continued."""
 
 
 class StageWorkChain(WorkChain):

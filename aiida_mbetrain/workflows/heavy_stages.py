@@ -13,6 +13,7 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_mbetrain.calculations.functions.force_constants import force_constants
 from aiida_mbetrain.calculations.functions.isolated_molecule import isolated_molecule
 from aiida_mbetrain.calculations.functions.labels import labels
+from aiida_mbetrain.calculations.functions.md_replicas import md_replicas
 from aiida_mbetrain.calculations.functions.molecular_dynamics import molecular_dynamics
 from aiida_mbetrain.calculations.functions.reference_labels import reference_labels
 from aiida_mbetrain.calculations.functions.relaxation import relaxation
@@ -23,6 +24,7 @@ from aiida_mbetrain.workflows.jobs import (
     ForceConstantsJob,
     IsolatedMoleculeJob,
     LabelsJob,
+    MDReplicasJob,
     MolecularDynamicsJob,
     ReferenceLabelsJob,
     RelaxationJob,
@@ -47,6 +49,7 @@ HEAVY = {
     "relaxation": HeavyStage(relaxation, RelaxationJob),
     "isolated_molecule": HeavyStage(isolated_molecule, IsolatedMoleculeJob),
     "molecular_dynamics": HeavyStage(molecular_dynamics, MolecularDynamicsJob),
+    "md_replicas": HeavyStage(md_replicas, MDReplicasJob),
     "force_constants": HeavyStage(force_constants, ForceConstantsJob),
     "labels": HeavyStage(labels, LabelsJob),
     "reference_labels": HeavyStage(reference_labels, ReferenceLabelsJob),

@@ -14,6 +14,7 @@ from aiida_mbetrain.calculations.exit_codes import define_exit_codes, exit_code_
 from aiida_mbetrain.calculations.force_constants import ForceConstantsCalculation
 from aiida_mbetrain.calculations.isolated_molecule import IsolatedMoleculeCalculation
 from aiida_mbetrain.calculations.labels import LabelsCalculation
+from aiida_mbetrain.calculations.md_replicas import MDReplicasCalculation
 from aiida_mbetrain.calculations.molecular_dynamics import MolecularDynamicsCalculation
 from aiida_mbetrain.calculations.monitors import is_unstable
 from aiida_mbetrain.calculations.reference_labels import ReferenceLabelsCalculation
@@ -48,6 +49,8 @@ INTERRUPTED = {
 MAX_JOBS = 100
 MAX_JOBS_WITHOUT_PROGRESS = 3
 SMALLEST_BATCH_ATOMS = 16
+NAMESPACE = "__"
+"""Between the names in the label of a link, where the name of a port has a dot."""
 NOT_PASSED_ON = ("retrieved", "remote_folder", "remote_stash", "checkpoint")
 
 
@@ -163,7 +166,14 @@ class StageJob(BaseRestartWorkChain):
         """Hand out the nodes of the last job."""
         node = self.ctx.children[-1]
         outputs = {link.link_label: link.node for link in node.base.links.get_outgoing(node_class=orm.Data).all()}
-        self.out_many({name: output for name, output in outputs.items() if name not in NOT_PASSED_ON})
+        for label, output in outputs.items():
+            if label not in NOT_PASSED_ON:
+                self.out(name_of_output(label), output)
+
+
+def name_of_output(link_label: str) -> str:
+    """The name under which a process hands out what has a link of this label: ``replicas.cold.trajectory``."""
+    return link_label.replace(NAMESPACE, ".")
 
 
 class RelaxationJob(StageJob):
@@ -190,6 +200,12 @@ class MolecularDynamicsJob(StageJob):
         if node.exit_status != SCHEDULER.STOPPED_BY_MONITOR.status or not is_unstable(message):
             return None
         return ProcessHandlerReport(True, exit_code_of(UnstableDynamics(message)))
+
+
+class MDReplicasJob(StageJob):
+    """Molecular dynamics of several replicas of a supercell."""
+
+    _process_class = MDReplicasCalculation
 
 
 class ForceConstantsJob(StageJob):

@@ -11,10 +11,10 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_mbetrain.calculations.functions.dataset import build_dataset, dataset_inputs
 from aiida_mbetrain.data.crystals import crystals
 from aiida_mbetrain.data.structures import structure_to_configurations
-from aiida_mbetrain.errors import DiskFull, MbetrainError, StoppedEarly
+from aiida_mbetrain.errors import MbetrainError
 from aiida_mbetrain.science.stages import estimate_all
 from aiida_mbetrain.science.thermodynamics import name_of_key
-from aiida_mbetrain.workflows.base import StageWorkChain, check_inputs
+from aiida_mbetrain.workflows.base import INTERRUPTIONS, StageWorkChain, check_inputs
 from aiida_mbetrain.workflows.heavy_stages import close_namespaces, jobs_need_code
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain
@@ -24,8 +24,6 @@ from aiida_mbetrain.workflows.quasi_harmonic import QuasiHarmonicWorkChain
 COMMON = ("structure", "model", "inference", "code")
 StageClass = type[MDSamplingWorkChain | QuasiHarmonicWorkChain | PhononSamplingWorkChain]
 STAGES: tuple[StageClass, ...] = (MDSamplingWorkChain, QuasiHarmonicWorkChain, PhononSamplingWorkChain)
-INTERRUPTIONS = (StoppedEarly.code, DiskFull.code)
-"""Exit codes after which a run in process stops as a whole, to be continued."""
 
 
 class TrainingSetWorkChain(StageWorkChain):
@@ -38,7 +36,7 @@ class TrainingSetWorkChain(StageWorkChain):
         spec.expose_inputs(MDSamplingWorkChain, include=COMMON)
         spec.expose_inputs(QuasiHarmonicWorkChain, include=COMMON)
         spec.expose_inputs(PhononSamplingWorkChain, include=("model", "inference", "code"))
-        spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=COMMON)
+        spec.expose_inputs(MDSamplingWorkChain, namespace="md_sampling", exclude=(*COMMON, "replica"))
         spec.expose_inputs(QuasiHarmonicWorkChain, namespace="quasi_harmonic", exclude=COMMON)
         spec.expose_inputs(PhononSamplingWorkChain, namespace="phonon_sampling", exclude=(*COMMON, "force_constants"))
         jobs_need_code(spec, {child.protocol_section: child.heavy_stages for child in STAGES})

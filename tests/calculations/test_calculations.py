@@ -41,6 +41,10 @@ MD = {
         "time_step_fs": 5.0,
     },
 }
+REPLICAS = {
+    "sampling": MD,
+    "replicas": {"cold": {"temperature_K": 10.0}, "warm": {"temperature_K": 20.0}, "seed_1": {"rng_seed": 1}},
+}
 FREE_ENERGY = {"thermal_expansion": False, "supercell_radius": 6.0, "relax_input_cell": "full"}
 
 
@@ -101,6 +105,8 @@ def inputs_of(stage: str) -> dict[str, orm.Data]:
         return {"frames": as_node(frames), "settings": orm.Dict(settings)}
     if stage == "molecular_dynamics":
         return {"supercell": distorted_argon(), "settings": orm.Dict(MD)}
+    if stage == "md_replicas":
+        return {"supercell": distorted_argon(), "settings": orm.Dict(REPLICAS)}
     if stage == "isolated_molecule":
         dimer = orm.StructureData(ase=Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 3.9]]))
         return {"structure": dimer, "settings": orm.Dict(FREE_ENERGY)}
@@ -209,6 +215,49 @@ def test_refused_input_keeps_its_code_and_message(code):
     assert len(node.called) == 1
 
 
+@pytest.fixture(scope="module")
+def one_unstable(code) -> dict[str, orm.ProcessNode]:
+    """Replicas of which one becomes unstable, in process and as jobs."""
+    sampling = {"md_crystal": MD["md_crystal"] | {"max_force": 0.5}}
+    replicas = {"calm": {"temperature_K": 20.0}, "wild": {"temperature_K": 5000.0}}
+    settings = orm.Dict({"sampling": sampling, "replicas": replicas})
+    inputs = inputs_of("md_replicas") | {"settings": settings}
+    _, in_process = HEAVY["md_replicas"].function.run_get_node(**potential_of("md_replicas"), **inputs)
+    _, job = run_get_node(HEAVY["md_replicas"].job, calculation=job_inputs("md_replicas", inputs, code))
+    return {"in process": in_process, "job": job}
+
+
+@pytest.mark.parametrize("where", ["in process", "job"])
+def test_unstable_replica_has_its_own_outcome_and_leaves_the_others_whole(where, one_unstable):
+    node = one_unstable[where]
+    assert node.exit_status == UnstableDynamics.code
+    assert "1 of 2 replicas became unstable; wild: Molecular dynamics stopped at step" in node.exit_message
+    outcomes = node.outputs.outcomes.get_dict()
+    assert outcomes["calm"] == {"status": "finished", "message": ""}
+    assert outcomes["wild"]["status"] == UnstableDynamics.status
+    assert "max_force" in outcomes["wild"]["message"]
+    times = {name: node.outputs.replicas[name].thermodynamics.get_array("time_fs")[-1] for name in ("calm", "wild")}
+    assert times["calm"] == 60.0
+    assert times["wild"] < 60.0
+    assert "trajectory" in node.outputs.replicas.calm
+
+
+def test_unstable_replicas_are_the_same_in_process_and_as_jobs(one_unstable):
+    assert_same_outputs(one_unstable["in process"], one_unstable["job"])
+    assert len([child for child in one_unstable["job"].called if isinstance(child, orm.CalcJobNode)]) == 1
+
+
+def test_replica_is_the_dynamics_that_it_is_by_itself(code):
+    """To the rounding of a batch, which a calculator of ASE does not have."""
+    inputs = inputs_of("md_replicas")
+    _, together = HEAVY["md_replicas"].function.run_get_node(**potential_of("md_replicas"), **inputs)
+    single = inputs | {"settings": orm.Dict(MD | {"temperature_K": 10.0})}
+    _, alone = HEAVY["molecular_dynamics"].function.run_get_node(**potential_of("molecular_dynamics"), **single)
+    for name in ("positions", "forces", "velocities"):
+        expected = alone.outputs.trajectory.get_array(name)
+        np.testing.assert_allclose(together.outputs.replicas.cold.trajectory.get_array(name), expected, atol=1e-12)
+
+
 def test_program_that_cannot_start_is_reported_with_its_words(code, tmp_path):
     computer = code.computer
     broken = orm.InstalledCode(computer=computer, filepath_executable="/bin/false", label=f"broken-{tmp_path.name}")
@@ -220,7 +269,7 @@ def test_program_that_cannot_start_is_reported_with_its_words(code, tmp_path):
 
 
 def test_every_named_error_has_an_exit_code_in_every_process():
-    for name in ("relaxation", "molecular_dynamics", "force_constants", "labels"):
+    for name in ("relaxation", "molecular_dynamics", "md_replicas", "force_constants", "labels"):
         for process in (CalculationFactory(f"mbetrain.{name}"), WorkflowFactory(f"mbetrain.{name}")):
             codes = {code.status for code in process.exit_codes.values()}
             assert {error.code for error in foreseeable_errors()} <= codes

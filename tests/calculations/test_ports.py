@@ -82,6 +82,9 @@ ELSEWHERE = {
     ("TrainingSetWorkChain", "phonon_sampling.n_jobs"),
 }
 """The tests of sublimation and of label jobs show what these do."""
+OF_REPLICAS = ("supercell", "relaxed_structure", "trajectory", "thermodynamics", "outcome")
+ELSEWHERE |= {("MDSamplingWorkChain", f"replica.{name}") for name in OF_REPLICAS}
+"""The tests of ReplicaSamplingWorkChain show what these do."""
 
 
 def test_no_port_is_without_a_test():

@@ -57,6 +57,11 @@ THIRDS[settings.MDSampling] = {
     "finite_subsystem_filter": THIRDS[settings.FiniteSubsystemFilter],
     "md_crystal": THIRDS[settings.ClassicalMD],
 }
+THIRDS[settings.Replica] = {"temperature_K": 1000 / 3, "pressure_GPa": 1e-4 / 3}
+THIRDS[settings.MDReplicas] = {
+    "sampling": THIRDS[settings.MDSampling],
+    "replicas": {"warm": THIRDS[settings.Replica], "cold": {"temperature_K": 200 / 3}},
+}
 THIRDS[settings.PhononSampling] = {
     "temperature_K": 1000 / 3,
     "phonon_filter": THIRDS[settings.PhononFilter],

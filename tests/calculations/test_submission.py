@@ -48,14 +48,17 @@ def inputs_of(stage: str) -> dict:
     if stage == "labels":
         frames = as_node(Configurations.from_atoms(argon_atoms()))
         return {"model": MaceModelData.get_or_create(model_path()), "inference": inference, "sets": {"frames": frames}}
-    port = "supercell" if stage == "molecular_dynamics" else "structure"
-    settings = {"temperature_K": 20.0} if stage == "molecular_dynamics" else {"thermal_expansion": False}
+    port = "supercell" if stage in ("molecular_dynamics", "md_replicas") else "structure"
+    replicas = {"replicas": {"cold": {"temperature_K": 20.0}, "warm": {"temperature_K": 40.0}}}
+    of_dynamics = {"molecular_dynamics": {"temperature_K": 20.0}, "md_replicas": replicas}
+    settings = of_dynamics.get(stage, {"thermal_expansion": False})
     structure = orm.StructureData(ase=argon_atoms())
     return {"model": orm.Dict(LENNARD_JONES), "inference": inference, port: structure, "settings": orm.Dict(settings)}
 
 
 @pytest.fixture(
-    scope="module", params=["relaxation", "isolated_molecule", "molecular_dynamics", "force_constants", "labels"]
+    scope="module",
+    params=["relaxation", "isolated_molecule", "molecular_dynamics", "md_replicas", "force_constants", "labels"],
 )
 def submission(request, code, tmp_path_factory) -> tuple[str, Path]:
     """Stage, and the folder that would be sent."""

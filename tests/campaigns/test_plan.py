@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from aiida_mbetrain import demo
 from aiida_mbetrain.campaigns.costs import estimate_plan
-from aiida_mbetrain.campaigns.plan import Plan, make_plan
+from aiida_mbetrain.campaigns.plan import Plan, made_together, make_plan, replicas_of
 from aiida_mbetrain.campaigns.reading import read_sources
 from aiida_mbetrain.campaigns.settings import read_campaign
 from aiida_mbetrain.cli import main
@@ -49,6 +49,58 @@ def test_members_share_force_constants_and_phonons(write_campaign):
     assert len(plan.members) == 3 * 2 * 2
     assert kinds(plan) == {"quasi_harmonic": 3, "phonon_sampling": 6, "md_sampling": 12}
     assert "ar_526/lj/20K_0.0001GPa/md_sampling" in plan.stages
+
+
+def dynamics_together(path: Path, replicas_per_job: int) -> list[list[str]]:
+    """Names of the dynamics that are made together."""
+    stages = [stage for stage in planned(path).stages.values() if stage.kind == "md_sampling"]
+    lists = made_together(stages, replicas_per_job)
+    return [[stage.name.removesuffix("/md_sampling") for stage in made] for made in lists]
+
+
+def test_dynamics_of_one_crystal_are_made_together_and_no_more_than_wanted(write_campaign):
+    path = write_campaign(lattice_constants=(5.26, 5.30))
+    single = dynamics_together(path, 1)
+    assert [len(names) for names in single] == [1] * 8
+    threes = dynamics_together(path, 3)
+    assert [len(names) for names in threes] == [3, 1, 3, 1]
+    assert [name for names in threes for name in names] == [name for [name] in single]
+    assert dynamics_together(path, 16)[0] == [
+        "ar_526/lj/20K_0.0001GPa", "ar_526/lj/30K_0.0001GPa", "ar_526/lj/20K_0.01GPa", "ar_526/lj/30K_0.01GPa",
+    ]  # fmt: skip
+
+
+def test_dynamics_made_together_have_the_keys_that_they_have_by_themselves(write_campaign):
+    plan = planned(write_campaign(rng_seed=3))
+    for together in made_together(plan.stages.values(), 16):
+        if together[0].kind == "md_sampling":
+            settings = replicas_of(together)
+            assert [settings.of(name) for name in settings.replicas] == [
+                stage.settings for stage in sorted(together, key=lambda stage: settings_name(stage.name))
+            ]
+            assert "at_20K_0_01GPa" in settings.replicas
+
+
+def settings_name(stage: str) -> str:
+    return stage.split("/")[2].replace(".", "_")
+
+
+def test_only_dynamics_that_differ_in_conditions_and_seed_are_made_together(write_campaign):
+    path = write_campaign(lattice_constants=(5.26,), crystals=["crystals/ar_526.cif"])
+    longer = {"md_sampling": {"md_crystal": {"time_total_fs": 80.0}}}
+    plan = planned(path, repairs={"ar_526/lj/20K_0.01GPa/md_sampling": longer})
+    lists = [made for made in made_together(plan.stages.values(), 16) if made[0].kind == "md_sampling"]
+    assert sorted(len(made) for made in lists) == [1, 3]
+    relaxed = planned_overrides(md_sampling={"relax_first": True})
+    path = write_campaign(lattice_constants=(5.26,), crystals=["crystals/ar_526.cif"], overrides=relaxed)
+    assert [len(names) for names in dynamics_together(path, 16)] == [2, 2]
+
+
+def test_equal_dynamics_are_made_once(write_campaign):
+    constant_volume = {"md_crystal": {"ensemble": "NVT"}}
+    overrides = planned_overrides(md_sampling=constant_volume, quasi_harmonic={"relax_input_cell": "full"})
+    path = write_campaign(lattice_constants=(5.26,), crystals=["crystals/ar_526.cif"], overrides=overrides)
+    assert [len(names) for names in dynamics_together(path, 16)] == [2]
 
 
 def test_cells_that_follow_the_pressure_have_force_constants_of_their_own(write_campaign):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from aiida import orm
+from aiida.engine import ExitCode, calcfunction
 from argon import ARGON_SETTINGS, LENNARD_JONES, argon_settings, merged
 from ase import units
 from ase.build import bulk
@@ -18,6 +19,8 @@ from campaign_files import argon_campaign
 from click.testing import CliRunner, Result
 
 from aiida_mbetrain.campaigns.found import found_stages
+from aiida_mbetrain.campaigns.run import graph_of, prepare
+from aiida_mbetrain.campaigns.state import stage_states
 from aiida_mbetrain.datasets.hdf5 import opened
 from aiida_mbetrain.report.campaign import members, part_of, results
 
@@ -49,6 +52,12 @@ def states(name: str) -> dict[str, str]:
     result = CliRunner().invoke(main(), ["campaign", "status", name, "--format", "json"])
     assert result.exit_code == 0, result.output
     return {row["stage"]: row["state"] for row in json.loads(result.output)}
+
+
+@calcfunction
+def refused_supercell(structure: orm.StructureData, settings: orm.Dict) -> Any:
+    """In place of the supercell: a refusal."""
+    return ExitCode(206, "the supercell is too large")
 
 
 def n_stages() -> int:
@@ -123,6 +132,88 @@ def test_a_failing_stage_holds_up_those_that_need_it_and_a_repair_goes_on(campai
     assert set(states("failing").values()) == {"finished"}
     again = campaign("run", name="failing", temperatures_K=[23.0], overrides=overrides)
     assert "nothing to start" in again.output, "the file without the repair is still the same campaign"
+
+
+def processes(label: str) -> list[orm.ProcessNode]:
+    """All processes of a label, oldest first."""
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={"attributes.process_label": label}, tag="it")
+    return query.order_by({"it": "id"}).all(flat=True)
+
+
+def test_dynamics_made_together_are_found_again_as_by_themselves(campaign, tmp_path):
+    own = {"name": "together", "lattice_constants": (5.47,), "crystals": ["crystals/ar_547.cif"]}
+    own |= {"temperatures_K": [20.0, 30.0, 40.0]}
+    before = len(processes("md_replicas")), len(processes("molecular_dynamics"))
+    result = campaign("run", **own, replicas_per_job=2)
+    assert result.exit_code == 0, result.output
+    assert set(states("together").values()) == {"finished"}
+    assert len(processes("md_replicas")) == before[0] + 1
+    assert len(processes("molecular_dynamics")) == before[1] + 1, "the third by itself"
+    assert "nothing to start" in campaign("run", **own, replicas_per_job=1).output
+    assert "nothing to start" in campaign("run", **own | {"name": "other"}, replicas_per_job=3).output
+    done = CliRunner().invoke(main(), ["campaign", "export", "together", "-o", str(tmp_path / "set.hdf5")])
+    assert done.exit_code == 0, done.output
+    assert "3 of 3 members" in done.output
+
+
+def test_graph_has_one_task_for_the_dynamics_that_are_made_together(profile, write_campaign):
+    from aiida_workgraph import WorkGraph  # needs a loaded profile
+
+    from aiida_mbetrain.campaigns.graph import crystal_graph
+
+    path = write_campaign(
+        name="graph",
+        lattice_constants=(5.53,),
+        crystals=["crystals/ar_553.cif"],
+        replicas_per_job=3,
+        temperatures_K=[44.0],
+    )
+    plan, record, _ = prepare(path)
+    graph = graph_of(plan, record, stage_states(plan), list(plan.stages))
+    [task] = [task for task in graph.tasks if task.name.startswith("c0")]
+    stages = task.inputs["stages"].value
+    with WorkGraph("of_the_crystal") as made:
+        crystal_graph(orm.load_node(record.crystals["ar_553"]), orm.load_node(record.models["lj"]), stages.get_dict())
+    names = {task.name for task in made.tasks if not task.name.startswith("graph_")}
+    assert names == {"quasi_harmonic", "phonon_sampling_44K", "replica_sampling_44K_0_0001GPa"}
+    together = made.tasks["replica_sampling_44K_0_0001GPa"].inputs["settings"].value
+    assert sorted(together.get_dict()["replicas"]) == ["at_44K_0_0001GPa", "at_44K_0_01GPa"]
+    keys = {key for stage in stages.get_dict()["stages"] for key in stage["keys"]}
+    assert keys == {stage.key for stage in plan.stages.values()}
+
+
+def test_one_of_several_dynamics_that_fails_fails_alone_and_is_repaired(campaign, tmp_path):
+    overrides = argon_settings(md_sampling={"md_crystal": {"max_force": 0.5}})
+    for section in ("md_sampling", "phonon_sampling"):
+        del overrides[section]["temperature_K"]
+    own = {"name": "unstable", "temperatures_K": [20.0, 30.0, 20000.0], "overrides": overrides}
+    own |= {"lattice_constants": (5.49,), "crystals": ["crystals/ar_549.cif"], "replicas_per_job": 16}
+    result = campaign("run", **own)
+    assert "[450]" in result.output, result.output
+    found = {name.split("/")[2]: state for name, state in states("unstable").items() if name.endswith("md_sampling")}
+    assert found == {"20K_0.0001GPa": "finished", "30K_0.0001GPa": "finished", "20000K_0.0001GPa": "failed"}
+    assert "nothing to start" in campaign("run", **own).output
+    repair = tmp_path / "repair.yaml"
+    repair.write_text(yaml.safe_dump({"md_sampling": {"md_crystal": {"max_force": 1e6, "time_step_fs": 1.0}}}))
+    n_together = len(processes("md_replicas"))
+    retried = CliRunner().invoke(main(), ["campaign", "retry", "unstable", "--override", str(repair), "--here"])
+    assert retried.exit_code == 0, retried.output
+    assert states("unstable")["ar_549/lj/20000K_0.0001GPa/md_sampling"] == "finished"
+    assert len(processes("md_replicas")) == n_together
+
+
+def test_dynamics_that_never_began_together_have_failed_all(campaign):
+    overrides = argon_settings(md_sampling={"relax_first": True, "md_crystal": {"max_atoms": 4000}})
+    for section in ("md_sampling", "phonon_sampling"):
+        del overrides[section]["temperature_K"]
+    own = {"name": "never", "temperatures_K": [20.0, 30.0], "overrides": overrides, "replicas_per_job": 2}
+    own |= {"lattice_constants": (5.51,), "crystals": ["crystals/ar_551.cif"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aiida_mbetrain.workflows.supercell_start.md_supercell", refused_supercell)
+        assert campaign("run", **own).exit_code == 0
+    found = [state for name, state in states("never").items() if name.endswith("md_sampling")]
+    assert found == ["failed", "failed"]
+    assert "nothing to start" in campaign("run", **own).output
 
 
 def test_a_change_that_contradicts_what_is_finished_is_refused(campaign):

@@ -23,6 +23,11 @@ def test_progress_of_dynamics_tells_temperature_and_volume():
     assert line.endswith("302 K, 512.3 Å³")
 
 
+def test_progress_of_replicas_tells_how_many_run():
+    line = describe_progress(MD | {"stage": "md_replicas", "n_running": 15.0}, now=1001.0)
+    assert line == "2,500 of 10,000 steps (25 %), 2.5 steps/s, 0:50:00 left, 15 replicas"
+
+
 def test_silence_is_told():
     assert "silent for 1:06:40" in describe_progress(MD, now=5000.0)
 

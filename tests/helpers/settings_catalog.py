@@ -10,6 +10,8 @@ CLASSES: tuple[type[Settings], ...] = (
     settings.ClassicalMD,
     settings.FiniteSubsystemFilter,
     settings.MDSampling,
+    settings.Replica,
+    settings.MDReplicas,
     settings.PhononFilter,
     settings.PhononSampling,
     settings.FreeEnergy,

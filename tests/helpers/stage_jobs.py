@@ -26,6 +26,19 @@ MD = {
         "sampling_interval_fs": 30.0,
     },
 }
+REPLICAS = {
+    "sampling": MD,
+    "replicas": {
+        "cold": {"temperature_K": 20.0},
+        "seed_1": {"temperature_K": 40.0, "rng_seed": 1},
+        "warm": {"temperature_K": 40.0},
+    },
+}
+UNSTABLE_REPLICAS = {
+    "sampling": MD | {"md_crystal": MD["md_crystal"] | {"max_force": 0.5}},
+    "replicas": REPLICAS["replicas"] | {"hot": {"temperature_K": 3000.0}},
+}
+"""Of which the hot one ends at its seventh step."""
 FORCE_CONSTANTS = {"supercell_matrix": [[2, 0, 0], [0, 2, 0], [0, 0, 2]], "symmetrize_unit_cell": False}
 
 
@@ -43,8 +56,13 @@ def job_of(stage: str) -> Job:
     potential = named_calculator(LENNARD_JONES)
     frames = distorted_argon(7)
     inputs = {"structure": distorted_argon()}
-    settings = {"relaxation": {"relax_input_cell": "full"}, "molecular_dynamics": MD, "labels": {}}
-    if stage == "molecular_dynamics":
+    settings = {
+        "relaxation": {"relax_input_cell": "full"},
+        "molecular_dynamics": MD,
+        "md_replicas": REPLICAS,
+        "labels": {},
+    }
+    if stage in ("molecular_dynamics", "md_replicas"):
         inputs = {"supercell": distorted_argon()}
     if stage == "isolated_molecule":
         inputs = {"structure": replace(distorted_argon(), cells=None)}

@@ -40,10 +40,12 @@ from aiida_mbetrain.settings import (
     FiniteSubsystemFilter,
     FreeEnergy,
     Inference,
+    MDReplicas,
     MDSampling,
     NamedCalculator,
     PhononFilter,
     PhononSampling,
+    Replica,
     Subsampling,
 )
 
@@ -207,6 +209,23 @@ def test_inputs_of_the_reference_scripts_say_where_they_went(name):
         (lambda: MDSampling(temperature_K=-5.0), "MDSampling.temperature_K = -5.0: Input should be greater than 0"),
         (lambda: MDSampling(temperature_K=float("nan")), "temperature_K = nan"),
         (lambda: MDSampling(pressure_GPa=float("inf")), "pressure_GPa = inf"),
+        (lambda: MDReplicas(replicas={}), "replicas"),
+        (lambda: MDReplicas(replicas={"300K_": {}}), "MDReplicas.replicas = .*the name '300K_' has other than letters"),
+        (lambda: MDReplicas(replicas={"a__b": {}}), "the name 'a__b'"),
+        (lambda: MDReplicas(replicas={"a": {"temprature_K": 1.0}}), "did you mean 'temperature_K'"),
+        (lambda: MDReplicas(replicas={"a": {}, "b": {}}), "MDReplicas: replicas a and b are the same run.*rng_seed"),
+        (
+            lambda: MDReplicas(
+                sampling={"md_crystal": {"ensemble": "NVT"}}, replicas={"a": {}, "b": {"pressure_GPa": 1.0}}
+            ),
+            "replicas a and b are the same run",
+        ),
+        (
+            lambda: MDReplicas(
+                sampling=MDSampling(relax_first=True), replicas={"a": {}, "b": {"pressure_GPa": 1.0}}
+            ),
+            r"at the pressure of b \(pressure_GPa = 1.0\) is another .* give one pressure",
+        ),
         (lambda: PhononSampling(temperature_K=0), "PhononSampling.temperature_K = 0"),
         (lambda: PhononSampling(n_frames=0), "n_frames = 0"),
         (lambda: PhononSampling(amplitude_scan="equidistant", n_frames=1), "needs n_frames of at least 2"),
@@ -374,6 +393,24 @@ def md_stage(made: MDSampling) -> bytes:
     return STAGES["molecular_dynamics"](job)["trajectory"].positions.tobytes()
 
 
+def replicas_stage(made: MDReplicas) -> bytes:
+    supercell = make_supercell(one(argon()), np.diag([2, 2, 2]))
+    job = Job(inputs={"supercell": supercell}, potential=LennardJones(cutoff=5.2), settings=made.to_dict())
+    found = STAGES["md_replicas"](job)
+    return b"".join(found[f"replicas.{name}.trajectory"].positions.tobytes() for name in made.replicas)
+
+
+def one_replica(made: Replica) -> bytes:
+    return replicas_stage(MDReplicas(sampling={"md_crystal": NPT}, replicas={"it": made}))
+
+
+effect(one_replica, temperature_K=60.0, pressure_GPa=1.0, rng_seed=1)
+effect(
+    replicas_stage,
+    {"sampling": {"md_crystal": NPT}, "replicas": {"it": {}}},
+    sampling={"md_crystal": SHORT},
+    replicas={"it": {}, "other": {"rng_seed": 1}},
+)
 effect(md_stage, {"md_crystal": NPT}, temperature_K=60.0, pressure_GPa=1.0, md_crystal=NPT | {"time_step_fs": 2.5})
 
 

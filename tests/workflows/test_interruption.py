@@ -34,6 +34,7 @@ MD = {
         "sampling_interval_fs": 10.0,
     },
 }
+REPLICAS = {"sampling": MD, "replicas": {"cold": {"temperature_K": 20.0}, "warm": {"temperature_K": 30.0}}}
 
 
 @pytest.fixture(autouse=True)
@@ -50,18 +51,19 @@ def kept(folder: Path) -> list[Path]:
     return sorted(folder.glob("*"))
 
 
-def dynamics(argon, lennard_jones) -> orm.ProcessNode:
+def dynamics(argon, lennard_jones, stage: str = "molecular_dynamics") -> orm.ProcessNode:
     inputs = {
         "supercell": orm.StructureData(ase=argon.get_ase() * (2, 2, 2)),
         "model": lennard_jones,
-        "settings": orm.Dict(MD),
+        "settings": orm.Dict(REPLICAS if stage == "md_replicas" else MD),
         "inference": orm.Dict(Inference().to_dict()),
     }
-    return HEAVY["molecular_dynamics"].function.run_get_node(**inputs)[1]
+    return HEAVY[stage].function.run_get_node(**inputs)[1]
 
 
-def test_an_interrupted_stage_ends_with_its_exit_code_and_goes_on_where_it_was(argon, lennard_jones, folder):
-    expected = dynamics(argon, lennard_jones)
+@pytest.mark.parametrize("dynamical", ["molecular_dynamics", "md_replicas"])
+def test_an_interrupted_stage_ends_with_its_exit_code_and_goes_on_where_it_was(argon, lennard_jones, folder, dynamical):
+    expected = dynamics(argon, lennard_jones, dynamical)
     handler = signal.getsignal(signal.SIGINT)
     seen: list[int] = []
 
@@ -71,7 +73,7 @@ def test_an_interrupted_stage_ends_with_its_exit_code_and_goes_on_where_it_was(a
             os.kill(os.getpid(), signal.SIGINT)
 
     with listening(interrupt):
-        node = dynamics(argon, lennard_jones)
+        node = dynamics(argon, lennard_jones, dynamical)
     assert node.exit_status == 400
     assert "interrupted by a signal" in node.exit_message
     assert not node.base.caching.is_valid_cache
@@ -82,7 +84,7 @@ def test_an_interrupted_stage_ends_with_its_exit_code_and_goes_on_where_it_was(a
 
     seen.clear()
     with listening(lambda stage, done, total: seen.append(done)):
-        again = dynamics(argon, lennard_jones)
+        again = dynamics(argon, lennard_jones, dynamical)
     assert min(seen) == 14
     assert_same_outputs(expected, again)
     checkpoints.settle_checkpoints()

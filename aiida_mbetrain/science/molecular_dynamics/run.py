@@ -85,8 +85,8 @@ def run_molecular_dynamics(
     Raises UnstableDynamics, whose ``results`` are the outputs so far; InvalidStructure, InvalidSettings,
     ElementsNotInModel.
     """
-    _check_inputs(supercell, potential, settings, temperature_K, pressure_GPa)
-    simulation = _Simulation(
+    check_inputs(supercell, potential, settings, temperature_K, pressure_GPa)
+    simulation = Simulation(
         supercell, potential, settings, temperature_K, pressure_GPa, features_dtype if features else None, start
     )
     total = simulation.schedule.n_steps
@@ -104,7 +104,7 @@ def run_molecular_dynamics(
     return simulation.results()
 
 
-class _Simulation:
+class Simulation:
     """One run's moving parts, at an absolute step."""
 
     def __init__(
@@ -147,6 +147,7 @@ class _Simulation:
 
     @property
     def step(self) -> int:
+        """Absolute number of steps made."""
         return self.guard.step
 
     def advance(self) -> None:
@@ -208,13 +209,14 @@ def _atoms(supercell: Configurations, masses: FloatArray, start: RestartState | 
     return atoms
 
 
-def _check_inputs(
+def check_inputs(
     supercell: Configurations,
     potential: Potential,
     settings: ClassicalMD,
     temperature_K: float,
     pressure_GPa: float | None,
 ) -> None:
+    """Raise InvalidStructure, InvalidSettings or ElementsNotInModel for what no run can start from."""
     potential.require_elements(supercell.numbers)
     if supercell.n_frames != 1 or supercell.n_atoms < 2:
         raise InvalidStructure(

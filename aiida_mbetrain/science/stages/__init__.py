@@ -13,6 +13,7 @@ from aiida_mbetrain.science.stages.cost_estimate import (
     expected_modes,
     price_supercells,
 )
+from aiida_mbetrain.science.stages.fingerprint import FREE_INFERENCE
 from aiida_mbetrain.science.stages.job import Job, Walltime
 from aiida_mbetrain.science.stages.labels import compute_labels
 from aiida_mbetrain.science.stages.labels_in_parts import join_parts
@@ -22,6 +23,7 @@ from aiida_mbetrain.science.stages.stage_estimate import StageEstimate
 from aiida_mbetrain.science.stages.table import STAGES
 
 __all__ = [
+    "FREE_INFERENCE",
     "STAGES",
     "Growth",
     "Job",

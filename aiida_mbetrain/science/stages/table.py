@@ -21,6 +21,7 @@ from aiida_mbetrain.science.stages.feature_storage import stores_features
 from aiida_mbetrain.science.stages.job import Job
 from aiida_mbetrain.science.stages.labels_in_batches import label_in_pieces, plan_pieces
 from aiida_mbetrain.science.stages.labels_in_parts import rows_of_part
+from aiida_mbetrain.science.stages.md_replicas import md_replicas
 from aiida_mbetrain.science.stages.reference_labels import reference_labels
 from aiida_mbetrain.science.stages.training import training
 from aiida_mbetrain.science.tables import Table
@@ -165,6 +166,7 @@ STAGES: dict[str, Callable[[Job], Mapping[str, object]]] = {
     "relaxation": relaxation,
     "isolated_molecule": isolated_molecule,
     "molecular_dynamics": molecular_dynamics,
+    "md_replicas": md_replicas,
     "force_constants": force_constants,
     "labels": labels,
     "reference_labels": reference_labels,

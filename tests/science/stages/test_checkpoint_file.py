@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
-from stage_jobs import LENNARD_JONES, MD, arrays_of, distorted_argon, job_of
+from stage_jobs import LENNARD_JONES, MD, REPLICAS, UNSTABLE_REPLICAS, arrays_of, distorted_argon, job_of
 
-from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
+from aiida_mbetrain.errors import StoppedEarly, UnreadableFile, UnstableDynamics
 from aiida_mbetrain.science.io import SegmentFile
 from aiida_mbetrain.science.potentials import AsePotential, named_calculator
 from aiida_mbetrain.science.stages import STAGES, Job
@@ -87,7 +87,7 @@ def test_stage_saves_nothing_before_the_interval_is_over(stage, tmp_path, small_
     assert not job.checkpoint.exists()
 
 
-@pytest.mark.parametrize("stage", ["molecular_dynamics", "labels", "relaxation"])
+@pytest.mark.parametrize("stage", ["molecular_dynamics", "md_replicas", "labels", "relaxation"])
 def test_checkpoint_cut_at_any_place_continues_to_the_same_numbers(stage, tmp_path, small_pieces):
     path = tmp_path / "checkpoint"
     job = replace(job_of(stage), checkpoint=path, checkpoint_interval_s=OFTEN)
@@ -231,6 +231,12 @@ def md(**changes):
     return {"settings": MD | {"md_crystal": MD["md_crystal"] | changes}}
 
 
+def replicas(warm=None, **changes):
+    """Settings of replicas, with others of one of them or in ``md_crystal`` of all."""
+    chosen = REPLICAS["replicas"] | {"warm": REPLICAS["replicas"]["warm"] | (warm or {})}
+    return {"settings": {"replicas": chosen, "sampling": md(**changes)["settings"]}}
+
+
 NPT = {"ensemble": "NPT"}
 OTHER_ARGON = named_calculator(
     NamedCalculator(name="lennard_jones", parameters={"sigma": 3.0, "epsilon": 0.05, "rc": 6.0})
@@ -245,6 +251,12 @@ REFUSED = [
     ("molecular_dynamics", {}, md(nvt_algo="nose_hoover_chain")),
     ("molecular_dynamics", {}, md(time_step_fs=2.5)),
     ("molecular_dynamics", md(**NPT), {"settings": md(**NPT)["settings"] | {"pressure_GPa": 0.1}}),
+    ("md_replicas", {}, {"potential": OTHER_ARGON}),
+    ("md_replicas", {}, replicas(warm={"temperature_K": 41.0})),
+    ("md_replicas", {}, replicas(warm={"rng_seed": 3})),
+    ("md_replicas", {}, replicas(time_step_fs=2.5)),
+    ("md_replicas", replicas(**NPT), replicas(warm={"pressure_GPa": 0.1}, **NPT)),
+    ("md_replicas", {}, {"settings": {"replicas": {"warm": {"temperature_K": 40.0}}}}),
     ("relaxation", {}, {"potential": OTHER_ARGON}),
     ("relaxation", {}, {"settings": {"relax_input_cell": "full", "max_force_on_atom": 0.01}}),
     ("isolated_molecule", {}, {"settings": {"max_force_on_atom": 0.01}}),
@@ -292,3 +304,33 @@ def test_dynamics_continues_where_only_length_guards_or_machine_differ(changes, 
     done: list[int] = []
     STAGES["molecular_dynamics"](replace(job, report=lambda n, _: done.append(n), **changes))
     assert done[0] == 13
+
+
+@pytest.mark.parametrize("changes", [
+    replicas(warm={"pressure_GPa": 1.0}, time_total_fs=300.0, max_force=50.0, rng_seed=9),
+    {"inference": Inference(device="cpu", kernels="e3nn", batch_atoms=7)},
+], ids=keys)  # fmt: skip
+def test_replicas_continue_where_only_length_guards_or_machine_differ(changes, tmp_path):
+    answers = iter([False] * 12 + [True])
+    job = replace(job_of("md_replicas"), checkpoint=tmp_path / "checkpoint")
+    with pytest.raises(StoppedEarly):
+        STAGES["md_replicas"](replace(job, should_stop=lambda: next(answers)))
+    done: list[int] = []
+    STAGES["md_replicas"](replace(job, report=lambda n, _: done.append(n), **changes))
+    assert done[0] == 13
+
+
+def test_replica_that_became_unstable_before_the_job_was_stopped_is_not_run_again(tmp_path):
+    job = replace(job_of("md_replicas"), settings=UNSTABLE_REPLICAS)
+    with pytest.raises(UnstableDynamics) as expected:
+        STAGES["md_replicas"](job)
+    job = replace(job, checkpoint=tmp_path / "checkpoint")
+    answers = iter([False] * 12 + [True])
+    with pytest.raises(StoppedEarly):
+        STAGES["md_replicas"](replace(job, should_stop=lambda: next(answers)))
+    counting, calculator = counted(job)
+    with pytest.raises(UnstableDynamics) as found:
+        STAGES["md_replicas"](counting)
+    assert calculator.n_calls == 3 * (30 - 12)
+    assert found.value.message == expected.value.message
+    assert_equal(arrays_of(found.value.results), arrays_of(expected.value.results))

@@ -26,12 +26,14 @@ In double precision, that of the coupling coefficients of a model that was made 
 def choose_kernels(wanted: str, device: torch.device) -> str:
     """e3nn, fused or cueq, from ``Inference.kernels``; raises InvalidSettings where cuEquivariance is missing.
 
-    On a GPU its kernels too: without them it would fall back to something slower than e3nn.
+    On a GPU its kernels too: without them it would fall back to something slower than e3nn.  ``auto`` takes what is
+    there.
     """
-    if wanted == "auto":
-        return "fused" if device.type == "cpu" else "e3nn"
     needed = ["cuequivariance_torch"] + ["cuequivariance_ops_torch"] * (device.type == "cuda")
-    if wanted == "cueq" and any(importlib.util.find_spec(name) is None for name in needed):
+    has_cueq = all(importlib.util.find_spec(name) is not None for name in needed)
+    if wanted == "auto":
+        return "fused" if device.type == "cpu" else "cueq" if has_cueq else "e3nn"
+    if wanted == "cueq" and not has_cueq:
         raise InvalidSettings(
             "Inference.kernels = 'cueq' needs the package cuequivariance-torch, and on a GPU its kernels "
             "(cuequivariance-ops-torch-cu12): install them where the model runs, or take 'auto'."

@@ -6,6 +6,7 @@ Imported only where a model is loaded: it imports PyTorch and MACE, which takes 
 from __future__ import annotations
 
 import importlib.metadata
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -13,7 +14,7 @@ from typing import Self
 import numpy as np
 from ase.data import chemical_symbols
 
-from aiida_mbetrain.errors import DeviceNotAvailable
+from aiida_mbetrain.errors import DeviceNotAvailable, InvalidSettings
 from aiida_mbetrain.science.configurations import Configurations, FloatArray
 from aiida_mbetrain.science.potentials.base import Potential
 from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS, BatchSize, BatchTooLarge, Chunk
@@ -73,12 +74,24 @@ class MacePotential(Potential):
         self._fused: FusedModules | None = None
         self._take(model)
         self.kernels = choose_kernels(inference.kernels, self.device)
-        if self.kernels != "e3nn":
+        if self.kernels == "cueq" and inference.kernels == "auto":
+            self._try_kernels()
+        elif self.kernels != "e3nn":
             self._replace_kernels()
         self._set_batch_size(inference.batch_atoms)
 
     def _take(self, model: MaceModule) -> None:
         self._model = model.to(device=self.device, dtype=self._dtype).eval().requires_grad_(False)
+
+    def _try_kernels(self) -> None:
+        """Let other kernels compute the model where they can; keep its own where they cannot, and say why."""
+        own = self._model
+        try:
+            self._replace_kernels()
+        except (InvalidSettings, ImportError, RuntimeError) as error:  # CUDA's are RuntimeErrors
+            warnings.warn(f"The model is computed by its own kernels (e3nn), for {self.kernels}: {error}", stacklevel=2)
+            self.kernels = "e3nn"
+            self._take(own)
 
     def _replace_kernels(self) -> None:
         """Let other kernels compute the model; raises InvalidSettings where they do not compute this model."""
@@ -103,6 +116,10 @@ class MacePotential(Potential):
     ) -> list[Configurations]:
         """See Potential; the features are the invariants of all interaction layers, (F, N, D)."""
         self.require_elements({int(number) for part in sets for number in part.numbers})
+        if self.device.type == "cpu" and np.isfinite(self._edge_limit):
+            # what was evaluated before must not decide how batches are cut, hence the last bits: a run of several
+            # replicas that is continued would leave the trajectory of one that is not
+            self._batch_size.atoms = CPU_BATCH_ATOMS
         labelled = [self._with_empty_labels(part, features) for part in sets]
         total, done = sum(part.n_frames * part.n_atoms for part in sets), 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch  # isort: skip
 from e3nn import o3  # isort: skip
 from mace.modules.symmetric_contraction import SymmetricContraction  # isort: skip
 from mace.tools.scatter import scatter_sum  # isort: skip
+from aiida_mbetrain.science.potentials.mace import model as mace_model  # isort: skip
 from aiida_mbetrain.science.potentials.mace.fused import mace_modules  # isort: skip
 from aiida_mbetrain.science.potentials.mace.fused.arrangement import arrange  # isort: skip
 from aiida_mbetrain.science.potentials.mace.fused.contraction import FusedContraction  # isort: skip
@@ -262,6 +264,59 @@ def test_cueq_without_its_gpu_kernels_is_refused_on_a_gpu_only(monkeypatch):
     assert choose_kernels("cueq", torch.device("cpu")) == "cueq"
     with pytest.raises(InvalidSettings, match="on a GPU its kernels \\(cuequivariance-ops-torch-cu12\\)"):
         choose_kernels("cueq", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "device", "expected"),
+    [
+        ((), "cuda", "cueq"),
+        (("cuequivariance_ops_torch",), "cuda", "e3nn"),
+        (("cuequivariance_torch",), "cuda", "e3nn"),
+        ((), "cpu", "fused"),
+    ],
+)
+def test_auto_takes_cueq_on_a_gpu_where_all_of_it_is_installed(monkeypatch, missing, device, expected):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else object())
+    assert choose_kernels("auto", torch.device(device)) == expected
+
+
+def as_on_a_gpu_with_cueq(monkeypatch, kernels_of):
+    """Let auto choose cueq, and replace what converts a model to it."""
+    monkeypatch.setattr(mace_model, "choose_kernels", lambda wanted, device: "cueq" if wanted == "auto" else wanted)
+    monkeypatch.setattr(mace_model, "with_kernels", kernels_of)
+
+
+def fails(*_):
+    raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+
+def computes_something_else(model, *_):
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.01)
+    return other, None
+
+
+@pytest.mark.parametrize(
+    ("kernels_of", "reason"), [(fails, "no kernel image is available"), (computes_something_else, "changes this model")]
+)
+def test_auto_keeps_the_own_kernels_where_cueq_does_not_compute_the_model_and_says_why(
+    models, small_sets, monkeypatch, kernels_of, reason
+):
+    with monkeypatch.context() as patch:
+        as_on_a_gpu_with_cueq(patch, kernels_of)
+        with pytest.warns(UserWarning, match=rf"its own kernels \(e3nn\), for cueq: .*{reason}"):
+            found = load_mace(models["scalar"], Inference(device="cpu"))
+    own = load_mace(models["scalar"], Inference(device="cpu", kernels="e3nn"))
+    assert found.describe() == own.describe()
+    for ours, theirs in zip(found.evaluate(small_sets), own.evaluate(small_sets), strict=True):
+        np.testing.assert_array_equal(ours.forces, theirs.forces)
+
+
+def test_auto_keeps_cueq_where_it_computes_the_model(models, monkeypatch):
+    as_on_a_gpu_with_cueq(monkeypatch, lambda model, *_: (copy.deepcopy(model), None))
+    assert load_mace(models["scalar"], Inference(device="cpu")).describe()["kernels"] == "cueq"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cuequivariance_torch") is None, reason="cuequivariance-torch is absent")

@@ -250,6 +250,19 @@ def test_dense_configurations_get_smaller_batches(models, small_sets, monkeypatc
     assert len(tried) > 3
 
 
+def test_batches_do_not_depend_on_what_was_evaluated_before(models, monkeypatch):
+    potential = load_mace(models["scalar"], CPU)
+    potential._edge_limit = 600
+    tried = shrink_memory(potential, monkeypatch, 10**6, RuntimeError())
+    sparse, dense = rattled(molecule("CH3CN"), 100, 1), rattled(molecule("C6H6"), 100, 1)
+    potential.evaluate([sparse])
+    first = tried[:]
+    potential.evaluate([dense])
+    tried.clear()
+    potential.evaluate([sparse])
+    assert tried == first
+
+
 def test_memory_does_not_grow_with_the_number_of_clusters(models, monkeypatch):
     potential = load_mace(models["scalar"], CPU)
     tried = shrink_memory(potential, monkeypatch, 10**6, RuntimeError())
