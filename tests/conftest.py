@@ -31,7 +31,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For ``pytest -n 2``: a file stays in one process, and all that share the one SLURM share one, which starts first
+    """For ``pytest -n 3``: a file stays in one process, and all that share the one SLURM share one, which starts first
     with them, for they take longest.
     """
     from xdist.scheduler import LoadScopeScheduling
