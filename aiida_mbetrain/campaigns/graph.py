@@ -79,6 +79,7 @@ def _described(stages: Iterable[Stage], force_constants: Mapping[str, str], sett
             "keys": [each.key for each in together],
             "settings": (stage.settings if single else replicas_of(together)).to_dict(),
             "inference": stage.inference.to_dict(),
+            "label_jobs": settings.label_jobs,
         }
         if stage.name in force_constants:
             facts["force_constants"] = force_constants[stage.name]
@@ -144,4 +145,5 @@ def volumes_graph(reference: Any, model: Any, stages: Any, code: Any = None) -> 
 def _inputs(facts: JsonObject, options: JsonObject, model: object, code: object) -> dict[str, object]:
     """Inputs of a described stage but for the structure or the force constants."""
     inference = orm.Dict(dict(facts["inference"]))
-    return stage_inputs(facts["kind"], dict(facts["settings"]), inference, options, code) | {"model": model}
+    settings, n_jobs = dict(facts["settings"]), int(facts["label_jobs"])
+    return stage_inputs(facts["kind"], settings, inference, options, code, label_jobs=n_jobs) | {"model": model}

@@ -22,12 +22,17 @@ WORKCHAINS: dict[str, Any] = {
 
 
 def stage_inputs(
-    kind: str, settings: JsonObject, inference: orm.Dict, options: JsonObject, code: object
+    kind: str, settings: JsonObject, inference: orm.Dict, options: JsonObject, code: object, *, label_jobs: int = 1
 ) -> dict[str, Any]:
-    """Inputs of a stage WorkChain but for the model and the structure or force constants."""
+    """Inputs of a stage WorkChain but for the model and the structure or force constants.
+
+    label_jobs: that share the labels, of a stage that labels.
+    """
     inputs: dict[str, object] = {"settings": orm.Dict(settings), "inference": inference}
     if code is not None:
         inputs["code"] = code
         for heavy in WORKCHAINS[kind].heavy_stages:
             inputs[heavy] = {"metadata": {"options": dict(options)}} if options else {}
+        if label_jobs > 1 and "labels" in WORKCHAINS[kind].heavy_stages:
+            inputs["n_jobs"] = orm.Int(label_jobs)
     return {name: value for name, value in inputs.items() if value != {}}

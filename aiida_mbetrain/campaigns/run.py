@@ -172,7 +172,8 @@ def _inputs(
     inference = orm.Dict(stage.inference.to_dict())
     settings = stage.settings if single else replicas_of(together)
     kind = stage.kind if single else TOGETHER
-    inputs = stage_inputs(kind, settings.to_dict(), inference, record.settings.options, code)
+    chosen = record.settings
+    inputs = stage_inputs(kind, settings.to_dict(), inference, chosen.options, code, label_jobs=chosen.label_jobs)
     inputs["model"] = orm.load_node(record.models[stage.model.name])
     if stage.parent is None:
         inputs["structure"] = orm.load_node(record.crystals[stage.crystal.name])

@@ -107,6 +107,7 @@ class CampaignSettings(Settings):
         "in temperature, pressure and seed alone. Together they are one of max_jobs; their clusters are labelled at "
         "the same time.",
     )
+    label_jobs: Count = Field(1, description="Jobs that share the labels of a sampling, side by side.")
     max_jobs: Annotated[int, Field(ge=1)] = Field(10, description="Stages that run at the same time, at most.")
 
     @field_validator("name")
@@ -141,6 +142,8 @@ class CampaignSettings(Settings):
                 raise ValueError(f"models: {name!r}: {error}") from None
         if self.options and self.code is None:
             raise ValueError("options are those of jobs: give code too, or leave them out")
+        if self.label_jobs > 1 and self.code is None:
+            raise ValueError(f"label_jobs = {self.label_jobs}: give code too, for there are no jobs without")
         for name in ("overrides", "overrides_by_crystal", "options"):
             require_plain(getattr(self, name), f"CampaignSettings.{name}", "a mapping of plain values")
         for where, overrides in {"overrides": self.overrides, **self.overrides_by_crystal}.items():

@@ -12,6 +12,17 @@ from aiida_mbetrain.data.crystals import Nodes
 from aiida_mbetrain.workflows.base import StageWorkChain
 
 
+def define_n_jobs(spec: WorkChainSpec) -> None:
+    """Add the port ``n_jobs``."""
+    spec.input(
+        "n_jobs",
+        valid_type=orm.Int,
+        required=False,
+        validator=lambda node, _: None if node is None or node.value > 0 else f"n_jobs = {node.value}: give 1 or more.",
+        help="Jobs of labels that run side by side; without, one.",
+    )
+
+
 class LabelJobs(StageWorkChain):
     """Base of the WorkChains that label what they sample.
 
@@ -22,15 +33,7 @@ class LabelJobs(StageWorkChain):
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
         """Ports."""
         super().define(spec)
-        spec.input(
-            "n_jobs",
-            valid_type=orm.Int,
-            required=False,
-            validator=lambda node, _: (
-                None if node is None or node.value > 0 else f"n_jobs = {node.value}: give 1 or more."
-            ),
-            help="Jobs of labels that run side by side; without, one.",
-        )
+        define_n_jobs(spec)
 
     @property
     def n_jobs(self) -> int:

@@ -14,6 +14,7 @@ from aiida_mbetrain.data.tables import TableData
 from aiida_mbetrain.settings import MDReplicas
 from aiida_mbetrain.workflows.base import INTERRUPTIONS, validator_of
 from aiida_mbetrain.workflows.heavy_stages import define_heavy_stages
+from aiida_mbetrain.workflows.label_jobs import define_n_jobs
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.protocols import check_options, protocol_settings, set_options
 from aiida_mbetrain.workflows.supercell_start import SupercellWorkChain
@@ -38,6 +39,7 @@ class ReplicaSamplingWorkChain(SupercellWorkChain):
             help="The settings class MDReplicas.",
         )
         define_heavy_stages(spec, *cls.heavy_stages)
+        define_n_jobs(spec)
         spec.outline(
             cls.setup,
             if_(cls.should_relax)(cls.run_relaxation, cls.inspect_relaxation),
@@ -129,7 +131,7 @@ class ReplicaSamplingWorkChain(SupercellWorkChain):
         replica["outcome"] = orm.Dict(made.outcomes[name])
         if self.ctx.settings.relax_first:
             replica["relaxed_structure"] = self.ctx.structure
-        shared = ("structure", "model", "inference", "code", "labels")
+        shared = ("structure", "model", "inference", "code", "labels", "n_jobs")
         given = {port: self.inputs[port] for port in shared if port in self.inputs}
         return {**given, "settings": orm.Dict(self.ctx.replicas.of(name).to_dict()), "replica": replica}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from campaign_files import argon_campaign
 from click.testing import CliRunner, Result
 
 from aiida_mbetrain.campaigns.found import found_stages
+from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
 from aiida_mbetrain.campaigns.run import graph_of, prepare
 from aiida_mbetrain.campaigns.state import stage_states
 from aiida_mbetrain.datasets.hdf5 import opened
+from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.report.campaign import members, part_of, results
 
 Call = Callable[..., Result]
@@ -180,6 +183,22 @@ def test_graph_has_one_task_for_the_dynamics_that_are_made_together(profile, wri
     assert sorted(together.get_dict()["replicas"]) == ["at_44K_0_0001GPa", "at_44K_0_01GPa"]
     keys = {key for stage in stages.get_dict()["stages"] for key in stage["keys"]}
     assert keys == {stage.key for stage in plan.stages.values()}
+
+
+def test_labels_of_every_sampling_are_shared_among_the_jobs_asked_for(profile, write_campaign):
+    inference, code = orm.Dict({}), object()
+    of = {kind: stage_inputs(kind, {}, inference, {}, code, label_jobs=3) for kind in WORKCHAINS}
+    assert {kind: inputs["n_jobs"].value for kind, inputs in of.items() if "n_jobs" in inputs} == {
+        "md_sampling": 3, "phonon_sampling": 3, "replica_sampling": 3,
+    }  # fmt: skip
+    assert all("n_jobs" in WORKCHAINS[kind].spec().inputs for kind, inputs in of.items() if "n_jobs" in inputs)
+    plan, record, _ = prepare(write_campaign(name="shared"))
+    record = replace(record, settings=record.settings.model_copy(update={"label_jobs": 3}))
+    graph = graph_of(plan, record, stage_states(plan), list(plan.stages))
+    tasks = [task for task in graph.tasks if task.name.startswith("c0")]
+    assert {facts["label_jobs"] for task in tasks for facts in task.inputs["stages"].value["stages"]} == {3}
+    with pytest.raises(InvalidSettings, match="label_jobs = 3: give code too"):
+        prepare(write_campaign(name="shared", label_jobs=3))
 
 
 def test_one_of_several_dynamics_that_fails_fails_alone_and_is_repaired(campaign, tmp_path):
