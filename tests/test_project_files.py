@@ -110,3 +110,25 @@ def test_every_imported_package_is_a_declared_dependency(project):
     of_module = importlib.metadata.packages_distributions()
     missing = {name for name in imported_packages() if not declared & {each.lower() for each in of_module[name]}}
     assert not missing
+
+
+@pytest.mark.parametrize("group", ["aiida.data", "aiida.calculations", "aiida.parsers", "aiida.workflows"])
+def test_entry_points_stand_in_the_group_of_what_they_load(group: str):
+    from aiida.common.exceptions import EntryPointError
+    from aiida.plugins import factories
+
+    factory = {
+        "aiida.data": factories.DataFactory,
+        "aiida.calculations": factories.CalculationFactory,
+        "aiida.parsers": factories.ParserFactory,
+        "aiida.workflows": factories.WorkflowFactory,
+    }[group]
+    names = [point.name for point in importlib.metadata.entry_points(group=group) if point.name.startswith("mbetrain.")]
+    assert len(names) > 3
+    refused = []
+    for name in names:
+        try:
+            factory(name)
+        except EntryPointError as error:
+            refused.append(str(error))
+    assert not refused

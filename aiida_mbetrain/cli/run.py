@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
 
     from aiida_mbetrain.calculations.functions.interruption import Interruption
+    from aiida_mbetrain.datasets.inspection import VerdictFacts
     from aiida_mbetrain.settings import JsonObject
 
 
@@ -238,7 +239,7 @@ def run_training_set(console: Console, builder: ProcessBuilder, output: Path) ->
     from aiida_mbetrain.cli.summary import print_summary
     from aiida_mbetrain.cli.verdicts import print_verdicts
     from aiida_mbetrain.datasets.from_graph import stage_nodes, stages_of
-    from aiida_mbetrain.datasets.hdf5 import copy_dataset, read_dataset
+    from aiida_mbetrain.datasets.hdf5 import read_dataset
     from aiida_mbetrain.report import write_report
 
     interruption = current() or Interruption()
@@ -256,18 +257,33 @@ def run_training_set(console: Console, builder: ProcessBuilder, output: Path) ->
             f"What it made is kept: aiida-mbetrain status, plot or export {node.pk}."
         )
     _leave_if_asked(interruption, node, "export")
-    with node.outputs.dataset.open(mode="rb") as file:
-        copy_dataset(file, output)
+    judged = _write_file(node, output)
     _leave_if_asked(interruption, node, "plot")
     pictures = list(draw_pictures(stage_nodes(stages_of(node)), output.parent, f"{output.stem}_"))
     dataset = read_dataset(output, verify=False, features=False)
     print_summary(console, node, dataset, output, seconds_before=before)
-    print_verdicts(console, node.outputs.verdicts.get_list())
+    print_verdicts(console, judged)
     console.print("Pictures: " + ", ".join(path.name for path in pictures), highlight=False)
     _leave_if_asked(interruption, node, "report")
     page = write_report(output, output.with_name(f"{output.stem}_report.html"), run=run_facts(node))
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return node
+
+
+def _write_file(process: orm.ProcessNode, output: Path) -> list[VerdictFacts]:
+    """Write the dataset that a training set has stored, or make that of a single stage; return its verdicts."""
+    from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
+    from aiida_mbetrain.datasets.hdf5 import copy_dataset, write_dataset
+    from aiida_mbetrain.datasets.inspection import verdicts
+
+    if "dataset" in process.outputs:
+        with process.outputs.dataset.open(mode="rb") as file:
+            copy_dataset(file, output)
+        stored: list[VerdictFacts] = process.outputs.verdicts.get_list()
+        return stored
+    dataset = dataset_of(stage_nodes(stages_of(process)))
+    write_dataset(output, dataset)
+    return [verdict.facts() for verdict in verdicts(dataset)]
 
 
 def _leave_if_asked(interruption: Interruption, node: orm.ProcessNode, command: str) -> None:
