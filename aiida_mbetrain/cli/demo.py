@@ -53,6 +53,7 @@ def demo(folder: str, delta: bool) -> None:
 
     Hexamethylenetetramine at 298.15 K: molecular dynamics, force constants, phonon sampling, clusters, labels,
     one HDF5 file.  Uses an AiiDA profile of its own in FOLDER; no service is needed and ~/.aiida is not touched.
+    What an earlier demo has computed in FOLDER is used.
     """
     from aiida_mbetrain.demo import ROOM_TEMPERATURE, crystal, model_path
 
@@ -63,8 +64,9 @@ def demo(folder: str, delta: bool) -> None:
     click.get_current_context().meta["mbetrain_place"] = place
 
     from aiida import orm
+    from aiida.manage.caching import enable_caching
 
-    from aiida_mbetrain.cli.run import run_training_set
+    from aiida_mbetrain.cli.run import STEPS, run_training_set
     from aiida_mbetrain.data.mace_model import MaceModelData
     from aiida_mbetrain.workflows.training_set import TrainingSetWorkChain
 
@@ -75,11 +77,12 @@ def demo(folder: str, delta: bool) -> None:
         overrides=OVERRIDES,
     )
     dataset = place / "training_set.hdf5"
-    node = run_training_set(console, builder, dataset)
-    if delta:
-        from aiida_mbetrain.cli.demo_delta import run_delta
+    with enable_caching(identifier=STEPS):  # an earlier demo in this folder has done the work
+        node = run_training_set(console, builder, dataset)
+        if delta:
+            from aiida_mbetrain.cli.demo_delta import run_delta
 
-        run_delta(console, node, place)
+            run_delta(console, node, place)
     console.print("\nTry next:")
     for command in next_commands(node.pk, dataset, place):
         console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

@@ -29,6 +29,25 @@ for command in next_commands(node.pk, dataset, place):
 """
 
 
+TWICE = """
+import sys
+import aiida_mbetrain.cli.demo
+from aiida_mbetrain.cli import main
+demo = sys.modules["aiida_mbetrain.cli.demo"]
+demo.OVERRIDES["md_sampling"]["md_crystal"] |= {
+    "time_total_fs": 6.0, "time_equilibration_fs": 2.0, "sampling_interval_fs": 2.0, "thermostat_time_fs": 10.0,
+}
+demo.OVERRIDES["quasi_harmonic"] |= {"supercell_radius": 5.0, "keep_point_group": False}
+for part in ("md_sampling", "phonon_sampling"):
+    demo.OVERRIDES[part]["finite_subsystem_filter"] = {"n_molecules": [1]}
+for _ in range(2):
+    assert main(["demo"], prog_name="aiida-mbetrain", standalone_mode=False) is None
+from aiida import orm
+query = orm.QueryBuilder().append(orm.CalcFunctionNode, filters={"attributes.process_label": "molecular_dynamics"})
+print("CACHED", sorted(node.base.caching.is_created_from_cache for node in query.all(flat=True)))
+"""
+
+
 def bare_environment(home: Path) -> dict[str, str]:
     """That of a user who has activated nothing: no program of this environment on the PATH, no AIIDA_PATH."""
     home.mkdir(exist_ok=True)
@@ -74,6 +93,14 @@ def test_commands_to_try_next_work_as_pasted(finished_demo):
     [written] = folder.glob("*/training_set_without_features.hdf5")
     assert written.stat().st_size > 10_000
     assert not list((folder / "home").iterdir())
+
+
+@pytest.mark.slow
+def test_second_demo_in_a_folder_takes_what_the_first_has_computed(tmp_path):
+    command = [sys.executable, "-c", TWICE]
+    environment = bare_environment(tmp_path / "home")
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert "CACHED [False, True]" in done.stdout, done.stderr
 
 
 def test_paths_are_written_in_the_shorter_way(tmp_path, monkeypatch):

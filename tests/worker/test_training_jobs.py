@@ -16,6 +16,7 @@ import pytest
 from labelled_frames import labelled_frames
 from models import save_random_mace
 
+from aiida_mbetrain.science.io import SegmentFile
 from aiida_mbetrain.science.potentials import load_mace
 from aiida_mbetrain.science.training import ModelFile
 from aiida_mbetrain.settings import Inference, Training
@@ -74,7 +75,8 @@ def epochs_of(folder: Path) -> int | None:
 @pytest.mark.skipif(sys.platform != "linux", reason="a child that dies with its parent is a service of Linux")
 def test_a_finetuning_that_is_killed_goes_on_from_the_checkpoint_of_mace(tmp_path):
     process = start(write_finetuning(tmp_path))
-    wait_for(lambda: (tmp_path / "checkpoint.segments").exists() or process.poll() is not None)
+    checkpoint = SegmentFile(tmp_path / "checkpoint.segments")
+    wait_for(lambda: next(checkpoint.read(), None) or process.poll() is not None)  # a whole segment, not half of one
     assert process.poll() is None
     trainers = psutil.Process(process.pid).children()
     process.kill()
