@@ -16,8 +16,7 @@ from greenlet import getcurrent, greenlet
 
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
 from aiida_mbetrain.science.molecular_dynamics.cached_calculator import Results
-from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.science.potentials import Potential, WrappedPotential
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,29 +34,16 @@ class _Question:
         return self.numbers.tobytes(), self.cell is not None, self.features
 
 
-class CommonBatch(Potential):
+class CommonBatch(WrappedPotential):
     """A potential whose calculators are evaluated together, by those who call :meth:`run`."""
 
     def __init__(self, potential: Potential) -> None:
-        self._potential = potential
+        super().__init__(potential)
         self._properties = list(potential.calculator().implemented_properties)
-        self.elements = potential.elements
-        self.receptive_field = potential.receptive_field
-        self.feature_length = potential.feature_length
-
-    def evaluate(
-        self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent
-    ) -> list[Configurations]:
-        """See Potential."""
-        return self._potential.evaluate(sets, features=features, report=report)
 
     def calculator(self) -> Calculator:
         """A calculator for one task; it works inside of :meth:`run` only."""
         return _WaitingCalculator(self._properties)
-
-    def describe(self) -> dict[str, str | float | int | None]:
-        """See Potential."""
-        return self._potential.describe()
 
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Call every task once; geometries that all unfinished ones wait for are evaluated as one batch.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aiida_mbetrain.science.potentials.ase import AsePotential, named_calculator
-from aiida_mbetrain.science.potentials.base import Potential
+from aiida_mbetrain.science.potentials.base import Potential, WrappedPotential
 from aiida_mbetrain.science.potentials.batches import CPU_BATCH_ATOMS
 from aiida_mbetrain.science.potentials.none import NoPotential
 from aiida_mbetrain.science.potentials.sum import SumPotential
@@ -21,6 +21,7 @@ __all__ = [
     "NoPotential",
     "Potential",
     "SumPotential",
+    "WrappedPotential",
     "inspect_mace",
     "load_mace",
     "mace_atomic_energies",

@@ -57,3 +57,23 @@ class Potential(ABC):
             raise ElementsNotInModel(
                 f"The structure contains {names}, the model knows {known}: take a model trained for these elements."
             )
+
+
+class WrappedPotential(Potential):
+    """Base of potentials that change how another one is asked, and not what it answers."""
+
+    def __init__(self, potential: Potential) -> None:
+        self._potential = potential
+        self.elements = potential.elements
+        self.receptive_field = potential.receptive_field
+        self.feature_length = potential.feature_length
+
+    def evaluate(
+        self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent
+    ) -> list[Configurations]:
+        """See Potential."""
+        return self._potential.evaluate(sets, features=features, report=report)
+
+    def describe(self) -> dict[str, str | float | int | None]:
+        """See Potential."""
+        return self._potential.describe()

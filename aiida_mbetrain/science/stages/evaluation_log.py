@@ -12,9 +12,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from aiida_mbetrain.science.configurations import AnyArray, Configurations
-from aiida_mbetrain.science.potentials import Potential
-from aiida_mbetrain.science.progress import Report, silent
+from aiida_mbetrain.science.configurations import AnyArray
+from aiida_mbetrain.science.potentials import Potential, WrappedPotential
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 
 RESULTS = ("energy", "free_energy", "forces", "stress")
@@ -22,29 +21,19 @@ SAME_GEOMETRY = 1e-8
 """Å; another machine may round differently."""
 
 
-class RecordedPotential(Potential):
-    """A potential whose calculator records its evaluations in a checkpoint file and begins with those found there."""
+class RecordedPotential(WrappedPotential):
+    """A potential whose calculator records its evaluations in a checkpoint file and begins with those found there.
+
+    Batches are not recorded.
+    """
 
     def __init__(self, potential: Potential, checkpoint: CheckpointFile) -> None:
-        self._potential = potential
+        super().__init__(potential)
         self._log = _EvaluationLog(checkpoint)
-        self.elements = potential.elements
-        self.receptive_field = potential.receptive_field
-        self.feature_length = potential.feature_length
-
-    def evaluate(
-        self, sets: Sequence[Configurations], *, features: bool = False, report: Report = silent
-    ) -> list[Configurations]:
-        """Not recorded: see Potential."""
-        return self._potential.evaluate(sets, features=features, report=report)
 
     def calculator(self) -> Calculator:
         """See Potential; raises StoppedEarly after an evaluation when the job has been told to stop."""
         return _RecordedCalculator(self._potential.calculator(), self._log)
-
-    def describe(self) -> dict[str, str | float | int | None]:
-        """See Potential."""
-        return self._potential.describe()
 
 
 class _EvaluationLog:
