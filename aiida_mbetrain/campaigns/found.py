@@ -11,7 +11,8 @@ import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers
 
-from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC, TOGETHER, stage_key
+from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC, stage_key
+from aiida_mbetrain.campaigns.replicas import TOGETHER
 from aiida_mbetrain.campaigns.sources import crystal_digest
 from aiida_mbetrain.data.crystals import EQUILIBRIUM, Nodes, link_label
 from aiida_mbetrain.data.force_constants import ForceConstantsData

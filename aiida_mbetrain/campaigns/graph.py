@@ -14,18 +14,9 @@ from aiida_workgraph.manager import get_current_graph
 
 from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
-from aiida_mbetrain.campaigns.plan import (
-    PHONONS,
-    TOGETHER,
-    Plan,
-    Stage,
-    condition_identifier,
-    identifier,
-    made_together,
-    replicas_of,
-    share_jobs,
-)
+from aiida_mbetrain.campaigns.plan import PHONONS, Plan, Stage, share_jobs
 from aiida_mbetrain.campaigns.record import Record
+from aiida_mbetrain.campaigns.replicas import condition_identifier, identifier, made_together, process_of
 from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.state import GRAPH
 from aiida_mbetrain.science.thermodynamics import reference_name
@@ -71,13 +62,12 @@ def _described(stages: Iterable[Stage], force_constants: Mapping[str, str], sett
     """Plain values from which ``crystal_graph`` makes its tasks."""
     described = []  # a list, for the keys of a stored Dict lose their order, and parents come first
     for together in made_together({stage.key: stage for stage in stages}.values(), settings.replicas_per_job):
-        stage = together[0]
-        single = len(together) == 1
+        stage, (kind, own) = together[0], process_of(together)
         facts: JsonObject = {
-            "name": task_name(stage, stage.kind if single else TOGETHER),
-            "kind": stage.kind if single else TOGETHER,
+            "name": task_name(stage, kind),
+            "kind": kind,
             "keys": [each.key for each in together],
-            "settings": (stage.settings if single else replicas_of(together)).to_dict(),
+            "settings": own.to_dict(),
             "inference": stage.inference.to_dict(),
             "label_jobs": settings.label_jobs,
         }

@@ -6,7 +6,8 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC, TOGETHER
+from aiida_mbetrain.campaigns.plan import DYNAMICS, PHONONS, QUASI_HARMONIC
+from aiida_mbetrain.campaigns.replicas import TOGETHER
 from aiida_mbetrain.settings import JsonObject
 from aiida_mbetrain.workflows.md_sampling import MDSamplingWorkChain
 from aiida_mbetrain.workflows.phonon_sampling import PhononSamplingWorkChain

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,13 +14,11 @@ from aiida_mbetrain.campaigns.settings import CampaignSettings
 from aiida_mbetrain.campaigns.sources import Crystal, Model, digest
 from aiida_mbetrain.errors import InvalidSettings
 from aiida_mbetrain.science.thermodynamics import equilibrium_name, force_constants_key, name_of_key
-from aiida_mbetrain.settings import FreeEnergy, Inference, MDReplicas, MDSampling, PhononSampling, Replica, Settings
+from aiida_mbetrain.settings import FreeEnergy, Inference, MDSampling, PhononSampling, Settings
 from aiida_mbetrain.workflows.protocols import merge, protocol_settings
 
 QUASI_HARMONIC, PHONONS, DYNAMICS = "quasi_harmonic", "phonon_sampling", "md_sampling"
 KINDS = (QUASI_HARMONIC, PHONONS, DYNAMICS)
-TOGETHER = "replica_sampling"
-"""Dynamics of several members in one process."""
 PLACES = ("root_key", "force_constants_key")
 """Settings that say where a dataset keeps results."""
 HOW_EVALUATED = ("device", "kernels", "batch_atoms", "tune_malloc")
@@ -107,68 +104,6 @@ class Plan:
         for stage in self.stages.values():
             found.setdefault(f"{stage.crystal.name}/{stage.model.name}", []).append(stage)
         return found
-
-
-def made_together(stages: Iterable[Stage], replicas_per_job: int) -> list[list[Stage]]:
-    """Stages in their order, each in a list of those that one process makes; of equal dynamics the first.
-
-    Dynamics of one crystal and model that differ in temperature, pressure and seed alone are made together, so many at
-    most; where they start from the crystal relaxed at their pressure, those of one pressure.
-    """
-    lists: list[list[Stage]] = []
-    growing: dict[str, list[Stage]] = {}
-    seen: set[str] = set()
-    for stage in stages:
-        if stage.kind != DYNAMICS or replicas_per_job == 1:
-            lists.append([stage])
-        elif stage.key not in seen:
-            seen.add(stage.key)
-            found = growing.get(_in_common(stage))
-            if found is None or len(found) == replicas_per_job:
-                found = growing[_in_common(stage)] = []
-                lists.append(found)
-            found.append(stage)
-    return lists
-
-
-def _in_common(stage: Stage) -> str:
-    """Digest of what replicas have in common."""
-    assert isinstance(stage.settings, MDSampling)
-    settings = stage.settings.to_dict()
-    dynamics = settings.pop("md_crystal")
-    del settings["temperature_K"], dynamics["rng_seed"]
-    if not (settings["relax_first"] and dynamics["ensemble"] == "NPT"):
-        del settings["pressure_GPa"]
-    return digest([stage.crystal.name, stage.model.name, stage.inference.to_dict(), settings, dynamics])
-
-
-def replicas_of(stages: Sequence[Stage]) -> MDReplicas:
-    """Settings of dynamics that are made together."""
-    first = stages[0].settings
-    assert isinstance(first, MDSampling)
-    replicas = {}
-    for stage in stages:
-        assert isinstance(stage.settings, MDSampling)
-        own = stage.settings
-        replicas[replica_name(stage)] = Replica(
-            temperature_K=own.temperature_K, pressure_GPa=own.pressure_GPa, rng_seed=own.md_crystal.rng_seed
-        )
-    return MDReplicas(sampling=first, replicas=replicas)
-
-
-def replica_name(stage: Stage) -> str:
-    """``at_298_15K_0_0001GPa``."""
-    return f"at_{condition_identifier(stage)}"
-
-
-def condition_identifier(stage: Stage) -> str:
-    """``298_15K_0_0001GPa``."""
-    return identifier(condition_name(stage.temperature_K, stage.pressure_GPa).replace("-", "minus_"))
-
-
-def identifier(name: str) -> str:
-    """A name as AiiDA's labels of links allow it."""
-    return re.sub(r"\W", "_", name)
 
 
 def condition_name(temperature_K: float | None, pressure_GPa: float | None) -> str:

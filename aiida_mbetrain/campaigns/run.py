@@ -13,10 +13,11 @@ from aiida.engine import run_get_node
 from aiida_mbetrain.campaigns.costs import estimate_plan
 from aiida_mbetrain.campaigns.found import force_constants_of
 from aiida_mbetrain.campaigns.inputs import WORKCHAINS, stage_inputs
-from aiida_mbetrain.campaigns.plan import DYNAMICS, TOGETHER, Plan, Stage, made_together, make_plan, replicas_of
+from aiida_mbetrain.campaigns.plan import DYNAMICS, Plan, Stage, make_plan
 from aiida_mbetrain.campaigns.reading import read_sources
 from aiida_mbetrain.campaigns.record import Record, group_of, read_record, record_of, write_record
 from aiida_mbetrain.campaigns.refusals import Refusals
+from aiida_mbetrain.campaigns.replicas import TOGETHER, made_together, process_of
 from aiida_mbetrain.campaigns.settings import read_campaign
 from aiida_mbetrain.campaigns.state import FAILED, FINISHED, StageState, owner, owner_is_alive, stage_states
 from aiida_mbetrain.data.force_constants import ForceConstantsData
@@ -149,8 +150,7 @@ def run_here(
                 done.add(each.key)
                 on_stage(number, len(wanted), each)
                 number += 1
-            kind = stage.kind if len(together) == 1 else TOGETHER
-            _, node = run_get_node(WORKCHAINS[kind], **inputs, metadata={"description": owner()})
+            _, node = run_get_node(WORKCHAINS[process_of(together)[0]], **inputs, metadata={"description": owner()})
             group.add_nodes([node, *_samplings(node)])
             known[stage.name] = StageState(FINISHED if node.is_finished_ok else FAILED, node.pk, node.uuid)
             if node.exit_status == StoppedEarly.code:
@@ -168,10 +168,8 @@ def _inputs(
     together: Sequence[Stage], record: Record, states: Mapping[str, StageState], code: orm.AbstractCode | None
 ) -> dict[str, Any] | None:
     """All inputs of what makes some stages; None where force constants are missing, for then it cannot start."""
-    stage, single = together[0], len(together) == 1
+    stage, (kind, settings) = together[0], process_of(together)
     inference = orm.Dict(stage.inference.to_dict())
-    settings = stage.settings if single else replicas_of(together)
-    kind = stage.kind if single else TOGETHER
     chosen = record.settings
     inputs = stage_inputs(kind, settings.to_dict(), inference, chosen.options, code, label_jobs=chosen.label_jobs)
     inputs["model"] = orm.load_node(record.models[stage.model.name])

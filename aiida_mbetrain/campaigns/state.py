@@ -154,7 +154,7 @@ def scheduled_keys() -> set[str]:
     described = {"attributes": {"has_key": "campaign"}}
     query.append(orm.Dict, with_outgoing="graph", filters=described, project="attributes.stages")
     stages = [stage for stages in query.all(flat=True) for stage in stages]
-    return {key for stage in stages for key in stage.get("keys") or [stage["key"]]}  # key: before replicas
+    return {key for stage in stages for key in stage["keys"]}
 
 
 def to_start(states: Mapping[str, StageState], *, failed: bool = False) -> list[str]:

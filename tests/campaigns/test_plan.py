@@ -20,8 +20,9 @@ from click.testing import CliRunner
 
 from aiida_mbetrain import demo
 from aiida_mbetrain.campaigns.costs import estimate_plan
-from aiida_mbetrain.campaigns.plan import Plan, made_together, make_plan, replicas_of
+from aiida_mbetrain.campaigns.plan import Plan, make_plan
 from aiida_mbetrain.campaigns.reading import read_sources
+from aiida_mbetrain.campaigns.replicas import made_together, replicas_of
 from aiida_mbetrain.campaigns.settings import read_campaign
 from aiida_mbetrain.cli import main
 from aiida_mbetrain.errors import InvalidCampaign, InvalidSettings
