@@ -6,14 +6,14 @@ import hashlib
 import json
 import math
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from aiida_mbetrain.errors import UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
-from aiida_mbetrain.science.io import LARGE_BYTES, GrowingArray
+from aiida_mbetrain.science.io import LARGE_BYTES, join_rows
 
 if TYPE_CHECKING:
     import h5py
@@ -63,14 +63,6 @@ def chunk_rows(values: Source) -> int:
     """
     chunks = getattr(values, "chunks", None)
     return int(chunks[0]) if chunks else max(1, CHUNK_BYTES // (BYTES * math.prod(values.shape[1:])))
-
-
-def joined(parts: Iterable[AnyArray]) -> AnyArray:
-    """One array of parts that follow one another; a large one is mapped from an unnamed file, and read-only."""
-    rows = GrowingArray()
-    for part in parts:
-        rows.append(part)
-    return rows.array()
 
 
 def array_sha256(values: Source) -> str:
@@ -163,7 +155,7 @@ class StoredArray:
         offset = stored.id.get_offset()
         if offset is None:
             step = chunk_rows(stored)
-            return joined(stored[start : start + step] for start in range(0, len(stored), step))
+            return join_rows(stored[start : start + step] for start in range(0, len(stored), step))
         # by the descriptor of the open file, for its name may be another file's by now
         start = offset - offset % mmap.ALLOCATIONGRANULARITY
         length = offset + stored.nbytes - start
@@ -173,7 +165,7 @@ class StoredArray:
     def canonical(self) -> AnyArray:
         """The array in canonical form; a large one is mapped, from a copy where the file has another precision."""
         if self.dtype.kind in KINDS and self.dtype != KINDS[self.dtype.kind] and self.stored.nbytes >= LARGE_BYTES:
-            return joined(blocks(self))
+            return join_rows(blocks(self))
         return canonical(self)
 
     def digest(self) -> str:

@@ -19,7 +19,7 @@ from aiida_mbetrain.science.clusters.neighbours import MEASURES, nearest_neighbo
 from aiida_mbetrain.science.clusters.symmetry_orbits import MoleculeSymmetry
 from aiida_mbetrain.science.configurations import AnyArray, Configurations, IntArray
 from aiida_mbetrain.science.crystal import EQUAL_DISTANCE, Images, nearest_images
-from aiida_mbetrain.science.io import GrowingArray
+from aiida_mbetrain.science.io import join_rows
 from aiida_mbetrain.science.molecules import MolecularCrystal, bonds_intact, unwrap_molecules
 from aiida_mbetrain.settings import FiniteSubsystemFilter
 
@@ -174,13 +174,12 @@ def cut_cluster(crystal: MolecularCrystal, whole: WholeFrames, cluster: Cluster)
     assert frames.cells is not None
     atoms = np.concatenate(members)
     translations = np.repeat(cluster.translations, [len(member) for member in members], axis=0)
-    positions = GrowingArray()
-    for block in frames.blocks():
-        rows = whole.indices[slice(*np.searchsorted(whole.indices, [block.start, block.stop]))]
-        positions.append(frames.positions[rows[:, None], atoms] + translations @ frames.cells[rows])
+    edges = (np.searchsorted(whole.indices, [block.start, block.stop]) for block in frames.blocks())
+    blocks = (whole.indices[start:stop] for start, stop in edges)
+    positions = (frames.positions[rows[:, None], atoms] + translations @ frames.cells[rows] for rows in blocks)
     configurations = Configurations(
         numbers=crystal.numbers[atoms],
-        positions=positions.array(),
+        positions=join_rows(positions),
         isotope_masses=None if frames.isotope_masses is None else frames.masses[atoms],
         origin={name: values[whole.indices] for name, values in frames.origin.items()}
         | {"frame": whole.indices, "intact": whole.intact},

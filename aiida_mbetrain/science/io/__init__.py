@@ -6,7 +6,7 @@ last.  Structures are read by ASE, whose errors become one named error.
 """
 
 from aiida_mbetrain.science.io.full_disk import naming_full_disk
-from aiida_mbetrain.science.io.growing_array import LARGE_BYTES, GrowingArray
+from aiida_mbetrain.science.io.growing_array import LARGE_BYTES, GrowingArray, join_rows
 from aiida_mbetrain.science.io.mapped_arrays import read_npy
 from aiida_mbetrain.science.io.npz import array_to_text, load_npz, npz_bytes, save_npz, text_to_array
 from aiida_mbetrain.science.io.segment_file import SegmentFile
@@ -17,6 +17,7 @@ __all__ = [
     "GrowingArray",
     "SegmentFile",
     "array_to_text",
+    "join_rows",
     "load_npz",
     "naming_full_disk",
     "npz_bytes",

@@ -6,7 +6,7 @@ The file has no name, so that it is gone with the last array that was made of it
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -90,3 +90,14 @@ class GrowingArray(Sequence[AnyArray]):
             self._file.write(part.data if part.size else b"")
         self._file.flush()
         self._parts, self._waiting_bytes, self._n_in_file = [self._parts[0][:0]], 0, self._n_rows
+
+
+def join_rows(parts: Iterable[AnyArray]) -> AnyArray:
+    """One array of parts that follow one another, read-only; a large one is mapped from a file.
+
+    Raises ValueError where there is no part.
+    """
+    rows = GrowingArray()
+    for part in parts:
+        rows.append(part)
+    return rows.array()

@@ -7,7 +7,7 @@ from ase.geometry import minkowski_reduce
 
 from aiida_mbetrain.errors import InvalidStructure
 from aiida_mbetrain.science.configurations import Configurations, FloatArray, IntArray
-from aiida_mbetrain.science.io import GrowingArray
+from aiida_mbetrain.science.io import join_rows
 from aiida_mbetrain.science.molecules.bond_graph import sum_to_roots
 from aiida_mbetrain.science.molecules.molecular_crystal import MolecularCrystal, centers_of_mass
 
@@ -24,10 +24,8 @@ def unwrap_molecules(crystal: MolecularCrystal, frames: Configurations) -> Confi
     Raises InvalidStructure for frames of other atoms or without cells.
     """
     check_frames(crystal, frames)
-    positions = GrowingArray()
-    for block in frames.blocks():
-        positions.append(_whole_positions(crystal, geometry_of(frames, block)))
-    return frames.with_(positions=positions.array())
+    blocks = (geometry_of(frames, block) for block in frames.blocks())
+    return frames.with_(positions=join_rows(_whole_positions(crystal, block) for block in blocks))
 
 
 def geometry_of(frames: Configurations, block: slice) -> Configurations:

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from aiida_mbetrain.science.clusters import ClusterSet
-from aiida_mbetrain.science.configurations import ATOMS, PER_FRAME, AnyArray, Configurations
-from aiida_mbetrain.science.io import GrowingArray
+from aiida_mbetrain.science.configurations import ATOMS, PER_FRAME, Configurations
+from aiida_mbetrain.science.io import join_rows
 from aiida_mbetrain.science.stages.labels_in_batches import Piece
 
 FrameSet = Configurations | ClusterSet
@@ -49,14 +49,7 @@ def _joined(values: Sequence[FrameSet]) -> FrameSet:
 
 def _joined_frames(parts: Sequence[Configurations]) -> Configurations:
     fields = {name: [getattr(part, name) for part in parts] for name in PER_FRAME}
-    joined = {name: _in_one(arrays) for name, arrays in fields.items() if arrays[0] is not None}
+    joined = {name: join_rows(arrays) for name, arrays in fields.items() if arrays[0] is not None}
     origin = {name: np.concatenate([part.origin[name] for part in parts]) for name in parts[0].origin}
     atoms = {name: getattr(parts[0], name) for name in ATOMS}
     return Configurations(**atoms, **joined, origin=origin)
-
-
-def _in_one(arrays: Sequence[AnyArray]) -> AnyArray:
-    rows = GrowingArray()
-    for array in arrays:
-        rows.append(array)
-    return rows.array()

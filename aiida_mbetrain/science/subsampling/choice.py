@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from aiida_mbetrain.errors import FeaturesMissing, InvalidSettings, NotEnoughFrames
 from aiida_mbetrain.science.clusters import ClusterSet
 from aiida_mbetrain.science.configurations import BLOCK_BYTES, AnyArray, FeatureArray, FloatArray, IntArray
-from aiida_mbetrain.science.io import GrowingArray
+from aiida_mbetrain.science.io import GrowingArray, join_rows
 from aiida_mbetrain.science.subsampling.duplicate_frames import first_occurrences
 from aiida_mbetrain.science.subsampling.feature_selection import farthest_points, k_means
 from aiida_mbetrain.science.subsampling.stratification import FrameSet, apportion, configurations_of, strata_of_frames
@@ -183,10 +183,8 @@ def mean_features(sets: Mapping[str, FrameSet]) -> FloatArray:
 
 def _rows(vectors: FloatArray, rows: IntArray) -> FloatArray:
     """Some of the vectors; many of them lie in a file."""
-    found = GrowingArray()
-    for start in range(0, len(rows), VECTORS_AT_ONCE):
-        found.append(vectors[rows[start : start + VECTORS_AT_ONCE]])
-    return found.array()
+    starts = range(0, max(1, len(rows)), VECTORS_AT_ONCE)
+    return join_rows(vectors[rows[start : start + VECTORS_AT_ONCE]] for start in starts)
 
 
 def _blocks(features: FeatureArray) -> Iterator[FeatureArray]:
