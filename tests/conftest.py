@@ -87,7 +87,7 @@ def finished(profile: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def slurm() -> None:
-    """Skip where no SLURM of setup_computers/slurm-local runs."""
+    """Skip where no SLURM of setup_computers/slurm-local runs; one that runs no job fails its tests at once."""
     if shutil.which("scontrol") is None:
         pytest.skip("SLURM is not installed; see setup_computers/slurm-local")
     clusters = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False)

@@ -52,6 +52,21 @@ stop_daemon() {
     rm -f "$1"
 }
 
+# mount_memory_controller FOLDER : the cgroup that this script runs in, bound to a folder of its own, so that jobs are
+# placed below it, never beside it, and limits of a container stay in force.
+# The cgroup of an earlier start may be gone (a session that ended without stop.sh): its mount is empty, and no job starts.
+mount_memory_controller() {
+    local controller=/sys/fs/cgroup/memory own
+    own="$(awk -F: '$2 == "memory" {print $3}' /proc/self/cgroup)"
+    [ -n "$own" ] && [ -w "$controller$own" ] || return 1
+    mkdir -p "$1"
+    if mountpoint -q "$1"; then
+        cat "$1/cgroup.procs" >/dev/null 2>&1 && return
+        umount "$1"
+    fi
+    mount --bind "$controller$own" "$1" 2>/dev/null
+}
+
 process_is_gone() {
     ! kill -0 "$1" 2>/dev/null
 }

@@ -107,19 +107,10 @@ write_gpus() {
     done
 }
 
-# Memory limits come from the kernel where there is a memory controller of cgroup version 1. Jobs are then placed below
-# the cgroup that this script runs in (a bind mount says so), never beside it: limits of a container stay in force.
+# Memory limits come from the kernel where there is a memory controller of cgroup version 1.
 # Elsewhere SLURM polls, and a job over its memory ends as FAILED with signal 9, not as OUT_OF_MEMORY.
-mount_memory_controller() {
-    local controller=/sys/fs/cgroup/memory own
-    own="$(awk -F: '$2 == "memory" {print $3}' /proc/self/cgroup)"
-    [ -n "$own" ] && [ -w "$controller$own" ] || return 1
-    mkdir -p "$state/cgroup/memory"
-    mountpoint -q "$state/cgroup/memory" || mount --bind "$controller$own" "$state/cgroup/memory" 2>/dev/null
-}
-
 memory_lines() {
-    if mount_memory_controller; then
+    if mount_memory_controller "$state/cgroup/memory"; then
         cat >"$state/cgroup.conf" <<CONF
 CgroupPlugin=cgroup/v1
 CgroupMountpoint=$state/cgroup

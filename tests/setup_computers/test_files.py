@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -166,3 +168,31 @@ def test_installer_explains_itself_without_arguments():
     process = run_installer()
     assert process.returncode == 2
     assert "PYTHON TARGET" in process.stderr
+
+
+MEMORY_CONTROLLER = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(
+    not os.access(MEMORY_CONTROLLER / "cgroup.procs", os.W_OK), reason="needs cgroup version 1 and root"
+)
+def test_memory_controller_is_mounted_anew_where_the_cgroup_of_an_earlier_start_is_gone(tmp_path):
+    """As after a session that ended without stop.sh: SLURM started all the same, and no job did."""
+    gone, folder = MEMORY_CONTROLLER / f"mbetrain-{os.getpid()}", tmp_path / "memory"
+    gone.mkdir()
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "--bind", str(gone), str(folder)], check=True)
+    finally:
+        gone.rmdir()
+    try:
+        assert folder.is_mount()
+        assert not list(folder.iterdir())
+        library = SETUP_COMPUTERS / "slurm-local" / "lib.sh"
+        for _ in range(2):
+            subprocess.run(["bash", "-euc", f". {library}; mount_memory_controller {folder}"], check=True)
+        assert (folder / "cgroup.procs").read_text()
+        mounts = Path("/proc/mounts").read_text()
+        assert mounts.count(str(folder)) == 1
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
