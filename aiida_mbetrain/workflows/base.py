@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, ClassVar
 
 from aiida import orm
@@ -32,6 +33,7 @@ class StageWorkChain(WorkChain):
     """Base of the plugin's WorkChains."""
 
     needs_potential: ClassVar[bool] = True
+    _attached: Set[str] = frozenset()
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]  # AiiDA narrows the spec by class
@@ -47,6 +49,16 @@ class StageWorkChain(WorkChain):
         if interruption.requested():
             return self.refuse(errors.StoppedEarly("The run was told to stop; what is done is kept: continue it."))
         return super()._do_step()
+
+    def update_outputs(self) -> None:
+        """Attach new outputs to the node.
+
+        AiiDA loads all outputs that are attached at every step of the outline; here, only after a step with a new one.
+        """
+        labels = self._flat_outputs().keys()
+        if labels != self._attached:
+            super().update_outputs()
+            self._attached = labels
 
     def call(
         self, function: ProcessFunctionType[..., object, orm.CalcFunctionNode], label: str, **inputs: object
