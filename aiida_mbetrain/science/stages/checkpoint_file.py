@@ -1,7 +1,8 @@
 """Checkpoint file of a job: its progress, saved at intervals and when the job stops, and found again by the next job.
 
-A save appends one segment: the rows that are new since the last one, and the state as it is now.  It costs nothing for
-what was saved before, and a kill during a save leaves the one before it.
+A save appends the rows that are new since the last one, and the state as it is now.  It costs nothing for what was
+saved before, and a kill during a save leaves the one before it.  Many rows are spread over several segments, so that a
+save takes little memory; all but the last of them are marked and count for nothing without it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,12 @@ import numpy as np
 
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile
 from aiida_mbetrain.science.configurations import AnyArray
-from aiida_mbetrain.science.io import GrowingArray, SegmentFile, npz_bytes
+from aiida_mbetrain.science.io import LARGE_BYTES, GrowingArray, SegmentFile, npz_bytes
 from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.job import Job
+
+UNFINISHED = "unfinished"
+"""Name of an array in a segment that others of the same save follow."""
 
 
 class Timer:
@@ -91,19 +95,22 @@ class CheckpointFile:
         """
         if self._file is None or self._latest is None:
             return
-        progress, arrays = self._latest(), {}
-        for name, rows in progress.rows.items():
-            if len(rows) > self._n_saved[name]:
-                arrays[f"rows.{name}.{self._n_saved[name]}"] = np.array(rows[self._n_saved[name] :])
-        if not arrays and _same(progress.state, self._state or {}):
+        progress = self._latest()
+        new = any(len(rows) > self._n_saved[name] for name, rows in progress.rows.items())
+        if not new and _same(progress.state, self._state or {}):
             return  # so that the file of a job without progress stays the same, which is how a loop of such jobs ends
         if not self._begun:
             self._file.append(self._fingerprint, durable=durable)
             self._begun = True
-        self._file.append(
-            npz_bytes(arrays | {f"state.{name}": value for name, value in progress.state.items()}),
-            durable=durable,
-        )
+        arrays: dict[str, AnyArray] = {}
+        for name, rows in progress.rows.items():
+            for first, block in _blocks(rows, self._n_saved[name]):
+                arrays[f"rows.{name}.{first}"] = block
+                if sum(array.nbytes for array in arrays.values()) >= LARGE_BYTES:
+                    self._file.append(npz_bytes(arrays | {UNFINISHED: np.array(True)}), durable=False)
+                    arrays = {}
+        state = {f"state.{name}": value for name, value in progress.state.items()}
+        self._file.append(npz_bytes(arrays | state), durable=durable)
         self._n_saved.update({name: len(rows) for name, rows in progress.rows.items()})
         self._state = progress.state
 
@@ -131,22 +138,40 @@ class CheckpointFile:
                 f"The checkpoint {self._file.path} belongs to a job with other inputs, model or settings: continue "
                 "with those it was made with, or start anew without it."
             )
-        rows = defaultdict[str, GrowingArray](lambda: GrowingArray(self.folder))
+        rows, new = (defaultdict[str, GrowingArray](lambda: GrowingArray(self.folder)) for _ in range(2))
+        n_before: dict[str, int] = {}
         state: dict[str, AnyArray] | None = None
         for segment in segments:
-            state = {}
+            latest = {}
             with np.load(io.BytesIO(segment), allow_pickle=False) as arrays:
+                finished = UNFINISHED not in arrays.files
                 for key in arrays.files:
                     kind, _, name = key.partition(".")
                     if kind == "state":
-                        state[name] = arrays[key]
-                        continue
-                    name, _, n_before = name.rpartition(".")
-                    rows[name].truncate(int(n_before))
-                    rows[name].append(arrays[key])
+                        latest[name] = arrays[key]
+                    elif kind == "rows":
+                        name, _, first = name.rpartition(".")
+                        n_before.setdefault(name, int(first))
+                        new[name].append(arrays[key])
+            if not finished:
+                continue
+            state = latest
+            for name, values in new.items():
+                rows[name].truncate(n_before[name])
+                rows[name].append(values.array())
+            new.clear()
+            n_before.clear()
         if state is None:
             return None
         return Progress({name: values.array() for name, values in rows.items()}, state)
+
+
+def _blocks(rows: Sequence[Any] | AnyArray, first: int) -> Iterator[tuple[int, AnyArray]]:
+    """The rows from ``first`` on, some at a time, each with the number of rows before it."""
+    if first < len(rows):
+        step = max(1, LARGE_BYTES // max(1, np.asarray(rows[first]).nbytes))
+        for start in range(first, len(rows), step):
+            yield start, np.array(rows[start : start + step])
 
 
 def _same(these: Mapping[str, AnyArray], those: Mapping[str, AnyArray]) -> bool:

@@ -13,7 +13,7 @@ from stage_jobs import LENNARD_JONES, MD, REPLICAS, UNSTABLE_REPLICAS, arrays_of
 from aiida_mbetrain.errors import StoppedEarly, UnreadableFile, UnstableDynamics
 from aiida_mbetrain.science.io import SegmentFile
 from aiida_mbetrain.science.potentials import AsePotential, named_calculator
-from aiida_mbetrain.science.stages import STAGES, Job
+from aiida_mbetrain.science.stages import STAGES, Job, checkpoint_file
 from aiida_mbetrain.science.stages.checkpoint_file import CheckpointFile, Progress
 from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.table import ATOMS_PER_PIECE
@@ -163,6 +163,44 @@ def test_rows_that_are_forgotten_are_replaced(tmp_path):
         checkpoint.offer(lambda rows=rows: Progress({"rows": rows}))
         checkpoint.save()
         assert CheckpointFile(job, "labels", {}).found.rows["rows"].tolist() == rows
+
+
+def test_a_save_of_many_rows_takes_little_memory_and_counts_as_a_whole(tmp_path, monkeypatch):
+    """Cut in the middle, also of one that replaces rows, it leaves the save before."""
+    monkeypatch.setattr(checkpoint_file, "LARGE_BYTES", 8 * 30)
+    sizes, append = [], SegmentFile.append
+
+    def measured(self: SegmentFile, segment: bytes, *, durable: bool) -> None:
+        sizes.append(len(segment))
+        append(self, segment, durable=durable)
+
+    monkeypatch.setattr(SegmentFile, "append", measured)
+    job = replace(job_of("labels"), checkpoint=tmp_path / "checkpoint")
+    saves = [
+        {"long": np.arange(100.0), "wide": np.ones((40, 3))},
+        {"long": np.arange(300.0), "wide": np.ones((50, 3))},
+        {
+            "long": np.concatenate([np.arange(20.0), -np.arange(200.0)]),
+            "wide": np.repeat([[1.0] * 3, [0.0] * 3], [20, 25], axis=0),
+        },
+    ]
+    for number, rows in enumerate(saves):
+        checkpoint = CheckpointFile(job, "labels", {})
+        checkpoint.forget_rows(20)
+        checkpoint.offer(lambda number=number, rows=rows: Progress(rows, {"number": np.array(number)}))
+        checkpoint.save()
+    assert len(sizes) > 20
+    assert max(sizes) < 2 * 8 * 30 + 1000, "beside the headers of an npz"
+
+    content, found = job.checkpoint.read_bytes(), []
+    for size in np.linspace(0, len(content), 60).astype(int):
+        job.checkpoint.write_bytes(content[:size])
+        progress = CheckpointFile(job, "labels", {}).found
+        found.append(-1 if progress is None else int(progress.state["number"]))
+        if progress is not None:
+            assert_equal(progress.rows, saves[found[-1]])
+    assert sorted(set(found)) == [-1, 0, 1, 2]
+    assert found == sorted(found)
 
 
 def keys(value) -> str:
