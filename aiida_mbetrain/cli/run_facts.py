@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiida_mbetrain.cli.common import command_of
-from aiida_mbetrain.cli.summary import stage_times
+from aiida_mbetrain.cli.summary import run_infos, stage_times
 from aiida_mbetrain.cli.trainings import evaluations_of, learning_curve_of, other_models, trainings
 from aiida_mbetrain.datasets.names import CONTENT_SHA256
 from aiida_mbetrain.report import Call, Judgement, RunFacts, TrainedModel
@@ -25,7 +25,7 @@ def run_facts(process: orm.ProcessNode) -> RunFacts:
     return RunFacts(
         call=_call(process),
         failure=" ".join(str(reason).split()) if failed else "",
-        stage_seconds=stage_times(process),
+        stage_seconds=stage_times(run_infos(process)),
         repository_bytes=_stored_bytes(process),
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -92,8 +92,9 @@ def _number_and_energies(frames: Configurations) -> tuple[str, str]:
 
 def _times(process: orm.ProcessNode, seconds_before: float) -> Table:
     table = Table("stage", "seconds", "share", title="\nWhere the time went", box=None)
-    spent = stage_times(process)
-    loading = sum(info.get("loading_time_s", 0.0) for _, info in _run_infos(process))
+    infos = list(run_infos(process))
+    spent = stage_times(infos)
+    loading = sum(info.get("loading_time_s", 0.0) for _, info in infos)
     whole = (process.mtime - process.ctime).total_seconds()
     spent["AiiDA, clusters, files"] = whole - loading - sum(spent.values())
     spent["import and loading"] = seconds_before + loading
@@ -103,27 +104,30 @@ def _times(process: orm.ProcessNode, seconds_before: float) -> Table:
     return table
 
 
-def stage_times(process: orm.ProcessNode) -> dict[str, float]:
+def stage_times(infos: Iterable[tuple[str, JsonObject]]) -> dict[str, float]:
     """Seconds by stage WorkChain and heavy stage, summed over the crystals of a thermal expansion."""
     spent: dict[str, float] = {}
-    for job, info in _run_infos(process):
-        name = f"{_owner(job, process)}: {info['stage']}"
+    for owner, info in infos:
+        name = f"{owner}: {info['stage']}"
         spent[name] = spent.get(name, 0.0) + info["wall_time_s"]
     return spent
 
 
-def _run_infos(process: orm.ProcessNode) -> Iterator[tuple[orm.ProcessNode, JsonObject]]:
-    """Every heavy stage below the process, with its ``run_info``."""
+def run_infos(process: orm.ProcessNode) -> Iterator[tuple[str, JsonObject]]:
+    """``run_info`` of every heavy stage computed below the process, with the call label of its outermost WorkChain.
+
+    Stages whose results AiiDA took from an earlier run are not among them.
+    """
     from aiida import orm
+    from aiida.common import LinkType
+    from aiida.orm.nodes.caching import NodeCaching
 
-    for job in process.called_descendants:
-        for link in job.base.links.get_outgoing(node_class=orm.Dict, link_label_filter="run_info").all():
-            yield job, link.node.get_dict()
-
-
-def _owner(job: Any, process: Any) -> str:
-    """Call link label of the child of the process to which the job belongs."""
-    while job.caller.pk != process.pk:
-        job = job.caller
-    calls = job.base.links.get_incoming(node_class=type(process)).all()
-    return next((link.link_label for link in calls if link.node.pk == process.pk), "")
+    called = process.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
+    owners = {node.pk: link.link_label for link in called for node in (link.node, *link.node.called_descendants)}
+    computed = {"id": {"in": [*owners]}, "extras": {"!has_key": NodeCaching.CACHED_FROM_KEY}}
+    made = {"label": "run_info", "type": LinkType.CREATE.value}
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters=computed, tag="stage", project="id")
+    query.append(orm.Dict, with_incoming="stage", edge_filters=made, project="attributes")
+    query.order_by({orm.ProcessNode: "id"})
+    for pk, info in query.iterall():
+        yield owners[pk], info

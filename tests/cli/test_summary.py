@@ -6,10 +6,13 @@ import io
 from typing import Any
 
 import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
 from argon import argon_settings, run_argon
 from rich.console import Console
 
-from aiida_mbetrain.cli.summary import print_summary
+from aiida_mbetrain.cli.summary import print_summary, run_infos
 from aiida_mbetrain.datasets.from_graph import dataset_of, stage_nodes, stages_of
 
 
@@ -71,6 +74,16 @@ def test_import_and_loading_have_a_row_of_their_own(finished, tmp_path):
         seconds[before] = float(time)
     assert seconds[100.0] - seconds[0.0] == pytest.approx(100.0, abs=0.2)
     assert int(share.removesuffix("%")) > 10
+
+
+def test_stages_taken_from_an_earlier_run_took_no_time(finished):
+    assert {owner for owner, _ in run_infos(finished)} == {"md_sampling", "quasi_harmonic", "phonon_sampling"}
+    builder = finished.get_builder_restart()
+    builder.phonon_sampling.settings = orm.Dict(builder.phonon_sampling.settings.get_dict() | {"n_frames": 1})
+    with enable_caching():
+        _, again = run_get_node(builder)
+    assert again.is_finished_ok
+    assert {owner for owner, _ in run_infos(again)} == {"phonon_sampling"}
 
 
 @pytest.fixture(scope="module")
