@@ -29,6 +29,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(AIIDA_PATH, ignore_errors=True)
 
 
+class FailuresAtOnce:
+    """Name a failed test when it fails: a run that is cut off prints no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            why = report.longreprtext.strip().splitlines()
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"FAILED {report.nodeid} ({report.when}): {why[-1] if why else ''}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """For ``pytest -n 3``: a file stays in one process, and all that share the one SLURM share one, which starts first
@@ -46,8 +66,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests on SLURM first."""
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+    """The tests on SLURM first, then the workflows: the longest files last would leave all processes but one idle."""
+    items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, "workflows" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +115,10 @@ def slurm() -> None:
         pytest.skip("SLURM does not answer; start it with setup_computers/slurm-local/start.sh")
     if "mbetrain" not in clusters.stdout:
         pytest.skip("the SLURM of this machine is not that of setup_computers/slurm-local")
+    job = ["srun", "--immediate=60", "--partition=tesla", "--gpus-per-node=1", "--mem=50", "--time=1", "true"]
+    ran = subprocess.run(job, capture_output=True, text=True, check=False, timeout=120)
+    state = subprocess.run(["sinfo", "--Node", "--long"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"SLURM runs no job: {ran.stderr}{state.stdout}"
 
 
 @pytest.fixture(scope="session")

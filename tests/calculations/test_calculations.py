@@ -14,7 +14,7 @@ from aiida.plugins import CalculationFactory, ParserFactory, WorkflowFactory
 from argon import LENNARD_JONES, argon_settings
 from ase import Atoms
 from ase.build import bulk
-from job_runs import assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
+from job_runs import SLOW, SLEEP_s, assert_same_outputs, data_outputs, interrupted, local_code, walltime_for
 from labelled_frames import MORSE, labelled_frames
 
 from aiida_mbetrain.calculations import stage as stage_module
@@ -543,14 +543,17 @@ def test_what_is_said_about_jobs_is_refused_without_a_code(workflow, where, argo
 @pytest.mark.slow
 def test_short_walltimes_give_the_same_frames_in_several_jobs(code):
     """The worker stops itself before each walltime; three jobs make one trajectory."""
-    inputs = long_dynamics(5000.0)
+    inputs = long_dynamics(500.0)
     _, in_process = HEAVY["molecular_dynamics"].function.run_get_node(
         model=orm.Dict(LENNARD_JONES), inference=orm.Dict(Inference().to_dict()), **inputs
     )
     _, in_one_job = run_get_node(MolecularDynamicsJob, calculation=job_inputs("molecular_dynamics", inputs, code))
 
     def again(parts: int) -> orm.ProcessNode:
-        options = {"max_wallclock_seconds": walltime_for(in_one_job, parts)}
+        options = {
+            "max_wallclock_seconds": walltime_for(in_one_job, parts, slept_s=SLEEP_s),
+            "environment_variables": SLOW,
+        }
         calculation = job_inputs("molecular_dynamics", inputs, code, metadata={"options": options})
         _, node = run_get_node(MolecularDynamicsJob, calculation=calculation)
         assert node.is_finished_ok, node.exit_message

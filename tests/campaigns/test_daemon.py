@@ -56,7 +56,7 @@ while True:
     if eval(sys.argv[2]):
         break
     assert time.monotonic() < until, found
-    time.sleep(1.0)
+    time.sleep(2.0)
 """
 
 

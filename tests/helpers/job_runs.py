@@ -13,6 +13,10 @@ import numpy as np
 from aiida import orm
 from aiida.common.links import LinkType
 
+SLEEP_s = 40.0
+SLOW = {"PYTHONPATH": str(Path(__file__).parent / "slow_worker"), "SECONDS_OF_SLEEP": str(SLEEP_s)}
+"""Environment of a job that is to be interrupted: its stage takes so much longer."""
+
 
 def worker_path() -> str:
     """The program of this environment."""
@@ -52,11 +56,14 @@ def process_of(node: orm.ProcessNode, stage: str) -> orm.ProcessNode:
     return found
 
 
-def walltime_for(node: orm.ProcessNode, parts: int) -> int:
-    """A walltime (s) for starting and one of so many parts of the work of a stage that was not interrupted."""
+def walltime_for(node: orm.ProcessNode, parts: int, *, slept_s: float = 0.0) -> int:
+    """A walltime (s) for starting and one of so many parts of the work of a stage that was not interrupted.
+
+    slept_s: what the work takes longer in the jobs that have this walltime.
+    """
     spent = node.outputs.run_info
     starting = spent["total_time_s"] - spent["wall_time_s"] + spent["load_time_s"]
-    return math.ceil(1.3 * starting + (spent["wall_time_s"] - spent["load_time_s"]) / parts)
+    return math.ceil(1.3 * starting + (spent["wall_time_s"] - spent["load_time_s"] + slept_s) / parts)
 
 
 def interrupted(again: Callable[[int], orm.ProcessNode], jobs: Callable[[orm.ProcessNode], int]) -> orm.ProcessNode:
@@ -64,7 +71,7 @@ def interrupted(again: Callable[[int], orm.ProcessNode], jobs: Callable[[orm.Pro
 
     Machines run the same work at different speeds from one minute to the next, so smaller parts are tried in turn.
     """
-    for parts in (6, 10, 16):
+    for parts in (8, 12, 16):
         node = again(parts)
         if jobs(node) >= 3:
             return node

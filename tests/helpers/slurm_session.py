@@ -33,5 +33,5 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = 300, what: str 
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{seconds} s are over: {what}"
-        time.sleep(0.3)
+        time.sleep(1.0)  # a look at the jobs of a training set takes AiiDA 0.3 s
     return value

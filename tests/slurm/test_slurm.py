@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from aiida.engine import ProcessBuilder, run_get_node, submit
 from aiida.manage import get_manager
 from argon import LENNARD_JONES, argon_atoms, argon_settings
 from ase.build import bulk
-from job_runs import assert_same_outputs, interrupted, jobs_of, process_of, walltime_for
+from job_runs import SLOW, SLEEP_s, assert_same_outputs, interrupted, jobs_of, process_of, walltime_for
 from slurm_session import BIN, OPTIONS, shell, verdi, wait_until
 
 from aiida_mbetrain.calculations.stage import StageCalculation
@@ -34,25 +35,26 @@ DEMO: dict[str, Any] = {
         "finite_subsystem_filter": {"n_molecules": [1, 2]},
         "md_crystal": {
             "ensemble": "NPT",
-            "time_total_fs": 400.0,
+            "time_total_fs": 100.0,
             "time_equilibration_fs": 20.0,
-            "sampling_interval_fs": 40.0,
+            "sampling_interval_fs": 10.0,
             "time_step_fs": 0.5,
             "supercell_radius": 5.0,
         },
     },
     "quasi_harmonic": {
         "thermal_expansion": False,
-        "supercell_radius": 13.0,
+        "supercell_radius": 6.0,
         "symmetrize_unit_cell": False,
         "fourier_interpolation_mesh": [2, 2, 2],
         "max_force_on_atom": 1.0,
     },
     "phonon_sampling": {"finite_subsystem_filter": {"n_molecules": [1, 2]}, "n_frames": 2},
-    "inference": {"device": "cpu", "kernels": "e3nn"},
+    "inference": {"device": "cpu"},
 }
-"""Of a crystal without symmetry: 132 displacements, and as long in dynamics, some 20 s each, with the slower kernels:
-there must be work to interrupt."""
+"""200 steps of dynamics and, of a crystal without symmetry, 132 displacements of 176 atoms, 11 of them at once."""
+SLOWLY = OPTIONS | {"environment_variables": OPTIONS["environment_variables"] | SLOW}
+"""Options of jobs that are to be interrupted."""
 LONG_STAGES = {"md_sampling": "molecular_dynamics", "quasi_harmonic": "force_constants"}
 
 
@@ -105,6 +107,12 @@ def has_checkpoint(job: orm.CalcJobNode, *, newer_than: float = 0.0) -> bool:
     return path.exists() and path.stat().st_mtime > newer_than
 
 
+def goes_on(job: orm.CalcJobNode) -> bool:
+    """Whether the worker has said how fast it is."""
+    path = Path(job.get_remote_workdir()) / "progress.json"
+    return path.exists() and json.loads(path.read_text())["rate"] is not None
+
+
 def dataset_bytes(node: orm.WorkChainNode, path: Path) -> bytes:
     """The HDF5 file of a training set without the uuids of the run."""
     write_dataset(path, dataset_of(stage_nodes(stages_of(node))), provenance=False)
@@ -117,15 +125,6 @@ def argon_dynamics(n_steps: int) -> dict[str, Any]:
     settings = {"temperature_K": 20.0, "md_crystal": {"sampling_interval_fs": 100.0, **times}}
     supercell = orm.StructureData(ase=bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2))
     return {"supercell": supercell, "settings": orm.Dict(settings), "model": orm.Dict(LENNARD_JONES)}
-
-
-def demo_force_constants() -> dict[str, Any]:
-    """All 132 displacements of 176 atoms of the demo crystal without symmetry: some 20 s with the demo model."""
-    atoms = crystal()
-    atoms.rattle(0.02, seed=1)
-    settings = {"supercell_radius": 10.0, "symmetrize_unit_cell": False, "thermal_expansion": False}
-    model = MaceModelData.get_or_create(model_path())
-    return {"structure": orm.StructureData(ase=atoms), "settings": orm.Dict(settings), "model": model}
 
 
 def in_process(stage: str, inputs: dict[str, Any]) -> orm.ProcessNode:
@@ -143,6 +142,21 @@ def submit_stage(stage: str, inputs: dict[str, Any], code: orm.Code, **options: 
 
 def on_cpu(inputs: dict[str, Any]) -> dict[str, Any]:
     return {**inputs, "inference": orm.Dict(Inference(device="cpu").to_dict())}
+
+
+@pytest.fixture(scope="module")
+def demo_force_constants(daemon) -> dict[str, Any]:
+    """Inputs of the force constants of the demo crystal with the demo model."""
+    settings = {"supercell_radius": 10.0, "symmetrize_unit_cell": False, "thermal_expansion": False}
+    model = MaceModelData.get_or_create(model_path())
+    structure = orm.StructureData(ase=crystal())
+    return on_cpu({"structure": structure, "settings": orm.Dict(settings), "model": model})
+
+
+@pytest.fixture(scope="module")
+def force_constants_in_process(demo_force_constants) -> orm.ProcessNode:
+    """What every job must give."""
+    return in_process("force_constants", demo_force_constants)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +197,9 @@ def test_training_set_in_one_job_per_stage_or_in_three_equals_the_one_made_in_pr
         builder = demo_builder(code=code, options=OPTIONS)
         for section, stage in LONG_STAGES.items():
             (job,) = jobs_of_stage(in_one_job, stage)
-            builder[section][stage].metadata.options["max_wallclock_seconds"] = walltime_for(job, parts)
+            builder[section][stage].metadata.options = SLOWLY | {
+                "max_wallclock_seconds": walltime_for(job, parts, slept_s=SLEEP_s)
+            }
         return finished(submit(builder))
 
     node = interrupted(again, lambda node: min(len(jobs_of_stage(node, stage)) for stage in LONG_STAGES.values()))
@@ -194,7 +210,10 @@ def test_training_set_in_one_job_per_stage_or_in_three_equals_the_one_made_in_pr
 
 def test_training_set_survives_everything_at_once(code, in_this_process, tmp_path):
     """The worker of each long stage killed twice, the node drained, the daemon stopped, the scratch of jobs deleted."""
-    node = submit(demo_builder(code=code, options={**OPTIONS, "checkpoint_interval_seconds": 1}))
+    builder = demo_builder(code=code, options=OPTIONS)
+    for section, stage in LONG_STAGES.items():
+        builder[section][stage].metadata.options = SLOWLY | {"checkpoint_interval_seconds": 1}
+    node = submit(builder)
     first = running_job(node, 1, "molecular_dynamics")
     wait_until(lambda: has_checkpoint(first))
     verdi("daemon", "stop")
@@ -215,10 +234,11 @@ def test_training_set_survives_everything_at_once(code, in_this_process, tmp_pat
 
     killed = {"molecular_dynamics": [first], "force_constants": []}
     wait_until(
-        lambda: min(kill_when_it_has_saved(node, stage, jobs) for stage, jobs in killed.items()) == 2,
+        lambda: min(kill_when_it_has_saved(node, *jobs) for jobs in killed.items()) == 2 or node.is_terminated,
         seconds=900,
         what=f"killed {killed}",
     )
+    assert [len(jobs) for jobs in killed.values()] == [2, 2]
     finished(node)
     for stage in LONG_STAGES.values():
         jobs = jobs_of_stage(node, stage)
@@ -275,15 +295,15 @@ def node_takes_jobs_afterwards(daemon):
 
 def test_preempted_dynamics_is_continued(code):
     """SLURM sends SIGTERM, as before a preemption; the worker saves what it has and the next job goes on."""
-    inputs = on_cpu(argon_dynamics(6000))
-    metadata = {"options": OPTIONS}
+    inputs = on_cpu(argon_dynamics(500))
+    metadata = {"options": SLOWLY}
     node = submit(
         HEAVY["molecular_dynamics"].job,
         calculation={"code": code, **inputs, "metadata": metadata},
         continue_cancelled=orm.Bool(True),  # without accounting, this SLURM does not tell a signal from a cancellation
     )
     first = running_job(node, 1)
-    wait_until(lambda: progress_lines(node), what="no progress")
+    wait_until(lambda: goes_on(first), what="no progress")
     shell("scancel", "--full", "--signal=TERM", str(first.get_job_id()))
     expected = in_process("molecular_dynamics", inputs)
     finished(node)
@@ -291,19 +311,19 @@ def test_preempted_dynamics_is_continued(code):
     assert_same_outputs(expected, node)
 
 
-def test_job_killed_for_its_memory_is_repeated_with_smaller_batches(code, tmp_path):
+def test_job_killed_for_its_memory_is_repeated_with_smaller_batches(
+    code, demo_force_constants, force_constants_in_process, tmp_path
+):
     """Something in the first job takes more than it may; the second finds it already done."""
     done = tmp_path / "done"
     hog = f"test -e {done} || {{ touch {done}; {sys.executable} -c 'bytearray(1 << 30)' || exit; }}"
-    inputs = on_cpu(demo_force_constants())
-    inputs["structure"] = orm.StructureData(ase=crystal())
-    node = submit_stage("force_constants", inputs, code, prepend_text=hog, max_memory_kb=800 * 1024)
-    expected = in_process("force_constants", inputs)
-    finished(node)
+    node = finished(
+        submit_stage("force_constants", demo_force_constants, code, prepend_text=hog, max_memory_kb=800 * 1024)
+    )
     first, second = jobs_of(node)
     assert first.exit_status == StageCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY.status
     assert second.inputs.inference.get_dict()["batch_atoms"] == 128
-    assert_same_outputs(expected, node)
+    assert_same_outputs(force_constants_in_process, node)
 
 
 def test_job_that_asks_for_a_gpu_has_the_directives(code):
@@ -312,7 +332,8 @@ def test_job_that_asks_for_a_gpu_has_the_directives(code):
     record = shell("scontrol", "show", "job", str(job.get_job_id()))
     for directive in ("Partition=tesla", "Features=h100", "gres:gpu:1", "TimeLimit=00:30:00", "NumCPUs=1"):
         assert directive in record, record
-    lines = wait_until(lambda: progress_lines(node), what="no progress")
+    wait_until(lambda: goes_on(job), what="no progress")
+    lines = progress_lines(node)
     assert "iteration_01" in lines[0]
     assert "left" in lines[0]
     assert " K, " in lines[0]
@@ -344,10 +365,7 @@ def test_killed_training_set_leaves_no_job(code):
     assert not [pid for pid in worker if Path(f"/proc/{pid}").exists()]
 
 
-def test_job_over_ssh_gives_the_same_arrays(code_over_ssh):
+def test_job_over_ssh_gives_the_same_arrays(code_over_ssh, demo_force_constants, force_constants_in_process):
     """The demo model's file and the outputs travel through core.ssh_async."""
-    inputs = on_cpu(demo_force_constants())
-    inputs["structure"] = orm.StructureData(ase=crystal())
-    node = submit_stage("force_constants", inputs, code_over_ssh)
-    expected = in_process("force_constants", inputs)
-    assert_same_outputs(expected, finished(node))
+    node = finished(submit_stage("force_constants", demo_force_constants, code_over_ssh))
+    assert_same_outputs(force_constants_in_process, node)

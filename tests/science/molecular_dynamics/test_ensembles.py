@@ -153,7 +153,7 @@ def test_ideal_gas_has_the_volume_and_the_fluctuations_of_theory():
 @pytest.mark.parametrize("pressure", [0.0, PRESSURE])
 @pytest.mark.parametrize("algorithm", NPT)
 def test_long_npt_runs(algorithm, pressure, trajectory):
-    data = _data(trajectory(algorithm, TEMPERATURE, pressure, 200000.0), TEMPERATURE, pressure)
+    data = _data(trajectory(algorithm, TEMPERATURE, pressure, 120000.0), TEMPERATURE, pressure)
     mean, width = pv.kinetic_energy.distribution(data, verbosity=0, bootstrap_seed=1)
     assert max(mean, width) < 3
     assert pv.kinetic_energy.distribution(data, strict=True, verbosity=0) > 0.003
@@ -162,7 +162,7 @@ def test_long_npt_runs(algorithm, pressure, trajectory):
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", NVT)
 def test_long_nvt_runs(algorithm, trajectory):
-    data = _data(trajectory(algorithm, TEMPERATURE, 0.0, 200000.0), TEMPERATURE)
+    data = _data(trajectory(algorithm, TEMPERATURE, 0.0, 120000.0), TEMPERATURE)
     mean, width = pv.kinetic_energy.distribution(data, verbosity=0, bootstrap_seed=1)
     assert max(mean, width) < 3
     assert pv.kinetic_energy.distribution(data, strict=True, verbosity=0) > 0.003
