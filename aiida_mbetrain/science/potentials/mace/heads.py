@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiida_mbetrain.errors import NotAModel
-from aiida_mbetrain.science.potentials.mace.model_files import choose_head, heads_of, quiet, read_model
+from aiida_mbetrain.science.potentials.mace.model_files import choose_head, heads_of, quiet, read_model, write_model
 
 import torch  # isort: skip  # after mace
 from mace.modules import ScaleShiftMACE  # isort: skip
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def select_head(path: Path, head: str, target: Path) -> None:
     """See ``potentials.select_head``."""
     model, _ = read_model(path)
-    torch.save(_single_head(model, head), target)
+    write_model(_single_head(model, head), target)
 
 
 def write_foundation(path: Path, target: Path, *, head: str | None, dtype: str) -> None:
@@ -33,7 +33,7 @@ def write_foundation(path: Path, target: Path, *, head: str | None, dtype: str) 
     # one dimension: of a table of one head and one element mace_run_train makes a number, and fails
     single.atomic_energies_fn.atomic_energies = torch.zeros(len(single.atomic_numbers), dtype=torch.float64)
     # MACE compares the cutoffs of both models, which differ where one of them is rounded
-    torch.save(single.to(getattr(torch, dtype)), target)
+    write_model(single.to(getattr(torch, dtype)), target)
 
 
 def _single_head(model: MaceModule, head: str) -> MaceModule:

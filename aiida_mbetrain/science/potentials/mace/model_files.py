@@ -6,10 +6,13 @@ import contextlib
 import hashlib
 import importlib.metadata
 import io
+import pickle
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, BinaryIO
 
 from ase.data import chemical_symbols
@@ -117,6 +120,23 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
+class _Pickler(pickle._Pickler):
+    """Python's own pickler, to which equal texts are one object.
+
+    A pickle refers back to an object that it holds, and of two equal texts it depends on what the process did before
+    whether they are the same object.
+    """
+
+    def save(self, obj: object, save_persistent_id: bool = True) -> None:
+        """Save an object, or refer to it."""
+        super().save(sys.intern(obj) if type(obj) is str else obj, save_persistent_id)  # type: ignore[misc]  # no stub
+
+
+def write_model(model: MaceModule, target: Path) -> None:
+    """Write a model file, of equal models with equal bytes."""
+    torch.save(model, target, pickle_module=SimpleNamespace(__name__="pickle", Pickler=_Pickler))
+
+
 def heads_of(model: MaceModule) -> list[str]:
     """The names of the model's heads; models from before there were any have the head Default."""
     return list(getattr(model, "heads", None) or ["Default"])
@@ -162,4 +182,4 @@ def rewrite_atomic_energies(path: Path, energies: Mapping[str, Mapping[int, floa
     values = [[energies[head][int(number)] for number in model.atomic_numbers] for head in heads_of(model)]
     buffer = model.atomic_energies_fn.atomic_energies
     buffer.copy_(torch.tensor(values, dtype=torch.float64).reshape(buffer.shape))
-    torch.save(model, target)
+    write_model(model, target)

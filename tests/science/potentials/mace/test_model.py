@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mace_reference import LABELS, assert_same_labels, reference
 from models import rattled, save_random_mace
 
+from aiida_mbetrain.demo import model_path
 from aiida_mbetrain.errors import (
     DeviceNotAvailable,
     ElementsNotInModel,
@@ -28,7 +29,10 @@ from aiida_mbetrain.errors import (
 from aiida_mbetrain.science.configurations import Configurations
 from aiida_mbetrain.science.potentials import CPU_BATCH_ATOMS, inspect_mace, load_mace
 from aiida_mbetrain.science.potentials.mace import model as mace_module
+from aiida_mbetrain.science.potentials.mace.model_files import read_model, write_model
 from aiida_mbetrain.settings import Inference
+
+import torch  # isort: skip  # after mace
 
 CPU = Inference(device="cpu")
 
@@ -452,3 +456,18 @@ def test_loading_and_evaluating_prints_nothing_and_importing_is_light(models):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("save", "equal"), [(write_model, True), (torch.save, False)])
+def test_equal_models_have_equal_bytes_whatever_the_process_did_before(save, equal, tmp_path):
+    """Which names in a model are the same object depends on it, and plain pickles of two equal models differ."""
+    model, _ = read_model(model_path())
+    path, contents = tmp_path / "same.model", []
+    for _ in range(2):
+        save(model, path)
+        contents.append(path.read_bytes())
+        for module in model.modules():
+            copied = {"".join(list(name)): value for name, value in module.__dict__.items()}
+            module.__dict__.clear()
+            module.__dict__.update(copied)
+    assert (contents[0] == contents[1]) is equal
