@@ -1,5 +1,9 @@
 """The command line: ``aiida-mbetrain ...`` and, with the same commands, ``verdi data mbetrain ...``."""
 
-from aiida_mbetrain.cli.root import main
+import time
 
-__all__ = ["main"]
+STARTED = time.monotonic()  # before the imports, which take seconds
+
+from aiida_mbetrain.cli.root import main  # noqa: E402
+
+__all__ = ["STARTED", "main"]

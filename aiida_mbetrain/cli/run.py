@@ -230,10 +230,10 @@ def run_training_set(console: Console, builder: ProcessBuilder, output: Path) ->
 
     Raises MbetrainError with the exit code and message of a process that failed, and what can be done with its pk.
     """
-    import psutil
     from aiida.engine import run_get_node
 
     from aiida_mbetrain.calculations.functions.interruption import Interruption, current
+    from aiida_mbetrain.cli import STARTED
     from aiida_mbetrain.cli.plot import draw_pictures
     from aiida_mbetrain.cli.run_facts import run_facts
     from aiida_mbetrain.cli.summary import print_summary
@@ -244,7 +244,7 @@ def run_training_set(console: Console, builder: ProcessBuilder, output: Path) ->
 
     interruption = current() or Interruption()
     interruption.running = True
-    before = time.time() - psutil.Process().create_time()
+    before = time.monotonic() - STARTED
     with progress_bars(console):
         _, node = run_get_node(builder)
     node.base.extras.set(OUTPUT, str(output.resolve()))
