@@ -169,9 +169,10 @@ class CheckpointFile:
 def _blocks(rows: Sequence[Any] | AnyArray, first: int) -> Iterator[tuple[int, AnyArray]]:
     """The rows from ``first`` on, some at a time, each with the number of rows before it."""
     if first < len(rows):
-        step = max(1, LARGE_BYTES // max(1, np.asarray(rows[first]).nbytes))
-        for start in range(first, len(rows), step):
-            yield start, np.array(rows[start : start + step])
+        new = np.asarray(rows[first:])  # a view where they lie in a file
+        step = max(1, LARGE_BYTES * len(new) // max(1, new.nbytes))
+        for start in range(0, len(new), step):
+            yield first + start, new[start : start + step]
 
 
 def _same(these: Mapping[str, AnyArray], those: Mapping[str, AnyArray]) -> bool:
