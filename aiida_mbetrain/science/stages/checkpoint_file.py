@@ -22,8 +22,8 @@ from aiida_mbetrain.science.io import LARGE_BYTES, GrowingArray, SegmentFile, np
 from aiida_mbetrain.science.stages.fingerprint import fingerprint
 from aiida_mbetrain.science.stages.job import Job
 
-UNFINISHED = "unfinished"
-"""Name of an array in a segment that others of the same save follow."""
+UNFINISHED, CONTINUED = "unfinished", "continued"
+"""Names of arrays in a segment that others of the same save follow, and in one that follows others."""
 
 
 class Timer:
@@ -108,7 +108,7 @@ class CheckpointFile:
                 arrays[f"rows.{name}.{first}"] = block
                 if sum(array.nbytes for array in arrays.values()) >= LARGE_BYTES:
                     self._file.append(npz_bytes(arrays | {UNFINISHED: np.array(True)}), durable=False)
-                    arrays = {}
+                    arrays = {CONTINUED: np.array(True)}
         state = {f"state.{name}": value for name, value in progress.state.items()}
         self._file.append(npz_bytes(arrays | state), durable=durable)
         self._n_saved.update({name: len(rows) for name, rows in progress.rows.items()})
@@ -145,6 +145,9 @@ class CheckpointFile:
             latest = {}
             with np.load(io.BytesIO(segment), allow_pickle=False) as arrays:
                 finished = UNFINISHED not in arrays.files
+                if CONTINUED not in arrays.files:  # what a kill has left of the save before counts for nothing
+                    new.clear()
+                    n_before.clear()
                 for key in arrays.files:
                     kind, _, name = key.partition(".")
                     if kind == "state":
@@ -159,8 +162,6 @@ class CheckpointFile:
             for name, values in new.items():
                 rows[name].truncate(n_before[name])
                 rows[name].append(values.array())
-            new.clear()
-            n_before.clear()
         if state is None:
             return None
         return Progress({name: values.array() for name, values in rows.items()}, state)

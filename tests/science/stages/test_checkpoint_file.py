@@ -195,10 +195,16 @@ def test_a_save_of_many_rows_takes_little_memory_and_counts_as_a_whole(tmp_path,
     content, found = job.checkpoint.read_bytes(), []
     for size in np.linspace(0, len(content), 60).astype(int):
         job.checkpoint.write_bytes(content[:size])
-        progress = CheckpointFile(job, "labels", {}).found
+        checkpoint = CheckpointFile(job, "labels", {})
+        progress = checkpoint.found
         found.append(-1 if progress is None else int(progress.state["number"]))
         if progress is not None:
             assert_equal(progress.rows, saves[found[-1]])
+            checkpoint.offer(lambda rows=progress.rows: Progress(rows, {"number": np.array(7)}))
+            checkpoint.save()
+            again = CheckpointFile(job, "labels", {}).found
+            assert int(again.state["number"]) == 7
+            assert_equal(again.rows, saves[found[-1]])
     assert sorted(set(found)) == [-1, 0, 1, 2]
     assert found == sorted(found)
 
